@@ -1,0 +1,2 @@
+//! Marketgate: an authenticating reverse proxy for marketplace APIs.
+pub mod sim;

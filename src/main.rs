@@ -1,0 +1,2 @@
+//! Process entry: parse the arguments, dispatch, exit with the command's code.
+fn main() {}
