@@ -1,2 +1,5 @@
 //! Process entry: parse the arguments, dispatch, exit with the command's code.
-fn main() {}
+
+fn main() -> marketgate::cli::Exit {
+    marketgate::cli::main()
+}

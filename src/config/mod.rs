@@ -1,6 +1,167 @@
 //! `proxy.toml`: from text to checked [`Settings`]. The one rule: all mistakes are reported at once, each where it stands,
 //! and none of them shows a secret.
+//!
+//! [`find`] names the file, [`load`] reads it, [`parse`] does the same for a text at hand. The text becomes a tree with
+//! spans; the private `reader` and `values` take typed values out of it and note what is wrong; `doors`, `limits`, `apps` and
+//! `accounts` read one section each into the shape of [`settings`]; `mask` hides secrets in what is shown of the text.
 
+mod accounts;
+mod apps;
+mod capacity;
+mod doors;
+mod finding;
+mod grammar;
+mod later;
+mod lexer;
+mod limits;
+mod lines;
+mod locate;
+mod mask;
+mod overrides;
+mod reader;
+mod schema;
+mod secrets;
 pub mod settings;
+mod starter;
+mod templates;
+#[cfg(test)]
+mod tests;
+mod values;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::Path,
+};
+
+use toml::de::DeTable;
+
+pub use capacity::{Capacity, capacity};
+pub use finding::{ConfigError, Finding, Severity};
+pub use locate::{NotFound, find};
 pub use settings::{Account, App, Credentials, Settings};
+pub use starter::{ProviderChoice, starter};
+
+use lines::Lines;
+use mask::Masked;
+use reader::{Note, Reading, Section};
+
+/// A configuration that can be used, and what should be mended in it all the same.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub settings: Settings,
+    /// What should be mended.
+    pub warnings: Vec<Finding>,
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// Every mistake in it, or that it cannot be read.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let name = path.display().to_string();
+    let text = std::fs::read(path).map_err(|error| unreadable(&name, &error.to_string()))?;
+    let text = String::from_utf8(text).map_err(|_| unreadable(&name, "it is not UTF-8 text"))?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    parse(&name, &text, directory, &|variable| std::env::var(variable).ok())
+}
+
+fn unreadable(name: &str, reason: &str) -> ConfigError {
+    let hint = "`marketgate init` writes a first one";
+    ConfigError::new(vec![Finding::whole(name, format!("cannot be read: {reason}"), Some(hint.to_owned()))])
+}
+
+/// Checks a configuration text. `name` is what findings call it, `directory` what its relative paths are relative to,
+/// `env` its environment. Nothing else is looked at but the files it names.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn parse(
+    name: &str,
+    text: &str,
+    directory: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfigError> {
+    let (tree, broken) = DeTable::parse_recoverable(text);
+    let reading = Reading::new(directory, env);
+    let settings = read(&Section::root(&reading, tree.get_ref()));
+    let findings = findings(name, text, &broken, reading.into_notes());
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(ConfigError::new(findings));
+    }
+    Ok(Loaded { settings, warnings: findings })
+}
+
+/// The settings, with defaults where there are mistakes: then nobody gets to see them.
+fn read(root: &Section<'_>) -> Settings {
+    root.check_keys(&[]);
+    let callers = doors::callers(root);
+    let apps = apps::read(root);
+    let (proxy, admin) = doors::read(root, &apps);
+    Settings {
+        proxy,
+        admin,
+        upstream: limits::upstream(root),
+        limits: limits::limits(root),
+        callers,
+        metrics: limits::metrics(root),
+        log: limits::log(root),
+        apps: apps.served,
+    }
+}
+
+/// Syntax errors and notes together, in the order of the file. Of what stands on a line with a syntax error only that is
+/// reported, and nothing is missed that the error may have swallowed.
+fn findings(name: &str, text: &str, broken: &[toml::de::Error], notes: Vec<Note>) -> Vec<Finding> {
+    let lines = Lines::new(text);
+    let line_of = |at: usize| lines.number(at);
+    let broken_lines: BTreeSet<usize> =
+        broken.iter().map(|error| line_of(error.span().unwrap_or_default().start)).collect();
+    let swallowed = |note: &Note| {
+        let on_broken_line = |span: &Range<usize>| broken_lines.contains(&line_of(span.start));
+        (note.absence && !broken.is_empty()) || note.span.as_ref().is_some_and(on_broken_line)
+    };
+    let mut all = syntax_errors(text, broken, line_of);
+    all.extend(notes.into_iter().filter(|note| !swallowed(note)));
+    all.sort_by_key(|note| note.span.as_ref().map_or(0, |span| span.start));
+    let masked = Masked::new(text);
+    all.into_iter().map(|note| note.into_finding(name, text, &lines, &masked)).collect()
+}
+
+/// The first error of each line. In a list that is never closed every further line is an error: the first says it.
+fn syntax_errors(text: &str, broken: &[toml::de::Error], line_of: impl Fn(usize) -> usize) -> Vec<Note> {
+    let mut lines: BTreeMap<usize, &toml::de::Error> = BTreeMap::new();
+    for error in broken {
+        lines.entry(line_of(error.span().unwrap_or_default().start)).or_insert(error);
+    }
+    let mut inside = false;
+    let said = |error: &&toml::de::Error| {
+        let still = std::mem::replace(&mut inside, error.message().starts_with(UNCLOSED));
+        !(still && inside)
+    };
+    let note =
+        |error: &toml::de::Error| syntax_error(text, error.message(), error.span().unwrap_or_default());
+    lines.into_values().filter(said).map(note).collect()
+}
+
+/// How the parser sees the line after a list that was not closed.
+const UNCLOSED: &str = "missing comma between array elements";
+
+/// The parser's message in words that help. It never holds a piece of the text.
+fn syntax_error(text: &str, message: &str, span: Range<usize>) -> Note {
+    let found = text.get(span.clone()).unwrap_or_default();
+    let word = found.starts_with(char::is_alphabetic);
+    // For a word without quotes the parser guesses at numbers, dates and `inf`.
+    let unquoted =
+        message.starts_with("string values must be quoted") || (word && message.starts_with("invalid "));
+    let (message, hint) = if unquoted {
+        ("a text must stand in quotes", Some("write \"…\" around it"))
+    } else if message.starts_with(UNCLOSED) {
+        (UNCLOSED, Some("or a `]` is missing above"))
+    } else {
+        (message, None)
+    };
+    let hint = hint.map(str::to_owned);
+    Note { span: Some(span), severity: Severity::Error, absence: false, message: message.to_owned(), hint }
+}

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     names::{AccountId, AccountName, AppName},
     provider::{HttpUrl, Profile},
-    secret::SecretSource,
+    secret::{Fingerprint, Secret, SecretSource},
 };
 
 /// A whole configuration.
@@ -236,6 +236,19 @@ pub enum Credentials {
     },
     /// A static key, used as the token.
     Key(SecretSource),
+}
+
+impl Credentials {
+    /// What the secrets are now; a file that cannot be read counts as empty.
+    pub fn fingerprints(&self) -> Vec<Fingerprint> {
+        let sources = match self {
+            Self::Client { secrets, .. } => secrets.as_slice(),
+            Self::Key(source) => std::slice::from_ref(source),
+        };
+        let fingerprint =
+            |source: &SecretSource| source.read().unwrap_or_else(|_| Secret::new("")).fingerprint();
+        sources.iter().map(fingerprint).collect()
+    }
 }
 
 impl Account {

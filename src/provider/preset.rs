@@ -33,6 +33,9 @@ pub struct Preset {
     /// Settings an account may carry beside its credentials (`market`, `partner_id`), for templates.
     #[serde(default)]
     pub settings: Vec<String>,
+    /// How long a token usually lives, in seconds: for planning, never for judging a token.
+    #[serde(default)]
+    pub lifetime_seconds: Option<u32>,
     /// What an app may override.
     #[serde(default)]
     pub defaults: Keys,

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// How tokens are obtained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantKind {
     /// RFC 6749 §4.4: the client's own credentials, no seller involved.

@@ -1,0 +1,97 @@
+//! `marketgate check`.
+
+use std::{fmt::Write as _, time::Duration};
+
+use clap::Args;
+
+use super::{Exit, Failure, Output, Place, run::block_on, table::table};
+use crate::{
+    config::{self, Settings},
+    gateway::{Gateway, Options},
+};
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Also ask every token endpoint for a token
+    #[arg(long)]
+    online: bool,
+}
+
+const WAIT: Duration = Duration::from_secs(35);
+
+/// Says everything that is wrong, else what the configuration comes to.
+///
+/// # Errors
+/// An invalid configuration; with `--online` an account that gets no token.
+pub fn run(place: &Place, arguments: &CheckArguments) -> Result<(), Failure> {
+    let settings = place.load()?;
+    match place.output {
+        Output::Text => print!("{}", text(&settings)),
+        Output::Json => println!("{}", json(&settings)),
+    }
+    if arguments.online { check_online(&settings) } else { Ok(()) }
+}
+
+fn text(settings: &Settings) -> String {
+    let accounts =
+        settings.apps.values().flat_map(|app| app.accounts.values().map(move |account| (app, account)));
+    let row = |(app, account): (&std::sync::Arc<config::App>, &std::sync::Arc<config::Account>)| {
+        let profile = &app.profile;
+        let grant = profile.grant.as_str().to_owned();
+        vec![
+            account.id.to_string(),
+            profile.provider.clone(),
+            profile.environment.clone(),
+            grant,
+            profile.api.to_string(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = accounts.map(row).collect();
+    let mut out = table(&["account", "provider", "environment", "grant", "upstream"], &rows);
+    for capacity in config::capacity(settings) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "\n{capacity}");
+    }
+    out.push_str("\nthe configuration is valid\n");
+    out
+}
+
+fn json(settings: &Settings) -> String {
+    let accounts: Vec<_> = settings
+        .apps
+        .values()
+        .flat_map(|app| app.accounts.values().map(move |account| (app, account)))
+        .map(|(app, account)| {
+            serde_json::json!({ "app": app.name, "account": account.id.account, "provider": app.profile.provider,
+                "environment": app.profile.environment, "grant": app.profile.grant.as_str(),
+                "upstream": app.profile.api.to_string() })
+        })
+        .collect();
+    let capacity: Vec<String> = config::capacity(settings).iter().map(ToString::to_string).collect();
+    serde_json::json!({ "valid": true, "accounts": accounts, "capacity": capacity }).to_string()
+}
+
+fn check_online(settings: &Settings) -> Result<(), Failure> {
+    block_on(async {
+        let gateway =
+            Gateway::new(settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
+        let mut failure = None;
+        for app in settings.apps.values() {
+            for account in app.accounts.values() {
+                match gateway.accounts().find(app, account).token(WAIT).await {
+                    Ok(credential) => {
+                        eprintln!("{}: token {}", account.id, credential.token.secret.fingerprint())
+                    }
+                    Err(unavailable) => {
+                        let told: Failure = unavailable.into();
+                        eprint!("{}: ", account.id);
+                        told.report();
+                        failure = Some(told);
+                    }
+                }
+            }
+        }
+        failure.map_or(Ok(()), |last| Err(last.summed_up("not every account gets a token")))
+    })
+}

@@ -1,0 +1,152 @@
+//! `marketgate demo`: everything at once, with nothing to prepare and nothing left behind.
+
+use std::{
+    fmt::Write as _,
+    io::Write,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{
+    Exit, Failure,
+    run::{base_url, block_on, sample_path, stop_on_signal},
+    table::table,
+};
+use crate::{
+    config::{self, Settings},
+    gateway::{Gateway, Listeners, Options},
+    grant::LiveAccounts,
+    sim::Simulator,
+    telemetry,
+};
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Port of the proxy door [default: 8080, or a free one if that is taken]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+const USUAL_PORT: u16 = 8080;
+const SEED: u64 = 1;
+const TOKEN_WAIT: Duration = Duration::from_secs(10);
+
+/// Runs simulator and proxy until Ctrl-C.
+///
+/// # Errors
+/// When no port can be had.
+pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
+    block_on(async {
+        let stop = stop_on_signal()?;
+        let simulator = listen(0)?;
+        let listeners = Listeners { proxy: vec![(proxy_listener(arguments.port)?, None)], admin: listen(0)? };
+        let settings = settings(&simulator, &listeners)?;
+        telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Failure, e))?;
+        let simulated = serve_simulator(simulator, stop.clone())?;
+        let gateway =
+            Gateway::new(&settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
+        let accounts = gateway.accounts().clone();
+        let announce = async { print(&introduction(&settings, &accounts).await) };
+        let serve = gateway.serve(listeners, stop.clone());
+        let (served, ()) = tokio::join!(serve, announce);
+        served.map_err(|e| Failure::new(Exit::Failure, e))?;
+        simulated.await.map_err(|e| Failure::new(Exit::Failure, e))
+    })
+}
+
+fn listen(port: u16) -> Result<TcpListener, Failure> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|e| {
+        Failure::new(Exit::Failure, format!("cannot listen on {address}: {e}"))
+            .mend("choose another port with --port, or leave it out to get a free one")
+    })
+}
+
+fn proxy_listener(port: Option<u16>) -> Result<TcpListener, Failure> {
+    match port {
+        Some(port) => listen(port),
+        None => listen(USUAL_PORT).or_else(|_| listen(0)),
+    }
+}
+
+fn serve_simulator(
+    listener: TcpListener,
+    stop: tokio_util::sync::CancellationToken,
+) -> Result<tokio::task::JoinHandle<()>, Failure> {
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| Failure::new(Exit::Failure, e))?;
+    Ok(tokio::spawn(Simulator::new(SEED).serve(listener, stop.cancelled_owned())))
+}
+
+/// The same text a user would write, so that the demo shows nothing a real configuration cannot do.
+fn settings(simulator: &TcpListener, listeners: &Listeners) -> Result<Settings, Failure> {
+    let port =
+        |listener: &TcpListener| listener.local_addr().map(|address| address.port()).unwrap_or_default();
+    let text = configuration(port(simulator), port(&listeners.proxy[0].0), port(&listeners.admin));
+    let loaded = config::parse("demo", &text, Path::new("."), &|_| None);
+    loaded.map(|loaded| loaded.settings).map_err(|e| Failure::rendered(Exit::Failure, e.render(false)))
+}
+
+fn configuration(simulator: u16, proxy: u16, admin: u16) -> String {
+    let mut text = format!(
+        "[proxy]\nlisten = \"127.0.0.1:{proxy}\"\naccess_log = true\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
+         [log]\nlevel = \"warn,marketgate::access=info,marketgate::proxy=info\"\nformat = \"text\"\n"
+    );
+    let apps = [
+        ("walmart", "walmart-marketplace", CLIENT),
+        ("supplier", "walmart-supplier", CLIENT),
+        ("golocal", "walmart-golocal", CLIENT),
+        ("depop", "depop", "api_key = \"pak_demo\""),
+    ];
+    for (name, provider, credentials) in apps {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "[apps.{name}]\nprovider = \"{provider}\"\nenvironment = \"simulator\"\n\
+             simulator = \"http://127.0.0.1:{simulator}\"\n{credentials}\n"
+        );
+    }
+    text
+}
+
+const CLIENT: &str = "client_id = \"demo\"\nclient_secret = \"demo-secret\"";
+
+async fn introduction(settings: &Settings, accounts: &LiveAccounts) -> String {
+    let mut rows = Vec::new();
+    let mut lines = String::new();
+    let listener = &settings.proxy.listeners[0];
+    for app in settings.apps.values() {
+        let Some(account) = app.implicit_account() else { continue };
+        let token = match accounts.find(app, account).token(TOKEN_WAIT).await {
+            Ok(credential) => credential.token.lifetime.map_or_else(
+                || "ready, does not expire".to_owned(),
+                |life| format!("ready, valid for {} s", life.as_secs()),
+            ),
+            Err(unavailable) => unavailable.detail,
+        };
+        let url = base_url(listener, app);
+        // Writing to a String cannot fail.
+        let _ = writeln!(lines, "  curl -i '{url}{}'", sample_path(&app.profile.provider));
+        rows.push(vec![url, app.profile.provider.clone(), account.id.account.to_string(), token]);
+    }
+    let table = table(&["local URL", "provider", "account", "token"], &rows);
+    format!(
+        "Marketgate with simulated marketplaces: real OAuth, no network, no credentials.\n\n{table}\n\
+         Paste a line; the token is put on the request for you:\n\n{lines}\n\
+         Admin door: http://{}/    Ctrl-C ends. Requests appear below.\n\n",
+        settings.admin.address
+    )
+}
+
+fn print(text: &str) {
+    // A reader that closed the pipe does not end the demo.
+    let mut out = std::io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}

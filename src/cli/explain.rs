@@ -1,0 +1,150 @@
+//! `marketgate explain`.
+
+use std::{fmt::Write as _, time::Duration};
+
+use clap::Args;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use serde::Serialize;
+
+use super::{Exit, Failure, Output, Place, admin_client::AdminClient, run::block_on};
+use crate::{
+    admin::accounts::AccountDocument,
+    config::{Credentials, Settings},
+    http::problem::Problem,
+    provider::Dressing,
+    proxy::{exchange, headers, placeholder, route},
+};
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// The request's method
+    method: String,
+    /// Its path and query as a client would send them, such as /walmart/v3/items
+    path: String,
+    /// A header the client sends, such as 'Marketgate-Account: shop-42'
+    #[arg(long, short = 'H', value_name = "FIELD")]
+    header: Vec<String>,
+    /// URL of the admin door to ask for the token's fingerprint [default: admin.listen of the configuration]
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+}
+
+/// What would happen to a request.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    app: String,
+    account: String,
+    provider: String,
+    environment: String,
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    answered_here: bool,
+    token: String,
+}
+
+/// Prints route, upstream URL and headers of a request; nothing is sent to a marketplace.
+///
+/// # Errors
+/// A request the proxy would refuse, with the proxy's own words.
+pub fn run(place: &Place, arguments: &ExplainArguments) -> Result<(), Failure> {
+    let settings = place.load()?;
+    let explanation = explain(place, &settings, arguments)?;
+    match place.output {
+        Output::Text => print!("{}", text(&explanation)),
+        // Strings and lists of them always serialise.
+        Output::Json => println!("{}", serde_json::to_string_pretty(&explanation).unwrap_or_default()),
+    }
+    Ok(())
+}
+
+fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> Result<Explanation, Failure> {
+    let method =
+        Method::from_bytes(arguments.method.as_bytes()).map_err(|_| usage("the method is no method"))?;
+    let uri: Uri =
+        arguments.path.parse().map_err(|_| usage("the path is no request target: begin it with `/`"))?;
+    let sent = sent_headers(&arguments.header)?;
+    let route = route::find(&settings.apps, None, &uri, &sent).map_err(refused)?;
+    let profile = &route.app.profile;
+    let dressing = Dressing::new(profile, |name| route.account.setting(name));
+    let mut fields = sent.clone();
+    headers::clean_request(&mut fields, profile, &dressing);
+    dressing.dress(&mut fields, || "(a new UUID)".to_owned());
+    let target = exchange::target(profile.api.base_path(), route.rest)
+        .ok_or_else(|| usage("the target is too long"))?;
+    let token = fingerprint(place, arguments, &route);
+    let mut shown = vec![("host".to_owned(), profile.api.authority.to_string())];
+    shown.extend(fields.iter().map(|(name, value)| (name.to_string(), shown_value(value))));
+    shown.push((profile.token_header.to_string(), format!("{}<token {token}>", profile.token_prefix)));
+    Ok(Explanation {
+        app: route.app.name.to_string(),
+        account: route.account.id.account.to_string(),
+        provider: profile.provider.clone(),
+        environment: profile.environment.clone(),
+        answered_here: placeholder::answer(route.app, &method, route.rest, &sent).is_some(),
+        method: method.to_string(),
+        url: format!("{}{target}", profile.api.origin()),
+        headers: shown,
+        token,
+    })
+}
+
+fn shown_value(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn sent_headers(fields: &[String]) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    for field in fields {
+        let (name, value) = field.split_once(':').ok_or_else(|| usage("write a header as 'Name: value'"))?;
+        let name: HeaderName = name.trim().parse().map_err(|_| usage("that is no header name"))?;
+        let value: HeaderValue = value.trim().parse().map_err(|_| usage("that is no header value"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// A static key is at hand; any other token only the running Marketgate knows.
+fn fingerprint(place: &Place, arguments: &ExplainArguments, route: &route::Route<'_>) -> String {
+    if let Credentials::Key(source) = &route.account.credentials {
+        return source.read().map_or_else(|error| error.to_string(), |key| key.fingerprint().to_string());
+    }
+    let unknown = "not known here: asked for at the first request";
+    let Ok(client) = place.server(arguments.server.as_deref()).and_then(|server| AdminClient::new(&server))
+    else {
+        return unknown.to_owned();
+    };
+    let path = format!("/api/accounts/{}/{}", route.app.name, route.account.id.account);
+    let asked =
+        block_on(async { Ok(client.document::<AccountDocument>(&path, Duration::from_secs(2)).await?) });
+    asked.ok().and_then(|account| account.token).map_or_else(|| unknown.to_owned(), |token| token.fingerprint)
+}
+
+fn text(explanation: &Explanation) -> String {
+    let e = explanation;
+    let mut out = format!("app {}, account {} ({}, {})\n", e.app, e.account, e.provider, e.environment);
+    if e.answered_here {
+        out.push_str("a token path: answered by Marketgate with a placeholder, nothing is sent\n");
+        return out;
+    }
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "\n{} {}", e.method, e.url);
+    for (name, value) in &e.headers {
+        let _ = writeln!(out, "{name}: {value}");
+    }
+    out
+}
+
+fn usage(message: &str) -> Failure {
+    Failure::new(Exit::Usage, message).mend("marketgate explain GET /walmart/v3/items")
+}
+
+fn refused(problem: Problem) -> Failure {
+    let status = problem.code.status().as_u16();
+    Failure::new(
+        Exit::Failure,
+        format!("refused with {status} {}: {}", problem.code.as_str(), problem.detail),
+    )
+    .mend(problem.action)
+}

@@ -1,0 +1,75 @@
+//! How a command fails. The one rule: what went wrong, what mends it, and an exit code that scripts can rely on.
+
+use std::{fmt::Display, process::ExitCode, process::Termination};
+
+/// Exit codes, a contract with scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// Failed.
+    Failure = 1,
+    /// Called wrongly (clap's own code as well).
+    Usage = 2,
+    /// The configuration is invalid.
+    Configuration = 3,
+    /// An account must log in again.
+    LoginRequired = 4,
+    /// A marketplace, token endpoint or Marketgate itself cannot be reached.
+    Unreachable = 5,
+    /// The store cannot be used.
+    Store = 6,
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self as u8)
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+    action: Option<String>,
+}
+
+impl Failure {
+    /// A failure with what happened.
+    pub fn new(exit: Exit, message: impl Display) -> Self {
+        Self { exit, message: format!("error: {message}"), action: None }
+    }
+
+    /// A failure whose message is laid out already.
+    pub fn rendered(exit: Exit, message: String) -> Self {
+        Self { exit, message, action: None }
+    }
+
+    /// Adds what mends it.
+    #[must_use]
+    pub fn mend(mut self, action: impl Display) -> Self {
+        self.action = Some(action.to_string());
+        self
+    }
+
+    /// The same exit code with another message, for a failure that was told already.
+    #[must_use]
+    pub fn summed_up(self, message: &str) -> Self {
+        Self { message: format!("error: {message}"), action: None, ..self }
+    }
+
+    /// Says so on stderr.
+    pub fn report(&self) -> Exit {
+        // A closed stderr must not turn a clear exit code into a panic.
+        use std::io::Write;
+        let mut err = std::io::stderr().lock();
+        let told = match &self.action {
+            Some(action) => writeln!(err, "{}\n  help: {action}", self.message.trim_end()),
+            None => writeln!(err, "{}", self.message.trim_end()),
+        };
+        drop(told);
+        self.exit
+    }
+}

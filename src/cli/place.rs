@@ -1,0 +1,54 @@
+//! Where a command stands: which configuration, which output.
+
+use std::path::PathBuf;
+
+use super::{Exit, Failure, Output};
+use crate::config::{self, Settings};
+
+/// What every command gets from the global arguments.
+#[derive(Debug)]
+pub struct Place {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--output`.
+    pub output: Output,
+}
+
+/// Where the admin door listens when no configuration says otherwise.
+const DEFAULT_ADMIN: &str = "http://127.0.0.1:8081";
+
+impl Place {
+    /// The configuration, checked. Its warnings go to stderr.
+    ///
+    /// # Errors
+    /// When there is none, or it is invalid: every mistake at once.
+    pub fn load(&self) -> Result<Settings, Failure> {
+        let path = config::find(self.config.as_deref())
+            .map_err(|e| Failure::rendered(Exit::Configuration, e.to_string()))?;
+        let loaded =
+            config::load(&path).map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))?;
+        loaded.warnings.iter().for_each(|warning| eprintln!("{}", warning.render(colour())));
+        Ok(loaded.settings)
+    }
+
+    /// The admin door to ask: `server`, else what the configuration says, else the usual one.
+    ///
+    /// # Errors
+    /// When a configuration is named or found, but invalid.
+    pub fn server(&self, server: Option<&str>) -> Result<String, Failure> {
+        if let Some(server) = server {
+            return Ok(server.to_owned());
+        }
+        if self.config.is_none() && config::find(None).is_err() {
+            return Ok(DEFAULT_ADMIN.to_owned());
+        }
+        let address = self.load()?.admin.address;
+        Ok(format!("http://{address}"))
+    }
+}
+
+/// Whether stderr is a terminal that wants colour (<https://no-color.org>).
+pub fn colour() -> bool {
+    use std::io::IsTerminal;
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,0 +1,45 @@
+//! `marketgate sim`.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::{
+    Exit, Failure,
+    run::{block_on, stop_on_signal},
+};
+use crate::sim::Simulator;
+
+/// Arguments of `sim`.
+#[derive(Debug, Args)]
+pub struct SimArguments {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// What the simulated shops, items and orders follow from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Serves the simulated marketplaces until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When the address cannot be had.
+pub fn run(arguments: &SimArguments) -> Result<(), Failure> {
+    if !arguments.listen.ip().is_loopback() {
+        let failure = Failure::new(Exit::Usage, format!("{} is not a loopback address", arguments.listen));
+        return Err(failure.mend("the simulator gives tokens to anybody: listen on 127.0.0.1 or [::1]"));
+    }
+    block_on(async {
+        let stop = stop_on_signal()?;
+        let listener = tokio::net::TcpListener::bind(arguments.listen).await.map_err(|e| {
+            Failure::new(Exit::Failure, format!("cannot listen on {}: {e}", arguments.listen))
+                .mend("choose another port with --listen, or 127.0.0.1:0 for a free one")
+        })?;
+        let address = listener.local_addr().map_err(|e| Failure::new(Exit::Failure, e))?;
+        println!("http://{address}");
+        eprintln!("simulated marketplaces below http://{address}/ (GET /sim explains them); Ctrl-C ends");
+        Simulator::new(arguments.seed).serve(listener, stop.cancelled_owned()).await;
+        Ok(())
+    })
+}

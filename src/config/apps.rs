@@ -1,0 +1,165 @@
+//! `[apps.NAME]`: a marketplace, an environment and credentials. The one rule: an app that is returned can be used; one that
+//! cannot has said why, as far as it can be known in one reading.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    accounts::{self, Sellers},
+    later, overrides,
+    reader::{Misfit, Section, Text, not_one_of},
+    schema,
+    settings::App,
+    templates,
+};
+use crate::{
+    names::{AppName, NameError},
+    provider::{
+        GrantKind, HttpUrl, Keys, Preset, Profile,
+        preset::{DEFAULT_SIMULATOR, SIMULATOR},
+    },
+};
+
+/// The apps of a file.
+#[derive(Debug, Default)]
+pub(super) struct Apps {
+    /// Those that can be used.
+    pub served: BTreeMap<AppName, Arc<App>>,
+    /// The names of those with mistakes, so that whoever names one of them is not blamed for it.
+    pub refused: BTreeSet<String>,
+}
+
+/// Every app.
+pub(super) fn read(root: &Section<'_>) -> Apps {
+    let mut apps = Apps::default();
+    let sections = root.named("apps", &schema::APP, |name| format!("app `{name}`: "));
+    if sections.is_empty() && root.value("apps").is_none_or(|value| value.get_ref().is_table()) {
+        let hint = "`marketgate init` writes a first one; `marketgate demo` needs none";
+        root.absence(Misfit::mended_by("there is no app: nothing to stand in front of", hint));
+    }
+    for (name, section) in sections {
+        match app(&name, &section) {
+            Some(app) => drop(apps.served.insert(app.name.clone(), Arc::new(app))),
+            None => drop(apps.refused.insert(name.value)),
+        }
+    }
+    apps
+}
+
+fn app(name: &Text, section: &Section<'_>) -> Option<App> {
+    let app_name = app_name(name, section);
+    let Some((provider, preset)) = provider(section) else {
+        section.check_keys(&schema::every_setting().chain(later::keys(schema::APP.name)).collect::<Vec<_>>());
+        return None;
+    };
+    let mut keys = overrides::read(section);
+    let sellers = Sellers::open(section, preset);
+    keys.grant = keys.grant.or_else(|| sellers.bring_keys(preset).then_some(GrantKind::Static));
+    let grant = keys.grant.or_else(|| preset.grants.first().copied())?;
+    let served = is_served(section, preset, grant);
+    check_keys(section, preset, served);
+    let profile = profile(section, &provider, preset, &keys);
+    let accounts = served.then(|| sellers.read(app_name.as_ref()?, grant)).flatten();
+    let known =
+        templates::built_in(grant, preset).map(str::to_owned).chain(sellers.free_settings()).collect();
+    let stands = templates::check_placeholders(section, &keys, &known);
+    let (profile, accounts) = (profile?, accounts?);
+    let fits = |stands, account| stands & templates::check_values(section, &profile, account);
+    let stands = accounts.iter().fold(stands, fits);
+    let accounts = accounts.into_iter().map(accounts::Draft::settle).collect();
+    stands.then_some(App { name: app_name?, profile, accounts })
+}
+
+fn app_name(name: &Text, section: &Section<'_>) -> Option<AppName> {
+    name.value
+        .parse()
+        .map_err(|error: NameError| section.mistake(&name.span, Misfit::new(error.to_string())))
+        .ok()
+}
+
+fn provider(section: &Section<'_>) -> Option<(String, &'static Preset)> {
+    if !section.has("provider") {
+        let names = Preset::names().collect::<Vec<_>>().join("\", \"");
+        let hint = format!("write provider = one of \"{names}\"");
+        section.absence(Misfit::mended_by("`provider` is missing", hint));
+    }
+    section.parsed("provider", |name| {
+        let preset = Preset::named(name).map(|preset| (name.to_owned(), preset));
+        preset.ok_or_else(|| not_one_of("provider", name, Preset::names()))
+    })
+}
+
+/// Whether this version serves the grant.
+fn is_served(section: &Section<'_>, preset: &Preset, grant: GrantKind) -> bool {
+    let Some(later) = later::find(later::GRANT, grant.as_str()) else { return true };
+    let other = preset.grants.iter().find(|other| later::find(later::GRANT, other.as_str()).is_none());
+    let hint = match other {
+        Some(GrantKind::Static) => "a shop's static key works: api_key = { env = \"NAME\" }",
+        Some(_) => "grant = \"client_credentials\" works: the client's own credentials",
+        None => later.mend,
+    };
+    let key = if section.has("grant") { "grant" } else { "provider" };
+    section.mistake_at(key, Misfit::mended_by(later.what, hint));
+    false
+}
+
+/// An app that is refused for its grant is not refused once more for each key that belongs to the grant.
+fn check_keys(section: &Section<'_>, preset: &Preset, served: bool) {
+    let later: Vec<&str> = if served { Vec::new() } else { later::keys(schema::APP.name).collect() };
+    let more: Vec<&str> = preset.settings.iter().map(String::as_str).chain(later).collect();
+    section.check_keys(&more);
+}
+
+fn profile(section: &Section<'_>, provider: &str, preset: &Preset, keys: &Keys) -> Option<Profile> {
+    let environment = environment(section, preset);
+    let simulator = simulator(section, environment.as_deref())?;
+    let profile = Profile::build(provider, preset, &environment?, &simulator, keys);
+    let faults = profile.map_err(|faults| {
+        for fault in faults {
+            let message = overrides::without_values(keys, &fault);
+            section.mistake_at(&fault.key, Misfit::new(message));
+        }
+    });
+    faults.ok()
+}
+
+/// The environment. A vendor with several has no default: sandbox and production cost differently.
+fn environment(section: &Section<'_>, preset: &Preset) -> Option<String> {
+    if section.has("environment") {
+        let names: Vec<&str> = preset.environments.keys().map(String::as_str).chain([SIMULATOR]).collect();
+        return section.parsed("environment", |name| {
+            let known = names.contains(&name).then(|| name.to_owned());
+            known.ok_or_else(|| not_one_of("environment", name, names.iter().copied()))
+        });
+    }
+    let only = preset.only_environment().map(str::to_owned);
+    if only.is_none() {
+        let names: Vec<&str> = preset.environments.keys().map(String::as_str).chain([SIMULATOR]).collect();
+        let message = format!("`environment` is missing: {} has more than one", preset.title);
+        let hint = format!("write environment = one of \"{}\"", names.join("\", \""));
+        section.absence(Misfit::mended_by(message, hint));
+    }
+    only
+}
+
+/// Where the simulated marketplaces are.
+fn simulator(section: &Section<'_>, environment: Option<&str>) -> Option<String> {
+    if !section.has("simulator") {
+        return Some(DEFAULT_SIMULATOR.to_owned());
+    }
+    if environment.is_some_and(|environment| environment != SIMULATOR) {
+        let message = "`simulator` has no effect unless environment = \"simulator\"";
+        section.mistake_at("simulator", Misfit::mended_by(message, "remove one of the two"));
+        return None;
+    }
+    section.parsed("simulator", |text| {
+        let hint = "write the simulator's origin, such as \"http://127.0.0.1:8090\"";
+        let url: HttpUrl = text.parse().map_err(|_| {
+            Misfit::mended_by(format!("`{}` is no simulator", super::mask::without_userinfo(text)), hint)
+        })?;
+        let origin = url.base_path().is_empty().then(|| url.origin());
+        origin.ok_or_else(|| Misfit::mended_by(format!("`{text}` must end with its port"), hint))
+    })
+}

@@ -1,0 +1,200 @@
+//! `[proxy]`, `[[proxy.listener]]`, `[admin]` and `[callers]`: who may talk to us, and where. The one rule: what is
+//! reachable from other machines asks callers for a key.
+
+use std::{net::SocketAddr, ops::Range};
+
+use toml::{Spanned, de::DeValue};
+
+use super::{
+    apps::Apps,
+    grammar,
+    reader::{Misfit, Section, Text, nearest},
+    schema,
+    settings::{AdminSettings, App, Caller, FixedRoute, ProxyListener, ProxySettings},
+};
+use crate::{
+    names::{AccountName, AppName, NameError},
+    secret,
+};
+
+/// Addresses that are spoken for, those written in the file with their places.
+type Addresses = Vec<(SocketAddr, Option<Range<usize>>)>;
+
+/// The proxy door and the admin door.
+pub(super) fn read(root: &Section<'_>, apps: &Apps) -> (ProxySettings, AdminSettings) {
+    let proxy = root.section("proxy", &schema::PROXY);
+    let mut taken = Addresses::new();
+    let mut listeners = open_listeners(&proxy, &mut taken);
+    listeners.extend(fixed_listeners(&proxy, apps, &mut taken));
+    if root.names("callers").next().is_none() {
+        for (address, span) in &taken {
+            refuse_strangers(&proxy, *address, span.as_ref());
+        }
+    }
+    let admin = admin(root, &mut taken);
+    let settings = ProxySettings {
+        listeners,
+        allowed_hosts: checked(&proxy, "allowed_hosts", grammar::host),
+        allowed_origins: checked(&proxy, "allowed_origins", grammar::origin),
+        access_log: proxy.flag("access_log").unwrap_or(false),
+    };
+    (settings, admin)
+}
+
+fn open_listeners(proxy: &Section<'_>, taken: &mut Addresses) -> Vec<ProxyListener> {
+    if !proxy.has("listen") {
+        let address = SocketAddr::from(([127, 0, 0, 1], 8080));
+        taken.push((address, None));
+        return vec![ProxyListener { address, fixed: None }];
+    }
+    let empty = |value: &Spanned<DeValue<'_>>| value.get_ref().as_array().is_some_and(|list| list.is_empty());
+    if proxy.value("listen").is_some_and(empty) && !proxy.has("listener") {
+        let hint = "remove the key for 127.0.0.1:8080, or write an address";
+        proxy.mistake_at("listen", Misfit::mended_by("`listen` is an empty list", hint));
+    }
+    let address = |text: Text| Some(ProxyListener { address: claim(proxy, taken, &text)?, fixed: None });
+    proxy.texts("listen").unwrap_or_default().into_iter().filter_map(address).collect()
+}
+
+/// Reads an address and notes when another listener has it already.
+fn claim(section: &Section<'_>, taken: &mut Addresses, text: &Text) -> Option<SocketAddr> {
+    let address = grammar::listen(&text.value).map_err(|misfit| section.mistake(&text.span, misfit)).ok()?;
+    if let Some((other, _)) = taken.iter().find(|(other, _)| grammar::collide(*other, address)) {
+        let message = format!("`{address}` collides with another listener on `{other}`");
+        section.mistake(&text.span, Misfit::mended_by(message, "give each listener a port of its own"));
+    }
+    taken.push((address, Some(text.span.clone())));
+    Some(address)
+}
+
+fn fixed_listeners(proxy: &Section<'_>, apps: &Apps, taken: &mut Addresses) -> Vec<ProxyListener> {
+    let mut listeners = Vec::new();
+    for section in proxy.sections("listener", &schema::LISTENER) {
+        let address = match section.text("listen") {
+            Some(text) => claim(&section, taken, &text),
+            None => required(&section, "listen", "listen = \"127.0.0.1:9001\""),
+        };
+        let fixed = fixed_route(&section, apps);
+        if let (Some(address), Some(fixed)) = (address, fixed) {
+            listeners.push(ProxyListener { address, fixed: Some(fixed) });
+        }
+    }
+    listeners
+}
+
+fn required<T>(section: &Section<'_>, key: &str, example: &str) -> Option<T> {
+    if !section.has(key) {
+        section.absence(Misfit::mended_by(format!("`{key}` is missing"), format!("write {example}")));
+    }
+    None
+}
+
+fn fixed_route(section: &Section<'_>, apps: &Apps) -> Option<FixedRoute> {
+    let (name, account) = (section.text("app"), section.text("account"));
+    let Some(name) = name else {
+        return required(section, "app", "app = \"NAME\", one of the apps of this file");
+    };
+    let app = app_of(section, apps, &name)?;
+    let Some(account) = account else { return Some(FixedRoute { app: app.name.clone(), account: None }) };
+    let Some((account, _)) = app.accounts.get_key_value(account.value.as_str()) else {
+        let known = app.accounts.keys().map(AccountName::as_str);
+        let what = format!("account of app `{}`:", app.name);
+        section.mistake(&account.span, no_such(&what, &account.value, known));
+        return None;
+    };
+    Some(FixedRoute { app: app.name.clone(), account: Some(account.clone()) })
+}
+
+/// An app by its name. One that was refused for mistakes of its own is no mistake here.
+fn app_of<'s>(section: &Section<'_>, apps: &'s Apps, name: &Text) -> Option<&'s App> {
+    let app = apps.served.get(name.value.as_str());
+    if app.is_none() && !apps.refused.contains(&name.value) {
+        section.mistake(&name.span, no_such("app", &name.value, apps.served.keys().map(AppName::as_str)));
+    }
+    app.map(AsRef::as_ref)
+}
+
+fn no_such<'w>(what: &str, name: &str, known: impl Iterator<Item = &'w str>) -> Misfit {
+    let known: Vec<&str> = known.collect();
+    let message = match nearest(name, known.iter().copied()) {
+        Some(guess) => format!("there is no {what} `{name}`, did you mean `{guess}`?"),
+        None => format!("there is no {what} `{name}`"),
+    };
+    let hint = (!known.is_empty()).then(|| format!("there is: {}", known.join(", ")));
+    Misfit { message, hint }
+}
+
+fn refuse_strangers(proxy: &Section<'_>, address: SocketAddr, span: Option<&Range<usize>>) {
+    if let Some(span) = span.filter(|_| !grammar::is_loopback(address)) {
+        let message = format!(
+            "`{address}` is open to other machines, and no caller needs a key: marketgate refuses to start"
+        );
+        let hint = "`marketgate caller NAME` makes a key for [callers.NAME]; or listen on 127.0.0.1";
+        proxy.mistake(span, Misfit::mended_by(message, hint));
+    }
+}
+
+fn admin(root: &Section<'_>, taken: &mut Addresses) -> AdminSettings {
+    let admin = root.section("admin", &schema::ADMIN);
+    let Some(text) = admin.text("listen") else {
+        return AdminSettings { address: SocketAddr::from(([127, 0, 0, 1], 8081)) };
+    };
+    let address = claim(&admin, taken, &text).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8081)));
+    if !grammar::is_loopback(address) {
+        let message = format!(
+            "`{address}` is open to other machines: the admin door has no keys yet and listens on loopback only"
+        );
+        let hint = format!("write \"127.0.0.1:{}\"", address.port());
+        admin.mistake(&text.span, Misfit::mended_by(message, hint));
+    }
+    AdminSettings { address }
+}
+
+fn checked(section: &Section<'_>, key: &str, check: fn(&str) -> Result<String, Misfit>) -> Vec<String> {
+    let texts = section.texts(key).unwrap_or_default();
+    let good = |text: Text| check(&text.value).map_err(|misfit| section.mistake(&text.span, misfit)).ok();
+    texts.into_iter().filter_map(good).collect()
+}
+
+/// The callers that may talk to the proxy door.
+pub(super) fn callers(root: &Section<'_>) -> Vec<Caller> {
+    let mut callers: Vec<Caller> = Vec::new();
+    let subject = |name: &str| format!("caller `{name}`: ");
+    for (name, section) in root.named("callers", &schema::CALLER, subject) {
+        section.check_keys(&[]);
+        if name.value.parse::<AppName>().is_err() {
+            section.mistake(&name.span, Misfit::new(NameError.to_string()));
+        }
+        let Some((key_sha256, span)) = key(&section) else { continue };
+        if let Some(same) = callers.iter().find(|caller| caller.key_sha256 == key_sha256) {
+            let message = format!("has the same key as caller `{}`: each caller needs its own", same.name);
+            let hint = "`marketgate caller NAME` makes a key";
+            section.mistake(&span, Misfit::mended_by(message, hint));
+            continue;
+        }
+        callers.push(Caller { name: name.value, key_sha256 });
+    }
+    callers
+}
+
+/// The digest of a caller's key, from whichever of `key` and `sha256` is written.
+fn key(section: &Section<'_>) -> Option<([u8; 32], Range<usize>)> {
+    let hint = "`marketgate caller NAME` makes a key and prints what to write";
+    match (section.has("key"), section.has("sha256")) {
+        (true, true) => {
+            section
+                .mistake_at("sha256", Misfit::new("`key` and `sha256` say the same thing: keep one of them"));
+            None
+        }
+        (false, false) => {
+            section.absence(Misfit::mended_by("needs `key` or `sha256`", hint));
+            None
+        }
+        (true, false) => {
+            let found = section.secret("key")?;
+            let secret = found.source.read().ok()?;
+            Some((secret::sha256(secret.expose()), found.span))
+        }
+        (false, true) => Some((section.parsed("sha256", grammar::sha256)?, section.place("sha256")?)),
+    }
+}

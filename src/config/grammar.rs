@@ -1,0 +1,191 @@
+//! The small languages of single values: addresses, sizes, durations, host names, filters. The one rule: each is a pure
+//! function from a text to a checked value or to what is wrong with it.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use super::{later, reader::Misfit};
+use crate::{provider::profile, secret::Secret};
+
+/// `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, Misfit> {
+    if let Some(later) = later::find(later::LISTEN, "unix:").filter(|_| text.starts_with("unix:")) {
+        return Err(Misfit::mended_by(later.what, later.mend));
+    }
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if text.parse::<IpAddr>().is_ok() || !text.contains(':') {
+        let hint = "write host and port, such as \"127.0.0.1:8080\"";
+        return Err(Misfit::mended_by(format!("`{text}` has no port"), hint));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    match (host, port.parse::<u16>()) {
+        ("localhost", Ok(port)) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        ("" | "*", Ok(port)) => Err(Misfit::mended_by(
+            format!("`{text}` does not say on which address to listen"),
+            format!(
+                "write \"127.0.0.1:{port}\" for this machine alone, or \"0.0.0.0:{port}\" for every interface"
+            ),
+        )),
+        (_, Err(_)) => Err(Misfit::mended_by(
+            format!("`{text}` is no address to listen on"),
+            "a port is a number from 0 to 65535, as in \"127.0.0.1:8080\"",
+        )),
+        (_, Ok(port)) => Err(Misfit::mended_by(
+            format!("`{text}` is no address to listen on"),
+            format!("write an IP address and a port, such as \"127.0.0.1:{port}\""),
+        )),
+    }
+}
+
+/// Whether two listeners cannot both stand: one address twice, or one of them covers the other.
+pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = |a: IpAddr, b: IpAddr| a.is_unspecified() && a.is_ipv4() == b.is_ipv4();
+    let same_place = a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip());
+    a.port() != 0 && a.port() == b.port() && same_place
+}
+
+/// Whether only this machine reaches the address.
+pub(super) fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// `64KiB`, `1MiB`, `2GiB` or `512B`, in bytes.
+pub(super) fn size(text: &str) -> Result<u64, Misfit> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = (text[..digits].parse::<u64>().ok(), text[digits..].trim());
+    let factor = match unit {
+        "B" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    bytes.ok_or_else(|| {
+        Misfit::mended_by(
+            format!("`{text}` is no size"),
+            "write a number and B, KiB, MiB or GiB, such as \"64KiB\"",
+        )
+    })
+}
+
+/// A time limit: more than nothing, and not more than an hour.
+pub(super) fn time_limit(text: &str) -> Result<Duration, Misfit> {
+    let hint = "write a whole number and ms, s or m, such as \"500ms\", \"5s\" or \"2m\"";
+    let duration =
+        profile::duration(text).ok_or_else(|| Misfit::mended_by(format!("`{text}` is no duration"), hint))?;
+    if duration.is_zero() || duration > Duration::from_secs(3600) {
+        return Err(Misfit::new(format!("`{text}` is no time limit: it must be more than 0 and at most 1h")));
+    }
+    Ok(duration)
+}
+
+/// A host name or IP address without scheme and port, in lower case.
+pub(super) fn host(text: &str) -> Result<String, Misfit> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if bare.parse::<IpAddr>().is_ok() {
+        return Ok(bare.to_lowercase());
+    }
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    if !text.is_empty() && text.bytes().all(legal) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let hint = if text.contains('*') {
+        "there are no wildcards: write each name"
+    } else {
+        "write the name alone, without scheme, port and path, such as \"gate.internal\""
+    };
+    Err(Misfit::mended_by(format!("`{text}` is no host name"), hint))
+}
+
+/// A web origin (RFC 6454 §6.2) as browsers send it.
+pub(super) fn origin(text: &str) -> Result<String, Misfit> {
+    let hint = "write scheme and host, and the port if it is unusual, such as \"https://app.example.com\"";
+    let wrong = || Misfit::mended_by(format!("`{text}` is no web origin"), hint);
+    let url: url::Url = text.parse().map_err(|_| wrong())?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    if !(matches!(url.scheme(), "http" | "https") && bare && anonymous) {
+        return Err(wrong());
+    }
+    Ok(url.origin().ascii_serialization())
+}
+
+/// A log level, or a filter of `TARGET=LEVEL` parts.
+pub(super) fn log_filter(text: &str) -> Result<String, Misfit> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let level = |part: &str| LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
+    let part = |part: &str| level(part) || part.split_once('=').is_some_and(|(_, right)| level(right));
+    let stands = text.split(',').all(|each| part(each.trim()))
+        && tracing_subscriber::EnvFilter::builder().parse(text).is_ok();
+    stands.then(|| text.to_owned()).ok_or_else(|| {
+        Misfit::mended_by(
+            format!("`{text}` is no log level"),
+            "write error, warn, info, debug or trace, or parts such as \"info,marketgate=debug\"",
+        )
+    })
+}
+
+/// 64 hexadecimal digits.
+pub(super) fn sha256(text: &str) -> Result<[u8; 32], Misfit> {
+    let wrong = || {
+        Misfit::mended_by(
+            "`sha256` must be 64 hexadecimal digits",
+            "`marketgate caller NAME` makes a key and prints its digest",
+        )
+    };
+    let mut digest = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| wrong())?;
+    }
+    Ok(digest)
+}
+
+/// `http://[user:password@]host:port`. The messages do not repeat the URL, which may hold a password.
+pub(super) fn forward_proxy(text: &str) -> Result<super::settings::ForwardProxy, Misfit> {
+    let hint = "write \"http://host:port\"";
+    let wrong = |message: &str| Misfit::mended_by(message, hint);
+    let url: url::Url = text.parse().map_err(|_| wrong("`proxy_url` is no URL"))?;
+    if url.scheme() != "http" {
+        return Err(wrong(
+            "`proxy_url` must begin with http://: proxies that speak TLS or SOCKS are not served yet",
+        ));
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("`proxy_url` must end with its port: no path, no query"));
+    }
+    let host = url.host_str().ok_or_else(|| wrong("`proxy_url` names no host"))?;
+    let authorization = proxy_authorization(&url).map_err(wrong)?;
+    Ok(super::settings::ForwardProxy {
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port: url.port_or_known_default().unwrap_or(80),
+        authorization,
+    })
+}
+
+/// RFC 7617 §2: user and password joined by a colon, so a user's name holds none.
+fn proxy_authorization(url: &url::Url) -> Result<Option<Secret>, &'static str> {
+    use base64::Engine;
+    let decoded = |part: &str| {
+        percent_encoding::percent_decode_str(part).decode_utf8().map(std::borrow::Cow::into_owned)
+    };
+    let unreadable = "the user or password in `proxy_url` is no text: percent-encode it as UTF-8";
+    let user = decoded(url.username()).map_err(|_| unreadable)?;
+    let password = decoded(url.password().unwrap_or_default()).map_err(|_| unreadable)?;
+    if user.is_empty() && password.is_empty() {
+        return Ok(None);
+    }
+    if user.contains(':') || format!("{user}{password}").chars().any(char::is_control) {
+        return Err("the user or password in `proxy_url` holds a character that cannot be sent");
+    }
+    let joined = zeroize::Zeroizing::new(format!("{user}:{password}"));
+    let encoded = base64::engine::general_purpose::STANDARD.encode(joined.as_bytes());
+    Ok(Some(Secret::new(format!("Basic {encoded}"))))
+}

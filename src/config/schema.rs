@@ -1,0 +1,116 @@
+//! Every section and key of `proxy.toml`. The one rule: a key that does not stand here does not exist, for the reader, for
+//! the suggestions it makes and for `proxy.toml.example`.
+
+use crate::provider::Preset;
+
+/// The keys of one section.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// As the file writes it, with `NAME` where the operator chooses.
+    pub name: &'static str,
+    /// Its keys and the sections below it.
+    pub keys: &'static [&'static str],
+}
+
+pub(super) static ROOT: Shape =
+    Shape { name: "", keys: &["proxy", "admin", "upstream", "limits", "callers", "metrics", "log", "apps"] };
+
+pub(super) static PROXY: Shape =
+    Shape { name: "proxy", keys: &["listen", "allowed_hosts", "allowed_origins", "access_log", "listener"] };
+
+pub(super) static LISTENER: Shape = Shape { name: "proxy.listener", keys: &["listen", "app", "account"] };
+
+pub(super) static ADMIN: Shape = Shape { name: "admin", keys: &["listen"] };
+
+pub(super) static UPSTREAM: Shape =
+    Shape { name: "upstream", keys: &["ca_file", "proxy_url", "timeouts", "limits"] };
+
+pub(super) static TIMEOUTS: Shape =
+    Shape { name: "upstream.timeouts", keys: &["connect", "head", "stall", "token_wait"] };
+
+pub(super) static UPSTREAM_LIMITS: Shape =
+    Shape { name: "upstream.limits", keys: &["connections", "queue", "replay_body"] };
+
+pub(super) static LIMITS: Shape = Shape { name: "limits", keys: &["head", "headers", "body", "connections"] };
+
+pub(super) static CALLER: Shape = Shape { name: "callers.NAME", keys: &["key", "sha256"] };
+
+pub(super) static METRICS: Shape = Shape { name: "metrics", keys: &["per_account"] };
+
+pub(super) static LOG: Shape = Shape { name: "log", keys: &["level", "format"] };
+
+pub(super) static APP: Shape = Shape {
+    name: "apps.NAME",
+    keys: &[
+        "provider",
+        "environment",
+        "simulator",
+        "credentials",
+        "client_id",
+        "client_secret",
+        "api_key",
+        "settings",
+        "accounts",
+        "grant",
+        "api",
+        "token_url",
+        "client_auth",
+        "scopes",
+        "scope_separator",
+        "token_header",
+        "token_prefix",
+        "headers",
+        "token_request_headers",
+        "token_request_params",
+        "token_budget",
+        "refresh_at",
+        "replay",
+    ],
+};
+
+pub(super) static ACCOUNT: Shape =
+    Shape { name: "apps.NAME.accounts.SELLER", keys: &["client_id", "client_secret", "api_key", "settings"] };
+
+/// Every section, in the order of the example.
+pub(super) static SHAPES: [&Shape; 13] = [
+    &ROOT,
+    &PROXY,
+    &LISTENER,
+    &ADMIN,
+    &UPSTREAM,
+    &TIMEOUTS,
+    &UPSTREAM_LIMITS,
+    &LIMITS,
+    &CALLER,
+    &METRICS,
+    &LOG,
+    &APP,
+    &ACCOUNT,
+];
+
+/// Keys whose values no finding ever shows.
+const SECRET: [&str; 4] = ["client_secret", "api_key", "key", "sha256"];
+
+/// Where a value may come from instead of standing in the file.
+const ELSEWHERE: [&str; 2] = ["env", "file"];
+
+/// Whether the key's value may be shown. A key that is not known may be a misspelt secret, so its value may not.
+pub(super) fn shows(key: &str) -> bool {
+    let known = || SHAPES.iter().any(|shape| shape.keys.contains(&key)) || is_setting(key);
+    !SECRET.contains(&key) && (ELSEWHERE.contains(&key) || known())
+}
+
+/// Whether the name is a key of any section, a secret one included.
+pub(super) fn is_key(name: &str) -> bool {
+    SECRET.contains(&name) || shows(name)
+}
+
+/// Whether some marketplace has a setting of that name.
+pub(super) fn is_setting(key: &str) -> bool {
+    every_setting().any(|setting| setting == key)
+}
+
+/// The settings of all marketplaces.
+pub(super) fn every_setting() -> impl Iterator<Item = &'static str> {
+    Preset::names().filter_map(Preset::named).flat_map(|preset| preset.settings.iter().map(String::as_str))
+}

@@ -1,0 +1,497 @@
+//! Configurations that are refused, each with all that is said of it.
+
+use super::{APP, errors, read};
+
+/// Line, column and a part of the message or hint.
+type Expected<'a> = (usize, usize, &'a str);
+
+/// What differs between what is said of a text and what should be.
+fn difference(text: &str, expected: &[Expected<'_>]) -> Option<String> {
+    let found = errors(text);
+    let fits = |((line, column, message), wanted): (&(usize, usize, String), &Expected<'_>)| {
+        (*line, *column) == (wanted.0, wanted.1) && message.contains(wanted.2)
+    };
+    let same = found.len() == expected.len() && found.iter().zip(expected).all(fits);
+    (!same).then(|| format!("{text}\nfound {found:#?}\nexpected {expected:#?}\n"))
+}
+
+fn check(text: &str, expected: &[Expected<'_>]) {
+    if let Some(difference) = difference(text, expected) {
+        panic!("{difference}");
+    }
+}
+
+/// Each text has exactly one mistake; all that is not so is reported.
+fn check_all<'c>(cases: impl IntoIterator<Item = (String, Expected<'c>)>) {
+    let differences = cases.into_iter().filter_map(|(text, expected)| difference(&text, &[expected]));
+    let differences: Vec<_> = differences.collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Each text, with an app that is right behind it, has exactly one mistake.
+fn check_each(cases: &[(&str, Expected<'_>)]) {
+    check_all(cases.iter().map(|(text, expected)| (format!("{text}\n{APP}"), *expected)));
+}
+
+/// Each line, in an otherwise right Walmart app, has exactly one mistake; the line is the sixth.
+fn check_each_in_app(cases: &[(&str, Expected<'_>)]) {
+    let app = "[apps.a]\nprovider = \"walmart-marketplace\"\nenvironment = \"production\"\n\
+               client_id = \"id\"\nclient_secret = { env = \"SECRET\" }\n";
+    check_all(cases.iter().map(|(line, expected)| (format!("{app}{line}\n"), *expected)));
+}
+
+#[test]
+fn doors_say_what_is_wrong_with_them() {
+    check_each(&[
+        ("[proxy]\nlisten = \":8080\"", (2, 10, "write \"127.0.0.1:8080\" for this machine alone")),
+        ("[proxy]\nlisten = \"*:8080\"", (2, 10, "does not say on which address")),
+        ("[proxy]\nlisten = \"127.0.0.1\"", (2, 10, "`127.0.0.1` has no port")),
+        ("[proxy]\nlisten = \"::1\"", (2, 10, "`::1` has no port")),
+        ("[proxy]\nlisten = \"gate\"", (2, 10, "`gate` has no port")),
+        ("[proxy]\nlisten = \"gate:8080\"", (2, 10, "write an IP address and a port")),
+        ("[proxy]\nlisten = \"127.0.0.1:99999\"", (2, 10, "a port is a number from 0 to 65535")),
+        ("[proxy]\nlisten = 8080", (2, 10, "`listen` must be a string, not an integer")),
+        ("[proxy]\nlisten = []", (2, 10, "`listen` is an empty list")),
+        ("[proxy]\nlisten = [\"127.0.0.1:1\", true]", (2, 26, "must be a string, not a boolean")),
+        ("[proxy]\nlisten = \"unix:/run/gate.sock\"", (2, 10, "have no effect in this version")),
+        (
+            "[proxy]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
+            (2, 26, "`127.0.0.1:1` collides with another listener on `127.0.0.1:1`"),
+        ),
+        ("[admin]\nlisten = \"127.0.0.1:8080\"", (2, 10, "collides with another listener")),
+        (
+            "[proxy]\nlisten = \"0.0.0.0:8080\"",
+            (2, 10, "marketgate refuses to start | `marketgate caller NAME`"),
+        ),
+        ("[callers]\n[proxy]\nlisten = \"0.0.0.0:8080\"", (3, 10, "no caller needs a key")),
+        ("[log]\nlevel = { env = \"SECRET\" }", (2, 9, "`…` is no log level")),
+        ("[proxy]\nlisten = \"[::]:8080\"", (2, 10, "no caller needs a key")),
+        ("[proxy]\nlisten = { env = \"UNSET\" }", (2, 18, "environment variable UNSET is not set")),
+        ("[proxy]\nlisten = { file = \"x\" }", (2, 10, "`listen` cannot come from a file: only secrets can")),
+        ("[proxy]\nlisten = { env = \"ADDRESS\", x = 1 }", (2, 10, "must be a string or { env = \"NAME\" }")),
+        ("[proxy]\nlisten = { env = 1 }", (2, 18, "must be the name of an environment variable")),
+        ("[proxy]\nlisten = { env = \"TWO_LINES\" }", (2, 10, "holds a line break")),
+        ("[proxy]\nallowed_hosts = [\"a\", \"http://b\"]", (2, 23, "`http://b` is no host name")),
+        ("[proxy]\nallowed_hosts = \"gate:8080\"", (2, 17, "without scheme, port and path")),
+        ("[proxy]\nallowed_hosts = \"*.internal\"", (2, 17, "there are no wildcards")),
+        ("[proxy]\nallowed_origins = \"app.example.com\"", (2, 19, "is no web origin")),
+        ("[proxy]\nallowed_origins = \"https://app.example.com/x\"", (2, 19, "is no web origin")),
+        ("[proxy]\naccess_log = \"yes\"", (2, 14, "`access_log` must be true or false, not a string")),
+        ("[proxy]\ntls = { cert = \"c\", key = \"k\" }", (2, 1, "`proxy.tls` has no effect in this version")),
+        (
+            "[proxy]\nallowed_host = [\"a\"]",
+            (2, 1, "unknown key `allowed_host`, did you mean `allowed_hosts`?"),
+        ),
+        ("proxy = 1", (1, 9, "`proxy` must be a table, not an integer")),
+        (
+            "[admin]\nlisten = \"0.0.0.0:8081\"",
+            (2, 10, "listens on loopback only | write \"127.0.0.1:8081\""),
+        ),
+        ("[admin]\nkeys.ops = { sha256 = \"0\" }", (2, 1, "`admin.keys` has no effect in this version")),
+    ]);
+}
+
+#[test]
+fn listeners_of_their_own_name_what_they_stand_for() {
+    let listener = "[[proxy.listener]]\n";
+    check_each(&[
+        ("[[proxy.listener]]\napp = \"good\"", (1, 1, "`listen` is missing")),
+        ("[[proxy.listener]]\nlisten = \"127.0.0.1:9001\"", (1, 1, "`app` is missing")),
+        (
+            "[[proxy.listener]]\nlisten = \"127.0.0.1:9001\"\napp = \"god\"",
+            (3, 7, "there is no app `god`, did you mean `good`?"),
+        ),
+        (
+            "[[proxy.listener]]\nlisten = \"127.0.0.1:9001\"\napp = \"good\"\naccount = \"x\"",
+            (4, 11, "there is no account of app `good`: `x` | there is: default"),
+        ),
+        (
+            "[[proxy.listener]]\nlisten = \"127.0.0.1:8080\"\napp = \"good\"",
+            (2, 10, "collides with another listener on `127.0.0.1:8080`"),
+        ),
+        (
+            "[[proxy.listener]]\nlisten = \"0.0.0.0:9001\"\napp = \"good\"",
+            (2, 10, "is open to other machines"),
+        ),
+        (
+            "[proxy]\nlistener = { app = \"good\" }",
+            (2, 12, "`listener` must be a list of tables, not a table"),
+        ),
+        (
+            "[[proxy.listener]]\nlisten = \"127.0.0.1:1\"\napp = \"good\"\nport = 1",
+            (4, 1, "unknown key `port` | known here: listen, app, account"),
+        ),
+    ]);
+    let refused =
+        format!("{listener}listen = \"127.0.0.1:9001\"\napp = \"a\"\n[apps.a]\nprovider = \"nobody\"\n");
+    check(&refused, &[(5, 12, "`nobody` is no provider")]);
+}
+
+#[test]
+fn limits_and_the_way_out_say_what_is_wrong_with_them() {
+    check_each(&[
+        ("[upstream]\nca_file = \"absent.pem\"", (2, 11, "/nowhere/absent.pem cannot be read")),
+        ("[upstream]\nca_file = \"/dev/null\"", (2, 11, "/dev/null holds no certificate in PEM form")),
+        ("[upstream]\nproxy_url = \"https://egress:3128\"", (2, 13, "must begin with http://")),
+        ("[upstream]\nproxy_url = \"egress\"", (2, 13, "`proxy_url` is no URL | write \"http://host:port\"")),
+        ("[upstream]\nproxy_url = \"http://egress:3128/x\"", (2, 13, "no path, no query")),
+        (
+            "[upstream]\nproxy_url = \"http://a%3Ab:c@egress:3128\"",
+            (2, 13, "holds a character that cannot be sent"),
+        ),
+        ("[upstream]\ntimeouts = { conect = \"5s\" }", (2, 14, "did you mean `connect`?")),
+        (
+            "[upstream]\ntimeouts = { connect = \"5\" }",
+            (2, 24, "`5` is no duration | write a whole number and ms, s or m"),
+        ),
+        ("[upstream]\ntimeouts = { head = \"0s\" }", (2, 21, "more than 0 and at most 1h")),
+        ("[upstream.timeouts]\nstall = 30", (2, 9, "`stall` must be a string, not an integer")),
+        ("[upstream.limits]\nconnections = 0", (2, 15, "`connections` must be between 1 and 100000")),
+        ("[upstream.limits]\nreplay_body = \"1GiB\"", (2, 15, "must be between 0 and 67108864 bytes")),
+        ("[limits]\nhead = \"64KB\"", (2, 8, "`64KB` is no size | write a number and B, KiB, MiB or GiB")),
+        ("[limits]\nhead = 512", (2, 8, "`head` must be between 8192 and 1048576")),
+        ("[limits]\nheaders = -1", (2, 11, "`headers` must be between 1 and 1000")),
+        ("[limits]\nbody = \"nothing\"", (2, 8, "`nothing` is no size")),
+        ("[limits]\nconnections = 1.5", (2, 15, "`connections` must be a whole number, not a float")),
+        ("[metrics]\nper_account = 1", (2, 15, "must be true or false")),
+        ("[log]\nlevel = \"loud\"", (2, 9, "`loud` is no log level")),
+        ("[log]\nformat = \"jsn\"", (2, 10, "`jsn` is no format, did you mean `json`?")),
+    ]);
+}
+
+#[test]
+fn callers_need_one_key_each() {
+    let digest = "0".repeat(64);
+    check_each(&[
+        ("[callers.job]", (1, 1, "caller `job`: needs `key` or `sha256` | `marketgate caller NAME`")),
+        ("[callers.job]\nkey = { env = \"EMPTY\" }", (2, 7, "`key` is empty")),
+        ("[callers.job]\nsha256 = \"abc\"", (2, 10, "`sha256` must be 64 hexadecimal digits")),
+        (
+            &format!("[callers.job]\nkey = {{ env = \"SECRET\" }}\nsha256 = \"{digest}\""),
+            (3, 10, "say the same thing: keep one of them"),
+        ),
+        (
+            &format!("[callers.a]\nsha256 = \"{digest}\"\n[callers.b]\nsha256 = \"{digest}\""),
+            (4, 10, "caller `b`: has the same key as caller `a`"),
+        ),
+        (&format!("[callers.\"a b\"]\nsha256 = \"{digest}\""), (1, 10, "a name is 1 to 128 characters")),
+        (
+            &format!("[callers.a]\nsha256 = \"{digest}\"\nallow = []"),
+            (3, 1, "`allow` has no effect in this version"),
+        ),
+        (
+            &format!("[callers.a]\nsha256 = \"{digest}\"\nread_only = true"),
+            (3, 1, "`read_only` has no effect"),
+        ),
+        ("callers.job = \"x\"", (1, 9, "`callers.job` must be a table, not a string")),
+    ]);
+}
+
+#[test]
+fn sections_of_later_versions_and_of_none_are_named() {
+    check_each(&[
+        ("[store]\npath = \"x\"", (1, 2, "`[store]` has no effect in this version | remove it")),
+        ("[connect]\nlisten = \"x\"", (1, 2, "`[connect]` has no effect in this version")),
+        ("[notify]\nurl = \"x\"", (1, 2, "`[notify]` has no effect in this version")),
+        ("[upstreams]", (1, 2, "unknown section `upstreams`, did you mean `upstream`?")),
+        ("[database]", (1, 2, "unknown section `database` | known here: proxy, admin")),
+    ]);
+}
+
+#[test]
+fn an_app_says_what_it_is() {
+    let credentials = "client_id = \"id\"\nclient_secret = { env = \"SECRET\" }\n";
+    check("", &[(0, 0, "there is no app: nothing to stand in front of | `marketgate init`")]);
+    check("[apps]\n", &[(0, 0, "there is no app")]);
+    check("apps = 1\n", &[(1, 8, "`apps` must be a table")]);
+    check(
+        "[apps.a]\n",
+        &[(1, 1, "app `a`: `provider` is missing | write provider = one of \"walmart-marketplace\"")],
+    );
+    check(
+        "[apps.a]\nprovider = \"walmart\"\nmarket = \"us\"\n",
+        &[(2, 12, "app `a`: `walmart` is no provider")],
+    );
+    check(
+        &format!("[apps.a]\nprovider = \"walmart-golocal\"\n{credentials}"),
+        &[(
+            1,
+            1,
+            "`environment` is missing: Walmart GoLocal has more than one | write environment = one of \"production\", \"sandbox\", \"simulator\"",
+        )],
+    );
+    check(
+        &format!("[apps.a]\nprovider = \"walmart-golocal\"\nenvironment = \"sandbx\"\n{credentials}"),
+        &[(3, 15, "`sandbx` is no environment, did you mean `sandbox`?")],
+    );
+    check(
+        &format!("[apps.\"a b\"]\nprovider = \"walmart-golocal\"\nenvironment = \"sandbox\"\n{credentials}"),
+        &[(1, 7, "app `a b`: a name is 1 to 128 characters")],
+    );
+    check(
+        &format!("[apps.my.shop]\nprovider = \"walmart-golocal\"\nenvironment = \"sandbox\"\n{credentials}"),
+        &[
+            (1, 7, "app `my`: `provider` is missing"),
+            (1, 10, "unknown key `shop` | a name with a dot in it stands in quotes"),
+        ],
+    );
+    check(
+        &format!("[apps.a]\nprovider = \"generic\"\n{credentials}"),
+        &[(1, 1, "`api` is missing"), (1, 1, "`token_url` is missing")],
+    );
+}
+
+#[test]
+fn keys_of_an_app_are_checked_where_they_stand() {
+    check_each_in_app(&[
+        (
+            "client_sercet = \"x\"",
+            (6, 1, "app `a`: unknown key `client_sercet`, did you mean `client_secret`?"),
+        ),
+        ("markt = \"us\"", (6, 1, "unknown key `markt`, did you mean `market`?")),
+        ("market = \"ü\"", (6, 10, "`market` goes into a header and holds a character")),
+        ("market = [\"us\"]", (6, 10, "`market` must be a string, not an array")),
+        ("market = \"a\\nb\"", (6, 10, "the value of `market` holds a line break")),
+        ("simulator = \"http://127.0.0.1:1\"", (6, 13, "no effect unless environment = \"simulator\"")),
+        ("grant = \"password\"", (6, 9, "`password` is no grant")),
+        (
+            "grant = \"authorization_code\"",
+            (
+                6,
+                9,
+                "app `a`: grants that need a seller's consent are not served by this version yet | grant = \"client_credentials\" works",
+            ),
+        ),
+        (
+            "api_key = { env = \"SECRET\" }",
+            (6, 11, "`api_key` has no effect with grant `client_credentials`"),
+        ),
+        (
+            "api = \"https://sandbox.walmartapis.com\"",
+            (6, 7, "belongs to Walmart Marketplace's environment `sandbox`"),
+        ),
+        ("api = \"https://mock.test\"", (6, 7, "override `token_url` too")),
+        (
+            "api = \"http://mock.test\"\ntoken_url = \"https://mock.test/t\"",
+            (6, 7, "http:// is for loopback only"),
+        ),
+        ("client_auth = \"basik\"", (6, 15, "`basik` is no client_auth, did you mean `basic`?")),
+        ("scopes = [\"read write\"]", (6, 11, "`read write` is no scope")),
+        ("token_header = \"a b\"", (6, 16, "`a b` is no header name")),
+        ("token_header = \"Host\"", (6, 16, "frames the message")),
+        ("token_prefix = \"ü\"", (6, 16, "visible ASCII")),
+        ("headers = \"x\"", (6, 11, "`headers` must be a table, not a string")),
+        ("headers = { \"x y\" = \"z\" }", (6, 21, "`x y` is no header name")),
+        (
+            "headers = { x = \"{clientid}\" }",
+            (6, 17, "unknown placeholder `{clientid}`, did you mean `{client_id}`?"),
+        ),
+        ("headers = { x = \"{region}\" }", (6, 17, "settings = { region = \"…\" }")),
+        ("headers = { x = \"a{b\" }", (6, 17, "the braces of `…` do not pair up")),
+        ("headers = { x = \"1\", X = \"2\" }", (6, 13, "stands twice under `headers`")),
+        ("headers = { x = \"a\\r\\nb: c\" }", (6, 17, "holds a line break")),
+        ("token_request_headers = { x = \"{y}\" }", (6, 31, "unknown placeholder `{y}`")),
+        ("token_request_params = { x = \"{y}\" }", (6, 30, "unknown placeholder `{y}`")),
+        ("settings = { region = \"ü\" }\nheaders = { x = \"{region}\" }", (6, 23, "goes into a header")),
+        ("settings = { Region = \"eu\" }", (6, 14, "`Region` is no name for a setting")),
+        ("settings = { account = \"eu\" }", (6, 14, "it has a meaning of its own")),
+        ("market = \"us\"\nsettings = { market = \"ca\" }", (7, 14, "is set twice")),
+        ("token_budget = \"174\"", (6, 16, "`174` is no budget")),
+        ("refresh_at = 1.5", (6, 14, "1.5 is no fraction of a lifetime")),
+        ("refresh_at = \"early\"", (6, 14, "`refresh_at` must be a number, not a string")),
+        (
+            "replay = \"sometimes\"",
+            (6, 10, "`sometimes` is no replay | write one of \"all\", \"idempotent\", \"off\""),
+        ),
+        (
+            "redirect_uri = \"http://localhost/callback\"",
+            (6, 1, "`redirect_uri` has no effect in this version"),
+        ),
+        ("authorize_url = \"https://a.test\"", (6, 1, "`authorize_url` has no effect in this version")),
+        ("pkce = true", (6, 1, "`pkce` has no effect in this version")),
+        ("reuse_window = \"3s\"", (6, 1, "`reuse_window` has no effect in this version")),
+        ("credentials = \"per-seller\"", (6, 15, "`per-seller` is no credentials")),
+    ]);
+}
+
+#[test]
+fn credentials_are_missed_where_they_belong() {
+    let head = "[apps.a]\nprovider = \"walmart-marketplace\"\nenvironment = \"production\"\n";
+    check(
+        head,
+        &[(
+            1,
+            1,
+            "app `a`: `client_id` and `client_secret` are missing | write client_secret = { env = \"NAME\" }",
+        )],
+    );
+    check(&format!("{head}client_id = \"id\"\n"), &[(1, 1, "`client_secret` is missing")]);
+    check(
+        &format!("{head}client_id = \"\"\nclient_secret = {{ env = \"SECRET\" }}\n"),
+        &[(4, 13, "`client_id` is empty")],
+    );
+    check(
+        &format!("{head}client_id = \"id\"\nclient_secret = {{ env = \"WALMART_CLIENT_SECRET\" }}\n"),
+        &[(5, 25, "app `a`: environment variable WALMART_CLIENT_SECRET is not set")],
+    );
+    check(
+        &format!("{head}client_id = \"id\"\nclient_secret = {{ env = \"TWO_LINES\" }}\n"),
+        &[(5, 17, "the value of `client_secret` holds a line break")],
+    );
+    check(
+        &format!("{head}client_id = \"id\"\nclient_secret = []\n"),
+        &[(5, 17, "`client_secret` is an empty list")],
+    );
+    check(
+        &format!("{head}client_id = \"id\"\nclient_secret = 5\n"),
+        &[(5, 17, "must be { env = \"NAME\" }, { file = \"path\" } or a string, not an integer")],
+    );
+    check(
+        &format!("{head}client_id = \"id\"\nclient_secret = {{ path = \"x\" }}\n"),
+        &[(5, 17, "must come from { env = \"NAME\" } or { file = \"path\" }")],
+    );
+    check(
+        &format!("{head}client_id = \"id\"\nclient_secret = {{ file = \"absent\" }}\n"),
+        &[(5, 26, "the secret file /nowhere/absent cannot be read")],
+    );
+}
+
+#[test]
+fn accounts_bring_their_own_credentials_or_use_the_apps() {
+    let head = "[apps.a]\nprovider = \"walmart-marketplace\"\nenvironment = \"production\"\n";
+    let per_account = format!("{head}credentials = \"per-account\"\n");
+    let app = format!("{head}client_id = \"id\"\nclient_secret = {{ env = \"SECRET\" }}\n");
+    let own = "client_id = \"id\"\nclient_secret = { env = \"SECRET\" }\n";
+    check(&per_account, &[(1, 1, "there is no account, though credentials = \"per-account\"")]);
+    check(
+        &format!("{per_account}{own}[apps.a.accounts.s]\n{own}"),
+        &[(5, 13, "`client_id` belongs to each account"), (6, 17, "`client_secret` belongs to each account")],
+    );
+    check(
+        &format!("{per_account}[apps.a.accounts.s]\n"),
+        &[(5, 1, "app `a`: account `s`: `client_id` and `client_secret` are missing")],
+    );
+    check(
+        &format!("{per_account}[apps.a.accounts.s]\nclient_id = \"x\"\n"),
+        &[(5, 1, "`client_secret` is missing beside its other half")],
+    );
+    check(
+        &format!("{app}[apps.a.accounts.s]\nclient_id = \"x\"\n"),
+        &[(6, 1, "account `s`: `client_secret` is missing beside its other half")],
+    );
+    check(
+        &format!("{head}[apps.a.accounts.s]\n{own}"),
+        &[(1, 1, "are missing | every account brings its own: write credentials = \"per-account\"")],
+    );
+    check(
+        &format!("{app}[apps.a.accounts.\"s@x\"]\n"),
+        &[(6, 18, "account `s@x`: a name is 1 to 128 characters")],
+    );
+    check(
+        &format!("{app}[apps.a.accounts.s]\nprovider = \"x\"\n"),
+        &[(7, 1, "account `s`: unknown key `provider` | known here: client_id")],
+    );
+    check(&format!("{app}[apps.a.accounts.s]\nmarket = \"ü\"\n"), &[(7, 10, "goes into a header")]);
+    check(&format!("{app}accounts = 1\n"), &[(6, 12, "`accounts` must be a table")]);
+    check(
+        &format!("{app}[apps.a.accounts.s]\napi_key = {{ env = \"SECRET\" }}\n"),
+        &[(7, 11, "account `s`: `api_key` has no effect with grant `client_credentials`")],
+    );
+}
+
+#[test]
+fn grants_that_need_a_seller_are_not_served_yet() {
+    check(
+        "[apps.wallapop]\nprovider = \"wallapop\"\nclient_id = \"id\"\nredirect_uri = \"http://localhost\"\npkce = true\n",
+        &[(
+            2,
+            12,
+            "app `wallapop`: grants that need a seller's consent are not served by this version yet | remove the app for now",
+        )],
+    );
+    check(
+        "[apps.depop]\nprovider = \"depop\"\nenvironment = \"production\"\nscopes = [\"products_read\"]\n",
+        &[(
+            2,
+            12,
+            "app `depop`: grants that need a seller's consent are not served by this version yet | a shop's static key works: api_key",
+        )],
+    );
+    check(
+        "[apps.depop]\nprovider = \"depop\"\nenvironment = \"production\"\ngrant = \"static\"\n",
+        &[(1, 1, "app `depop`: `api_key` is missing | write api_key = { env = \"NAME\" }")],
+    );
+    check(
+        "[apps.depop]\nprovider = \"depop\"\nenvironment = \"production\"\napi_key = { env = \"SECRET\" }\nheaders = { x = \"{client_id}\" }\n",
+        &[(5, 17, "unknown placeholder `{client_id}`")],
+    );
+    check(
+        "[apps.a]\nprovider = \"generic\"\nenvironment = \"simulator\"\nsimulator = \"http://127.0.0.1:1/x\"\napi_key = { env = \"SECRET\" }\n",
+        &[(4, 13, "must end with its port")],
+    );
+}
+
+#[test]
+fn syntax_errors_are_reported_where_they_stand_and_hide_what_they_may_have_swallowed() {
+    check_each(&[
+        ("[log]\nlevel = info", (2, 9, "a text must stand in quotes")),
+        ("[log]\nlevel =", (2, 8, "")),
+        ("[log]\nlevel = \"info", (2, 14, "invalid basic string")),
+        ("[log]\nlevel = \"info\"\nlevel = \"warn\"", (3, 1, "duplicate key")),
+        ("[log\nlevel = \"info\"", (1, 5, "unclosed table")),
+        ("[log]\n[log]", (2, 2, "duplicate key")),
+        (
+            "[proxy]\nlisten = [\"127.0.0.1:1\"",
+            (4, 1, "missing comma between array elements | or a `]` is missing above"),
+        ),
+        ("nonsense", (1, 9, "key with no value")),
+        ("[log]\nlevel = \"\\q\"", (2, 11, "missing escaped value")),
+    ]);
+    check("[apps.a]\nprovider = walmart\nclient_id = 1\n", &[(2, 12, "a text must stand in quotes")]);
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_reported_in_its_order() {
+    let text = "[proxy]\nlisten = \":8080\"\nacces_log = true\n\n[limits]\nhead = \"1\"\nheaders = many\n\n[apps.a]\n\
+                provider = \"walmart-supplier\"\nclient_secret = { env = \"UNSET\" }\nmarkt = \"us\"\n\n[store]\n\n\
+                [apps.b]\nprovider = \"depop\"\nenvironment = \"production\"\nheaders = { x = \"{y}\" }\n";
+    check(
+        text,
+        &[
+            (2, 10, "`:8080`"),
+            (3, 1, "did you mean `access_log`?"),
+            (6, 8, "`1` is no size"),
+            (7, 11, "a text must stand in quotes"),
+            (11, 25, "environment variable UNSET is not set"),
+            (12, 1, "did you mean `market`?"),
+            (14, 2, "`[store]`"),
+            (17, 12, "not served by this version yet"),
+            (19, 17, "unknown placeholder `{y}`"),
+        ],
+    );
+}
+
+#[test]
+fn a_finding_is_rendered_with_its_line_a_caret_and_the_mend() {
+    let error = read(&format!("[proxy]\nlisten = \":8080\"\n{APP}")).unwrap_err();
+    assert_eq!(
+        error.render(false),
+        "error: `:8080` does not say on which address to listen\n \
+         --> proxy.toml:2:10\n  |\n2 | listen = \":8080\"\n  |          ^^^^^^^\n  |\n  \
+         = help: write \"127.0.0.1:8080\" for this machine alone, or \"0.0.0.0:8080\" for every interface\n\n\
+         proxy.toml has 1 mistake"
+    );
+    assert!(error.render(true).contains("\u{1b}["), "colour when it is asked for");
+    assert!(!error.render(false).contains('\u{1b}'), "and only then");
+    assert!(error.to_string().contains("proxy.toml:2:10: `:8080`"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_finding() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("proxy.toml");
+    let text = |error: super::ConfigError| error.render(false);
+    assert!(text(crate::config::load(&path).unwrap_err()).contains("cannot be read: No such file"));
+    std::fs::write(&path, b"[proxy]\nlisten = \"\xff\"").unwrap();
+    assert!(text(crate::config::load(&path).unwrap_err()).contains("it is not UTF-8 text"));
+}

@@ -1,0 +1,293 @@
+//! The whole program while it serves: doors, workers, keepers, and the order in which they end. The one rule: sockets and
+//! the signal to stop come from outside.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, task::LocalSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::AdminDoor,
+    clock::Clock,
+    config::{Settings, settings::FixedRoute},
+    grant::{LiveAccounts, live},
+    http::{
+        listener::{self, ListenerLimits},
+        tally_metrics::TallyMetrics,
+    },
+    metrics::Metrics,
+    oauth::TokenClient,
+    proxy::{Door, Worker, upstream::Connector},
+    tls,
+};
+
+/// How long requests under way may take to end once the program stops. Kubernetes grants 30 s in all.
+pub const DRAIN: Duration = Duration::from_secs(20);
+
+/// Connections the admin door serves at once.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// How often idle accounts are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// Sockets to serve, already bound.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The proxy door's, each with what it stands for.
+    pub proxy: Vec<(TcpListener, Option<FixedRoute>)>,
+    /// The admin door's.
+    pub admin: TcpListener,
+}
+
+/// A socket that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({door}): {source}")]
+pub struct BindError {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The key it was configured with.
+    pub door: &'static str,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+impl BindError {
+    /// What mends it.
+    pub fn action(&self) -> String {
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "another process has port {}: end it (`ss -ltnp 'sport = :{}'` names it) or change `{}`",
+                self.address.port(),
+                self.address.port(),
+                self.door
+            ),
+            io::ErrorKind::PermissionDenied => format!("choose a port above 1023 in `{}`", self.door),
+            io::ErrorKind::AddrNotAvailable => {
+                format!("choose an address of this machine in `{}`", self.door)
+            }
+            _ => format!("choose another address in `{}`", self.door),
+        }
+    }
+}
+
+impl Listeners {
+    /// Binds what the settings ask for.
+    ///
+    /// # Errors
+    /// The first socket that cannot be had.
+    pub fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let proxy = settings.proxy.listeners.iter().map(|wanted| {
+            let door = if wanted.fixed.is_some() { "proxy.listener.listen" } else { "proxy.listen" };
+            Ok((bind(wanted.address, door)?, wanted.fixed.clone()))
+        });
+        Ok(Self {
+            proxy: proxy.collect::<Result<_, _>>()?,
+            admin: bind(settings.admin.address, "admin.listen")?,
+        })
+    }
+}
+
+fn bind(address: SocketAddr, door: &'static str) -> Result<TcpListener, BindError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| BindError { address, door, source })
+}
+
+/// How to serve.
+#[derive(Debug)]
+pub struct Options {
+    /// Where time comes from.
+    pub clock: Clock,
+    /// Threads of the proxy door, each with connections of its own; 0: all on the current thread, for tests that hold time.
+    pub workers: usize,
+    /// Accounts kept live at once.
+    pub capacity: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { clock: Clock::system(), workers, capacity: live::CAPACITY }
+    }
+}
+
+/// A program ready to serve.
+pub struct Gateway {
+    door: Arc<Door>,
+    accounts: Arc<LiveAccounts>,
+    limits: ListenerLimits,
+    workers: usize,
+}
+
+/// Why the program cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// The client for token endpoints.
+    #[error("the client for token endpoints cannot be made: {0}")]
+    TokenClient(String),
+}
+
+impl Gateway {
+    /// Puts the parts together on the current runtime, which also runs the keepers.
+    ///
+    /// # Errors
+    /// When the certificates of `upstream.ca_file` cannot be used.
+    pub fn new(settings: &Settings, options: Options) -> Result<Self, StartError> {
+        let tls = tls::client_config(settings.upstream.ca_file.as_deref())?;
+        let client = TokenClient::new(tls.clone(), settings.upstream.proxy_url.as_ref())
+            .map_err(|e| StartError::TokenClient(e.to_string()))?;
+        let limits = ListenerLimits::new(&settings.limits, settings.upstream.timeouts.stall);
+        let mut metrics = Metrics::new(settings.metrics.per_account);
+        metrics.collect(Box::new(TallyMetrics(limits.tally.clone())));
+        let metrics = Arc::new(metrics);
+        let accounts = LiveAccounts::new(options.clock.clone(), client, metrics.clone(), options.capacity);
+        let accounts = Arc::new(accounts);
+        let connector = Connector::new(tls, &settings.upstream);
+        let door = Door::new(settings, accounts.clone(), metrics, options.clock, connector);
+        Ok(Self { door: Arc::new(door), accounts, limits, workers: options.workers })
+    }
+
+    /// The accounts in use.
+    pub fn accounts(&self) -> &Arc<LiveAccounts> {
+        &self.accounts
+    }
+
+    /// The proxy door.
+    pub fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
+    /// Serves until `stop`, then ends in order: not ready any more, no new connections, requests under way, keepers.
+    ///
+    /// # Errors
+    /// When a socket or thread cannot be used.
+    pub async fn serve(self, listeners: Listeners, stop: CancellationToken) -> io::Result<()> {
+        let admin_stop = CancellationToken::new();
+        let local = LocalSet::new();
+        let admin = Arc::new(AdminDoor::new(self.door.clone()));
+        local.spawn_local(self.admin_door(admin.clone(), listeners.admin, admin_stop.clone())?);
+        local.spawn_local(housekeeping(self.accounts.clone(), admin_stop.clone()));
+        let serve = async {
+            let proxy = self.proxy_door(listeners.proxy, &stop);
+            let announce = async {
+                stop.cancelled().await;
+                tracing::info!("stopping: finishing requests under way");
+                admin.start_draining();
+            };
+            let (served, ()) = tokio::join!(proxy, announce);
+            self.accounts.drain().await;
+            admin_stop.cancel();
+            served
+        };
+        local.run_until(serve).await
+    }
+
+    fn admin_door(
+        &self,
+        admin: Arc<AdminDoor>,
+        socket: TcpListener,
+        stop: CancellationToken,
+    ) -> io::Result<impl Future<Output = ()> + use<>> {
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        // Counted and limited by itself: a flooded proxy door must not shut the door that shows it.
+        let limits = ListenerLimits {
+            tally: Arc::default(),
+            connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
+            ..self.limits.clone()
+        };
+        let answer = move |request, _peer| {
+            let admin = admin.clone();
+            async move { admin.answer(request).await }
+        };
+        Ok(async move {
+            listener::serve(socket, answer, limits, stop, Duration::from_secs(1)).await;
+        })
+    }
+
+    async fn proxy_door(
+        &self,
+        sockets: Vec<(TcpListener, Option<FixedRoute>)>,
+        stop: &CancellationToken,
+    ) -> io::Result<()> {
+        if self.workers == 0 {
+            return work(self.door.clone(), sockets, self.limits.clone(), stop.clone()).await;
+        }
+        let mut threads = Vec::new();
+        for number in 0..self.workers {
+            let sockets = sockets.iter().map(|(socket, fixed)| Ok((socket.try_clone()?, fixed.clone())));
+            let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+            threads.push(start_worker(
+                number,
+                self.door.clone(),
+                sockets,
+                self.limits.clone(),
+                stop.clone(),
+            )?);
+        }
+        drop(sockets);
+        for ended in threads {
+            ended.await.unwrap_or_else(|_| Err(io::Error::other("a worker thread panicked")))?;
+        }
+        Ok(())
+    }
+}
+
+type Ended = tokio::sync::oneshot::Receiver<io::Result<()>>;
+
+fn start_worker(
+    number: usize,
+    door: Arc<Door>,
+    sockets: Vec<(TcpListener, Option<FixedRoute>)>,
+    limits: ListenerLimits,
+    stop: CancellationToken,
+) -> io::Result<Ended> {
+    let (tell, ended) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        let served = runtime.block_on(LocalSet::new().run_until(work(door, sockets, limits, stop)));
+        // Nobody listens when the whole program is ending anyway.
+        drop(tell.send(served));
+    };
+    std::thread::Builder::new().name(format!("proxy-{number}")).spawn(run)?;
+    Ok(ended)
+}
+
+/// One worker: all listeners, one pool.
+async fn work(
+    door: Arc<Door>,
+    sockets: Vec<(TcpListener, Option<FixedRoute>)>,
+    limits: ListenerLimits,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let worker = Worker::new(door);
+    let mut served = tokio::task::JoinSet::new();
+    for (socket, fixed) in sockets {
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        let worker = worker.standing_for(fixed);
+        let answer = move |request, _peer| {
+            let worker = worker.clone();
+            async move { worker.answer(request).await }
+        };
+        served.spawn_local(listener::serve(socket, answer, limits.clone(), stop.clone(), DRAIN));
+    }
+    while let Some(ended) = served.join_next().await {
+        ended.map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+async fn housekeeping(accounts: Arc<LiveAccounts>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(HOUSEKEEPING)).await.is_some() {
+        accounts.let_go_idle();
+    }
+}

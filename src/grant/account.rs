@@ -1,0 +1,266 @@
+//! One account in use: where requests borrow its token. The one rule: requests only read and ask; the keeper alone writes.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{Notify, watch};
+
+use super::{
+    state::{AccountState, Credential, Published, Trouble},
+    timing,
+};
+use crate::{
+    clock::{Clock, Moment},
+    config::{Account, App},
+    names::AccountId,
+    provider::Dressing,
+};
+
+/// An account that has a keeper.
+#[derive(Debug)]
+pub struct LiveAccount {
+    app: Arc<App>,
+    account: Arc<Account>,
+    dressing: Dressing,
+    clock: Clock,
+    published: watch::Sender<Published>,
+    demand: Arc<Demand>,
+    forced: Mutex<Forced>,
+}
+
+/// What requests tell the keeper. It outlives the account, so that the keeper can sleep on it without keeping the account alive.
+#[derive(Debug, Default)]
+pub(super) struct Demand {
+    /// Wakes the keeper to look again.
+    pub(super) wake: Notify,
+    /// Whether a request used the token since the last refresh.
+    pub(super) used: AtomicBool,
+    /// Requests that wait because there is no usable token.
+    pub(super) waiting: AtomicUsize,
+    /// Set when the account is gone and its keeper must end.
+    pub(super) closed: AtomicBool,
+}
+
+/// Refreshes asked for because a marketplace refused the token.
+#[derive(Debug, Default)]
+struct Forced {
+    /// The generation that was refused.
+    refused: u64,
+    /// When a refresh was last forced.
+    at: Option<Moment>,
+}
+
+/// Why a request gets no token.
+#[derive(Debug, Clone)]
+pub struct Unavailable {
+    /// The account's state.
+    pub state: AccountState,
+    /// What happened, for a person.
+    pub detail: String,
+    /// What mends it.
+    pub action: String,
+    /// When asking again may help.
+    pub retry_after: Duration,
+}
+
+impl LiveAccount {
+    pub(super) fn new(app: Arc<App>, account: Arc<Account>, clock: Clock) -> Self {
+        let dressing = Dressing::new(&app.profile, |name| account.setting(name));
+        let nothing_yet = Published { state: AccountState::Ready, credential: None, trouble: None };
+        let (published, _) = watch::channel(nothing_yet);
+        Self { app, account, dressing, clock, published, demand: Arc::default(), forced: Mutex::default() }
+    }
+
+    /// The account's full name.
+    pub fn id(&self) -> &AccountId {
+        &self.account.id
+    }
+
+    /// The app it belongs to.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Its credentials and settings.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// What its requests carry beside the token.
+    pub fn dressing(&self) -> &Dressing {
+        &self.dressing
+    }
+
+    /// What the keeper last published.
+    pub fn published(&self) -> Published {
+        self.published.borrow().clone()
+    }
+
+    /// A token that is valid now: borrowed if there is one, else waited for, `wait` at most.
+    ///
+    /// # Errors
+    /// When none can be had in time. The refresh goes on regardless of who still waits.
+    pub async fn token(&self, wait: Duration) -> Result<Arc<Credential>, Unavailable> {
+        match self.borrow_token() {
+            Some(credential) => Ok(credential),
+            None => self.await_token(wait).await,
+        }
+    }
+
+    /// The usable token, if there is one: what nearly every request does.
+    pub fn borrow_token(&self) -> Option<Arc<Credential>> {
+        let now = self.clock.now();
+        let published = self.published.borrow();
+        let credential = published.usable(now)?;
+        // One wake-up per refresh is enough, however many requests there are.
+        if !self.demand.used.load(Relaxed) && !self.demand.used.swap(true, Relaxed) && credential.due_at(now)
+        {
+            self.demand.wake.notify_one();
+        }
+        Some(credential.clone())
+    }
+
+    async fn await_token(&self, wait: Duration) -> Result<Arc<Credential>, Unavailable> {
+        if let Some(refusal) = self.refusal_at_once(wait) {
+            self.demand.wake.notify_one();
+            return Err(refusal);
+        }
+        let _waiting = Waiting::new(&self.demand);
+        let mut changes = self.published.subscribe();
+        let failures = changes.borrow().failures();
+        let given_up = |p: &Published| p.failures() != failures && self.is_hopeless(p, wait);
+        let settled = changes.wait_for(|p| p.usable(self.clock.now()).is_some() || given_up(p));
+        let settled = tokio::time::timeout(wait, settled).await;
+        let published = match settled {
+            Ok(Ok(published)) => published.clone(),
+            _ => self.published(),
+        };
+        published.usable(self.clock.now()).cloned().ok_or_else(|| self.unavailable(&published))
+    }
+
+    /// What a caller hears who is not kept waiting for what is known not to come.
+    fn refusal_at_once(&self, wait: Duration) -> Option<Unavailable> {
+        let published = self.published.borrow();
+        let trouble = published.trouble.as_ref()?;
+        let due = trouble.next_try(true).since(self.clock.now()).is_zero()
+            && published.state != AccountState::Refreshing;
+        if due || !self.is_hopeless(&published, wait) || trouble.is_mended(&self.account.credentials) {
+            return None;
+        }
+        self.demand.used.store(true, Relaxed);
+        Some(self.unavailable(&published))
+    }
+
+    /// Whether waiting is in vain: the credentials were refused, the endpoint has been failing for longer than anybody
+    /// waits, or it asked for more patience than the caller has.
+    fn is_hopeless(&self, published: &Published, wait: Duration) -> bool {
+        let now = self.clock.now();
+        let in_vain =
+            |t: &Trouble| !t.passes || now.since(t.since) >= wait || t.next_try(true).since(now) >= wait;
+        published.trouble.as_deref().is_some_and(in_vain)
+    }
+
+    fn unavailable(&self, published: &Published) -> Unavailable {
+        let (detail, action, retry_after) = match &published.trouble {
+            Some(trouble) => {
+                let until_next_try = trouble.next_try(true).since(self.clock.now());
+                (trouble.detail.clone(), trouble.action.clone(), until_next_try)
+            }
+            None => (
+                "the token endpoint has not answered yet".to_owned(),
+                "try again; `marketgate status` shows what the token endpoint is doing".to_owned(),
+                Duration::ZERO,
+            ),
+        };
+        Unavailable {
+            state: published.state,
+            detail,
+            action,
+            retry_after: retry_after.max(Duration::from_secs(1)),
+        }
+    }
+
+    /// Tells that the marketplace refused the token of `generation`, and waits for a newer one, `wait` at most.
+    ///
+    /// None when a newer one would not help or must not be asked for: the token was minted moments ago, a refresh was
+    /// forced less than [`timing::FORCED_EVERY`] ago, or the refresh failed.
+    pub async fn replace_refused(&self, generation: u64, wait: Duration) -> Option<Arc<Credential>> {
+        let mut changes = self.published.subscribe();
+        if changes.borrow().generation() <= generation && !self.force_refresh(generation) {
+            return None;
+        }
+        let newer = changes.wait_for(|p| p.generation() > generation || self.forced_failed(p, generation));
+        let published = tokio::time::timeout(wait, newer).await.ok()?.ok()?.clone();
+        published
+            .usable(self.clock.now())
+            .filter(|credential| credential.token.generation > generation)
+            .cloned()
+    }
+
+    /// True when a refresh was forced for `generation`, by this request or another one.
+    fn force_refresh(&self, generation: u64) -> bool {
+        let now = self.clock.now();
+        let age = self.published.borrow().credential.as_ref().map(|c| (c.token.age(now), c.token.lifetime));
+        if age.is_none_or(|(age, lifetime)| age < timing::MINTED_JUST_NOW || lifetime.is_none()) {
+            return false;
+        }
+        let mut forced = self.forced.lock().unwrap_or_else(PoisonError::into_inner);
+        if forced.refused == generation {
+            return self.published.borrow().trouble.is_none();
+        }
+        if forced.at.is_some_and(|at| now.since(at) < timing::FORCED_EVERY) {
+            return false;
+        }
+        *forced = Forced { refused: generation, at: Some(now) };
+        drop(forced);
+        self.demand.wake.notify_one();
+        true
+    }
+
+    fn forced_failed(&self, published: &Published, generation: u64) -> bool {
+        published.generation() == generation && published.trouble.is_some()
+    }
+
+    /// Whether the current token was refused, so that it is replaced though it has not expired.
+    pub(super) fn is_forced(&self) -> bool {
+        let refused = self.forced.lock().unwrap_or_else(PoisonError::into_inner).refused;
+        refused != 0 && refused == self.published.borrow().generation()
+    }
+
+    pub(super) fn demand(&self) -> &Arc<Demand> {
+        &self.demand
+    }
+
+    pub(super) fn publish(&self, change: impl FnOnce(&mut Published)) {
+        self.published.send_modify(change);
+    }
+}
+
+impl Drop for LiveAccount {
+    fn drop(&mut self) {
+        self.demand.closed.store(true, Relaxed);
+        self.demand.wake.notify_one();
+    }
+}
+
+/// Counts a waiting request for as long as it waits, however it ends.
+struct Waiting<'a>(&'a Demand);
+
+impl<'a> Waiting<'a> {
+    fn new(demand: &'a Demand) -> Self {
+        demand.waiting.fetch_add(1, Relaxed);
+        demand.wake.notify_one();
+        Self(demand)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,251 @@
+//! Meters the calls to one token endpoint with one grant. The rule: no window of time, as the server may see it, ever
+//! holds more calls than the budget; callers who wait come before refreshes ahead of time, and within each the first come
+//! first.
+//!
+//! There is no task behind it. Those who wait stand in a queue, and only the one in front looks at the window: it sleeps
+//! until the next slot is free, and rings the next in line when it goes, whether with a permit or because it was dropped.
+
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::Notify;
+pub use window::CONCURRENT;
+use window::{Room, Window};
+
+use crate::{clock::Clock, provider::Budget};
+
+/// The meter of one token endpoint and grant. Clones share it.
+#[derive(Clone)]
+pub struct Meter(Arc<Shared>);
+
+struct Shared {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+struct State {
+    window: Window,
+    queue: BTreeMap<Place, Arc<Notify>>,
+    next_number: u64,
+}
+
+/// A place in the queue; the smallest is next. Urgent comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    may_wait: bool,
+    number: u64,
+}
+
+/// How full a meter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Slots taken: calls under way, and calls that ended less than a window ago.
+    pub used: usize,
+    /// All slots; None without a budget.
+    pub calls: Option<u32>,
+    /// How many wait for a permit.
+    pub waiting: usize,
+}
+
+/// What must survive a restart: the calls that still count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// When each ended, wall clock, oldest first.
+    pub ended: Vec<SystemTime>,
+    /// Calls that were under way.
+    pub running: usize,
+}
+
+impl Meter {
+    /// A meter that keeps to `budget`; None where nothing is known.
+    pub fn new(budget: Option<Budget>, clock: Clock) -> Self {
+        let state = State { window: Window::new(budget), queue: BTreeMap::new(), next_number: 0 };
+        Self(Arc::new(Shared { clock, state: Mutex::new(state) }))
+    }
+
+    /// A meter without a budget: it only limits the calls at once to [`CONCURRENT`].
+    pub fn unlimited(clock: Clock) -> Self {
+        Self::new(None, clock)
+    }
+
+    /// Waits for leave to make one call. `urgent`: a caller is waiting for its token.
+    ///
+    /// The place in the queue is taken when the future is first polled. Dropping the future gives it up, and with it
+    /// nothing else: to make a waiting call urgent, drop the future and ask anew.
+    pub fn permit(&self, urgent: bool) -> impl Future<Output = Permit> + Send + use<> {
+        let shared = Arc::clone(&self.0);
+        async move { Waiter::enter(shared, urgent).admitted().await }
+    }
+
+    /// How long a newcomer would wait, for `Retry-After`: exact as long as calls take as long as they did lately.
+    pub fn wait_estimate(&self, urgent: bool) -> Duration {
+        let mut state = self.0.lock();
+        let now = self.0.clock.now().boot;
+        let ahead = state.queue.keys().filter(|place| !(urgent && place.may_wait)).count();
+        state.window.wait(ahead, now)
+    }
+
+    /// How full it is.
+    pub fn load(&self) -> Load {
+        let mut state = self.0.lock();
+        let now = self.0.clock.now().boot;
+        state.window.forget(now);
+        Load {
+            used: state.window.used(),
+            calls: state.window.budget().map(|budget| budget.calls),
+            waiting: state.queue.len(),
+        }
+    }
+
+    /// Whether more than 80 % is used or anybody waits: then refresh later.
+    pub fn is_tight(&self) -> bool {
+        let load = self.load();
+        load.waiting > 0 || load.calls.is_some_and(|calls| load.used as u64 * 5 > u64::from(calls) * 4)
+    }
+
+    /// The calls that count at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut state = self.0.lock();
+        state.window.snapshot(self.0.clock.now())
+    }
+
+    /// Counts the calls of an earlier life too. Those that were under way count as ended now.
+    pub fn restore(&self, snapshot: &Snapshot) {
+        let mut state = self.0.lock();
+        let now = self.0.clock.now();
+        state.window.restore(snapshot, now);
+        state.ring_front();
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Meter({:?})", self.load())
+    }
+}
+
+impl Shared {
+    /// The clock is read under the lock, so that times enter the window in their order. No code that holds it can panic
+    /// half-way: a poisoned state is still a whole one.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn ring_front(&self) {
+        if let Some((_, bell)) = self.queue.first_key_value() {
+            bell.notify_one();
+        }
+    }
+}
+
+/// One who waits. Dropped, it leaves the queue.
+struct Waiter {
+    shared: Arc<Shared>,
+    place: Place,
+    bell: Arc<Notify>,
+}
+
+/// What the one who waits does next.
+enum Turn {
+    Go(Permit),
+    Sleep(Duration),
+    Wait,
+}
+
+impl Waiter {
+    fn enter(shared: Arc<Shared>, urgent: bool) -> Self {
+        let bell = Arc::new(Notify::new());
+        let mut state = shared.lock();
+        let place = Place { may_wait: !urgent, number: state.next_number };
+        state.next_number += 1;
+        state.queue.insert(place, Arc::clone(&bell));
+        drop(state);
+        Self { shared, place, bell }
+    }
+
+    async fn admitted(self) -> Permit {
+        loop {
+            match self.turn() {
+                Turn::Go(permit) => return permit,
+                Turn::Wait => self.bell.notified().await,
+                Turn::Sleep(time) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(time) => {}
+                        () = self.bell.notified() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        let mut state = self.shared.lock();
+        let now = self.shared.clock.now().boot;
+        if state.queue.keys().next() != Some(&self.place) {
+            return Turn::Wait;
+        }
+        match state.window.room(now) {
+            Room::AfterACall => Turn::Wait,
+            Room::In(time) => Turn::Sleep(time),
+            Room::Now => {
+                state.queue.remove(&self.place);
+                state.window.send(now);
+                state.ring_front();
+                Turn::Go(Permit { shared: Arc::clone(&self.shared), sent: now, was_used: true })
+            }
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if state.queue.remove(&self.place).is_some() {
+            state.ring_front();
+        }
+    }
+}
+
+/// Leave for one call. Dropped, the call has ended: hold it until the answer has been read to its end.
+#[must_use = "the call's slot is counted from when the permit is dropped"]
+pub struct Permit {
+    shared: Arc<Shared>,
+    sent: Duration,
+    was_used: bool,
+}
+
+impl Permit {
+    /// The call was not made, not even begun: its slot is free at once.
+    pub fn unused(mut self) {
+        self.was_used = false;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let now = self.shared.clock.now().boot;
+        if self.was_used {
+            state.window.end(self.sent, now);
+        } else {
+            state.window.withdraw(self.sent);
+        }
+        state.ring_front();
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Permit")
+    }
+}

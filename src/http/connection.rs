@@ -1,0 +1,267 @@
+//! One connection: the gate, hyper and the caller's patience on one task. The rule: whatever a service does, its
+//! connection alone feels it.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{HttpService, service_fn},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::yield_now,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    gate::{Gate, InFlight, Progress, Stage},
+    listener::ListenerLimits,
+    patience::Patience,
+    tally::{Cut, Tally},
+};
+
+/// Most bytes hyper holds of one connection in one direction, unless a head may be longer.
+const BUFFER: usize = 128 * 1024;
+
+/// The number of header fields for which hyper needs no allocation.
+const FIELDS_ON_STACK: usize = 100;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+/// Serves one connection until it ends, is cut, or, after `stop`, has finished what it had begun.
+pub(super) async fn serve<I, S, F, B>(
+    io: I,
+    peer: Peer,
+    service: S,
+    limits: Rc<ListenerLimits>,
+    stop: CancellationToken,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Fn(Request<Incoming>, Peer) -> F + 'static,
+    F: Future<Output = Response<B>> + 'static,
+    B: Body + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let gate = Gate::new(io, limits.gate(), limits.tally.clone());
+    let progress = gate.progress();
+    let caller = Caller { service, peer, limits: Rc::clone(&limits), progress: Rc::clone(&progress) };
+    let service = service_fn(move |request| caller.ask(request));
+    let connection = pin!(builder(&limits).serve_connection(TokioIo::new(gate), service));
+    match drive(connection, &stop, &progress, Patience::new(limits.time)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(peer = %peer.address, %error, "connection ended early"),
+        Err(why) => {
+            limits.tally.cut(why);
+            tracing::debug!(peer = %peer.address, why = why.label(), "connection cut");
+        }
+    }
+}
+
+/// Drives a connection to its end, or to the end of patience.
+async fn drive<C: Drainable>(
+    mut connection: Pin<&mut C>,
+    stop: &CancellationToken,
+    progress: &Progress,
+    mut patience: Patience,
+) -> Result<C::Output, Cut> {
+    // Requests that had already arrived are read before the connection is asked to end: the runtime looks at its
+    // sockets during the pause, the connection is driven first below, and so none of them is lost.
+    let mut stopped = pin!(async {
+        stop.cancelled().await;
+        yield_now().await;
+    });
+    let mut draining = false;
+    poll_fn(|cx| {
+        progress.begin();
+        let mut end = connection.as_mut().poll(cx);
+        if end.is_pending() && !draining && stopped.as_mut().poll(cx).is_ready() {
+            draining = true;
+            connection.as_mut().drain();
+            end = connection.as_mut().poll(cx);
+        }
+        match end {
+            Poll::Ready(end) => Poll::Ready(Ok(end)),
+            Poll::Pending => patience.poll(cx, progress).map(Err),
+        }
+    })
+    .await
+}
+
+/// A connection that can be asked to end after what it has begun.
+trait Drainable: Future {
+    fn drain(self: Pin<&mut Self>);
+}
+
+impl<I, S, B> Drainable for http1::Connection<I, S>
+where
+    S: HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// How hyper is used, and what of it is left off on purpose.
+///
+/// - `header_read_timeout` would bound the rest between requests too; [`Patience`] tells the two apart.
+/// - `pipeline_flush` lifts the limit of the write buffer: a caller that stops reading would make us hold a whole answer.
+/// - `half_close` would hide a caller that hung up, and an upstream request would go on for nobody.
+/// - `Date` is the marketplace's to say.
+fn builder(limits: &ListenerLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .header_read_timeout(None)
+        .pipeline_flush(false)
+        .half_close(false)
+        .keep_alive(true)
+        .auto_date_header(false)
+        .max_header_size(limits.head)
+        .max_buf_size(BUFFER.max(limits.head));
+    if limits.headers != FIELDS_ON_STACK {
+        builder.max_headers(limits.headers);
+    }
+    builder
+}
+
+/// Whoever asks on one connection, and whom.
+struct Caller<S> {
+    service: S,
+    peer: Peer,
+    limits: Rc<ListenerLimits>,
+    progress: Rc<Progress>,
+}
+
+impl<S> Caller<S> {
+    /// One request to the service, and its answer made fit for the connection.
+    fn ask<F, B>(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answer<B>>, Infallible>> + use<S, F, B>
+    where
+        S: Fn(Request<Incoming>, Peer) -> F,
+        F: Future<Output = Response<B>>,
+    {
+        let exchange = self.progress.begin_exchange();
+        let call = match is_target_too_long(&request, self.limits.target) {
+            true => Call::Refused(StatusCode::URI_TOO_LONG),
+            false => Call::begin(|| (self.service)(request, self.peer)),
+        };
+        let (progress, tally) = (Rc::clone(&self.progress), Arc::clone(&self.limits.tally));
+        async move {
+            let outcome = call.outcome(&tally).await;
+            // hyper closes after an answer that came before the request's end, but does not say so.
+            let last = outcome.is_err() || progress.stage() == Stage::Body;
+            Ok(Answer::response(outcome, exchange, last))
+        }
+    }
+}
+
+fn is_target_too_long(request: &Request<Incoming>, longest: usize) -> bool {
+    request.uri().path_and_query().is_some_and(|target| target.as_str().len() > longest)
+}
+
+/// A service's future, or what became of it before there was one.
+enum Call<F> {
+    Begun(F),
+    Refused(StatusCode),
+    Panicked,
+}
+
+impl<F> Call<F> {
+    fn begin(service: impl FnOnce() -> F) -> Self {
+        catch_unwind(AssertUnwindSafe(service)).map_or(Self::Panicked, Self::Begun)
+    }
+
+    async fn outcome<B>(self, tally: &Tally) -> Result<Response<B>, StatusCode>
+    where
+        F: Future<Output = Response<B>>,
+    {
+        let response = match self {
+            Self::Begun(future) => contained(future).await,
+            Self::Refused(status) => return Err(status),
+            Self::Panicked => None,
+        };
+        response.ok_or_else(|| {
+            tally.panic();
+            StatusCode::INTERNAL_SERVER_ERROR
+        })
+    }
+}
+
+/// Runs a service; None when it panicked. What it shared with others must survive that: they go on.
+async fn contained<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}
+
+/// A service's body, which keeps its request in flight until it was passed on whole.
+struct Answer<B> {
+    body: Option<B>,
+    _exchange: InFlight,
+}
+
+impl<B> Answer<B> {
+    fn response(outcome: Result<Response<B>, StatusCode>, exchange: InFlight, last: bool) -> Response<Self> {
+        let (mut head, body) = match outcome {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                (head, Some(body))
+            }
+            Err(status) => {
+                let (mut head, ()) = Response::new(()).into_parts();
+                head.status = status;
+                (head, None)
+            }
+        };
+        if last {
+            head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Response::from_parts(head, Self { body, _exchange: exchange })
+    }
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}

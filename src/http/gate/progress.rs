@@ -1,0 +1,120 @@
+//! What is going on on one connection, seen from its bytes. The rule: the gate and the service write it, the one who
+//! limits the connection in time reads it.
+
+use std::{cell::Cell, io, rc::Rc, task::Poll};
+
+use super::Stage;
+
+/// The state of one connection, shared by those who live on its task.
+#[derive(Debug, Default)]
+pub struct Progress {
+    stage: Cell<Stage>,
+    messages: Cell<u64>,
+    read: Cell<u64>,
+    written: Cell<u64>,
+    waits_for_bytes: Cell<bool>,
+    waits_for_room: Cell<bool>,
+    refused: Cell<bool>,
+    closing: Cell<bool>,
+    in_flight: Cell<usize>,
+}
+
+impl Progress {
+    /// Where in the stream of requests the connection stands.
+    pub fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// How many heads were read to their end.
+    pub fn messages(&self) -> u64 {
+        self.messages.get()
+    }
+
+    /// Bytes read.
+    pub fn read(&self) -> u64 {
+        self.read.get()
+    }
+
+    /// Bytes written.
+    pub fn written(&self) -> u64 {
+        self.written.get()
+    }
+
+    /// Whether a read was asked for since [`Progress::begin`] and had to wait for the caller.
+    pub fn waits_for_bytes(&self) -> bool {
+        self.waits_for_bytes.get()
+    }
+
+    /// Whether written bytes wait for the caller to read.
+    pub fn waits_for_room(&self) -> bool {
+        self.waits_for_room.get()
+    }
+
+    /// Whether our side is shut and only leftovers are being read.
+    pub fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Whether a request is being served, its answer's body included.
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight.get() > 0
+    }
+
+    /// A service begins to serve a request: in flight until the returned mark is dropped.
+    pub fn begin_exchange(self: &Rc<Self>) -> InFlight {
+        self.in_flight.set(self.in_flight.get() + 1);
+        InFlight(Rc::clone(self))
+    }
+
+    /// The connection is about to be driven: forgets that a read waited. Whoever still wants bytes asks again.
+    pub fn begin(&self) {
+        self.waits_for_bytes.set(false);
+    }
+
+    pub(super) fn stand(&self, stage: Stage, messages: u64) {
+        self.stage.set(stage);
+        self.messages.set(messages);
+    }
+
+    pub(super) fn count_read(&self, bytes: usize) {
+        self.read.set(self.read.get() + bytes as u64);
+    }
+
+    pub(super) fn wait_for_bytes(&self, waits: bool) {
+        self.waits_for_bytes.set(waits);
+    }
+
+    pub(super) fn wait_for_room(&self, waits: bool) {
+        self.waits_for_room.set(waits);
+    }
+
+    pub(super) fn write(&self, written: &Poll<io::Result<usize>>) {
+        self.wait_for_room(written.is_pending());
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.written.set(self.written.get() + *bytes as u64);
+        }
+    }
+
+    pub(super) fn refuse(&self) {
+        self.refused.set(true);
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.set(true);
+    }
+
+    /// Whether the caller may still be sending something nobody wants.
+    pub(super) fn expects_leftovers(&self) -> bool {
+        self.refused.get() || self.stage.get() != Stage::Between
+    }
+}
+
+/// Marks a request as in flight as long as it lives.
+#[derive(Debug)]
+pub struct InFlight(Rc<Progress>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}

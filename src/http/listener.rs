@@ -1,0 +1,199 @@
+//! Accepts connections and serves them until told to stop. The rule: nothing accepted is forgotten; every connection is
+//! finished, or cut and counted.
+//!
+//! Several workers, each with a runtime of one thread, may each call [`serve`] with a clone of one socket. The kernel
+//! wakes all of them for a new connection and the first one takes it.
+
+use std::{io, rc::Rc, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use rustix::io::Errno;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connection, gate,
+    tally::{Cut, Tally},
+};
+pub use super::{connection::Peer, patience::TimeLimits};
+use crate::config::settings::Limits;
+
+/// Longest request target taken: beyond it 414.
+const LONGEST_TARGET: usize = 8 * 1024;
+
+/// How long to wait when there is nothing left to accept a connection with.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a door allows its callers. Clones share the count of connections and the tally.
+#[derive(Debug, Clone)]
+pub struct ListenerLimits {
+    /// Bytes of a request head: beyond it 431.
+    pub head: usize,
+    /// Header fields of a request: beyond it 431.
+    pub headers: usize,
+    /// Bytes of a request target: beyond it 414.
+    pub target: usize,
+    /// How long a caller may keep us waiting.
+    pub time: TimeLimits,
+    /// Room for connections, shared by all workers of a door. Without room, new ones wait in the kernel's queue.
+    pub connections: Arc<Semaphore>,
+    /// What is counted, shared by all workers of a door.
+    pub tally: Arc<Tally>,
+}
+
+impl ListenerLimits {
+    /// The limits of the configuration, with everything else as it should be. `stall` bounds the silence within a body.
+    pub fn new(limits: &Limits, stall: Duration) -> Self {
+        Self {
+            head: limits.head,
+            headers: limits.headers,
+            target: LONGEST_TARGET,
+            time: TimeLimits {
+                idle: Duration::from_secs(75),
+                head: Duration::from_secs(10),
+                stall,
+                leftovers: Duration::from_secs(1),
+            },
+            connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            tally: Arc::default(),
+        }
+    }
+
+    pub(super) fn gate(&self) -> gate::Limits {
+        gate::Limits { head: self.head, fields: self.headers }
+    }
+}
+
+/// How the connections ended that were open when the listener was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Came to their end in time.
+    pub finished: usize,
+    /// Were cut when the time was over.
+    pub cut: usize,
+}
+
+/// Accepts connections and serves their requests until `stop`, then drains: no new connections, idle ones closed at
+/// once, exchanges in flight finished within `grace`, the rest cut.
+///
+/// Runs inside a `LocalSet`. A caller that hangs up drops the future of its request: a service must not hold
+/// there what has to come to an end. A service that panics costs its caller a 500 and its connection.
+///
+/// Only unambiguous requests reach the service (see [`gate`]); HTTP/1.1 and 1.0 alone are spoken.
+pub async fn serve<S, F, B>(
+    listener: TcpListener,
+    service: S,
+    limits: ListenerLimits,
+    stop: CancellationToken,
+    grace: Duration,
+) -> Served
+where
+    S: Fn(Request<Incoming>, Peer) -> F + Clone + 'static,
+    F: Future<Output = Response<B>> + 'static,
+    B: Body + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let limits = Rc::new(limits);
+    // A token of our own: connections ask it often, and workers must not meet at one lock.
+    let stop = stop.child_token();
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(end) = open.join_next() => note(end, &limits.tally),
+            (stream, peer, seat) = accept(&listener, &limits) => {
+                let service = service.clone();
+                let (limits, stop) = (Rc::clone(&limits), stop.clone());
+                open.spawn_local(async move {
+                    let _seat = seat;
+                    connection::serve(stream, peer, service, limits, stop).await;
+                });
+            }
+        }
+    }
+    drop(listener);
+    drain(open, grace, &limits.tally).await
+}
+
+/// A place taken by a connection, given back however it ends.
+struct Seat {
+    tally: Arc<Tally>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.tally.end();
+    }
+}
+
+/// The next connection, as soon as there is room for it. Nothing is lost when this future is dropped.
+async fn accept(listener: &TcpListener, limits: &ListenerLimits) -> (TcpStream, Peer, Seat) {
+    // Nobody closes the semaphore; if somebody did, that would mean no limit.
+    let permit = Arc::clone(&limits.connections).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                // Only a matter of speed, and only a dead socket refuses it.
+                let _ = stream.set_nodelay(true);
+                limits.tally.accept();
+                let seat = Seat { tally: Arc::clone(&limits.tally), _permit: permit };
+                return (stream, Peer { address }, seat);
+            }
+            Err(error) if is_the_callers(&error) => {}
+            Err(error) => {
+                limits.tally.fail_to_accept();
+                tracing::warn!(%error, "cannot accept connections; trying again");
+                sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Errors of a connection that died while it was waiting; the next one may be well.
+fn is_the_callers(error: &io::Error) -> bool {
+    let transient = [Errno::CONNABORTED, Errno::CONNRESET, Errno::INTR, Errno::PROTO, Errno::PERM];
+    Errno::from_io_error(error).is_some_and(|errno| transient.contains(&errno))
+}
+
+fn note(end: Result<(), JoinError>, tally: &Tally) {
+    if end.is_err_and(|error| error.is_panic()) {
+        tally.panic();
+    }
+}
+
+async fn drain(mut open: JoinSet<()>, grace: Duration, tally: &Tally) -> Served {
+    let all = open.len();
+    let ends = async {
+        while let Some(end) = open.join_next().await {
+            note(end, tally);
+        }
+    };
+    let in_time = timeout(grace, ends).await.is_ok();
+    let cut = if in_time { 0 } else { open.len() };
+    (0..cut).for_each(|_| tally.cut(Cut::Grace));
+    open.shutdown().await;
+    Served { finished: all - cut, cut }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_connection_is_no_reason_to_pause_but_want_of_descriptors_is() {
+        let error = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        assert!(is_the_callers(&error(Errno::CONNABORTED)));
+        assert!(!is_the_callers(&error(Errno::MFILE)));
+        assert!(!is_the_callers(&error(Errno::NFILE)));
+        assert!(!is_the_callers(&io::Error::other("unknown")));
+    }
+}

@@ -1,0 +1,93 @@
+//! What the proxy door needs, shared by all its workers and listeners. The one rule: a worker owns its connections, and
+//! borrows everything else.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    clock::Clock,
+    config::{
+        App, Settings,
+        settings::{FixedRoute, Timeouts},
+    },
+    grant::LiveAccounts,
+    metrics::Metrics,
+    names::AppName,
+    proxy::{
+        body::RequestBody,
+        guard::Guard,
+        upstream::{Connector, Pool},
+    },
+};
+
+/// The proxy door, as all workers see it.
+pub struct Door {
+    /// Apps by name.
+    pub apps: BTreeMap<AppName, Arc<App>>,
+    /// The accounts in use.
+    pub accounts: Arc<LiveAccounts>,
+    /// Who may call.
+    pub guard: Guard,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Clock,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Bytes of a request body kept for a repeat.
+    pub replay_body: usize,
+    /// Bytes a request body may have.
+    pub body_limit: Option<u64>,
+    /// Whether every request is logged.
+    pub access_log: bool,
+    /// Makes connections to marketplaces.
+    pub connector: Connector,
+}
+
+impl Door {
+    /// A door for these settings.
+    pub fn new(
+        settings: &Settings,
+        accounts: Arc<LiveAccounts>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        connector: Connector,
+    ) -> Self {
+        Self {
+            apps: settings.apps.clone(),
+            accounts,
+            guard: Guard::new(&settings.proxy, &settings.callers),
+            metrics,
+            clock,
+            timeouts: settings.upstream.timeouts,
+            replay_body: settings.upstream.limits.replay_body,
+            body_limit: settings.limits.body,
+            access_log: settings.proxy.access_log,
+            connector,
+        }
+    }
+}
+
+/// One worker's view of the door: a thread's own connection pool beside what all share.
+#[derive(Clone)]
+pub struct Worker {
+    /// The door.
+    pub door: Arc<Door>,
+    /// This worker's connections.
+    pub pool: Pool<RequestBody>,
+    /// What this listener stands for, if it has no prefixes.
+    pub fixed: Option<Arc<FixedRoute>>,
+}
+
+impl Worker {
+    /// A worker with a pool of its own, on the current thread.
+    pub fn new(door: Arc<Door>) -> Self {
+        let pool = Pool::new(door.connector.clone());
+        Self { door, pool, fixed: None }
+    }
+
+    /// The same worker for a listener that stands for one app.
+    #[must_use]
+    pub fn standing_for(&self, fixed: Option<FixedRoute>) -> Self {
+        Self { fixed: fixed.map(Arc::new), ..self.clone() }
+    }
+}

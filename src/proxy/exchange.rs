@@ -1,0 +1,285 @@
+//! One request and its answer, told in order. The one rule: nothing goes upstream before everything that could refuse it
+//! has spoken, and never without a valid credential.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::{
+    body::{Kept, ReplyBody, RequestBody},
+    door::Worker,
+    expiry,
+    guard::Admitted,
+    headers, location, placeholder,
+    route::{self, Route},
+    upstream::{Cause, UpstreamError},
+};
+use crate::{
+    grant::{Credential, LiveAccount, Unavailable},
+    http::problem::{Code, Problem, proxy_status},
+    names::AccountId,
+    provider::Replay,
+};
+
+impl Worker {
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        let outcome = self.exchange(&head, body).await;
+        let (account, response) = match outcome {
+            Ok((account, response)) => (account, response),
+            Err(problem) => (None, self.refuse(&head, &problem)),
+        };
+        if let Some(account) = &account {
+            self.door.metrics.answered(account, response.status().as_u16(), started.elapsed());
+        }
+        self.log(&head, account.as_ref(), &response, started);
+        response
+    }
+
+    async fn exchange(
+        &self,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<(Option<AccountId>, Response<ReplyBody>), Problem> {
+        let admitted = self.door.guard.admit(&head.method, &head.headers)?;
+        if admitted.preflight {
+            return Ok((None, preflight(&admitted, &head.headers)));
+        }
+        let route = route::find(&self.door.apps, self.fixed.as_deref(), &head.uri, &head.headers)?;
+        if let Some(answer) = placeholder::answer(route.app, &head.method, route.rest, &head.headers) {
+            return Ok((None, answer.map(ReplyBody::Own)));
+        }
+        self.check_length(&head.headers)?;
+        let live = self.door.accounts.find(route.app, route.account);
+        let credential = live.token(self.door.timeouts.token_wait).await.map_err(|u| no_token(&live, u))?;
+        let outgoing = Outgoing::new(head, &route, &live)?;
+        let mut response = self.forward(&outgoing, body, credential).await.map_err(|p| about(p, &live))?;
+        headers::clean_reply(response.headers_mut());
+        map_location(&mut response, &route);
+        if let Some(origin) = &admitted.origin {
+            headers::allow_origin(response.headers_mut(), origin);
+        }
+        Ok((Some(live.id().clone()), response))
+    }
+
+    fn check_length(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let length: Option<u64> =
+            headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        match (length, self.door.body_limit) {
+            (Some(length), Some(most)) if length > most => Err(too_large()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends, and once more with a fresh token if the marketplace refused this one and the body is still at hand.
+    async fn forward(
+        &self,
+        outgoing: &Outgoing<'_>,
+        body: Incoming,
+        credential: Arc<Credential>,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let (body, kept) = RequestBody::stream(body, self.door.replay_body, self.door.body_limit);
+        let (refused, response) = self.send(outgoing, body, &credential, &kept).await?;
+        if !refused {
+            return Ok(response);
+        }
+        let generation = credential.token.generation;
+        let fresh = outgoing.live.replace_refused(generation, self.door.timeouts.token_wait).await;
+        let whole = kept.borrow().whole().filter(|_| outgoing.may_repeat());
+        let (Some(fresh), Some(whole)) = (fresh, whole) else {
+            return Ok(self.pass_on_refusal(response, &credential, outgoing));
+        };
+        drop(response);
+        self.door.metrics.replayed(&outgoing.live.id().app);
+        let (refused, response) = self.send(outgoing, RequestBody::whole(whole), &fresh, &kept).await?;
+        Ok(if refused { self.pass_on_refusal(response, &fresh, outgoing) } else { response })
+    }
+
+    async fn send(
+        &self,
+        outgoing: &Outgoing<'_>,
+        body: RequestBody,
+        credential: &Credential,
+        kept: &Rc<RefCell<Kept>>,
+    ) -> Result<(bool, Response<ReplyBody>), Problem> {
+        let request = outgoing.request(body, credential);
+        let profile = &outgoing.live.app().profile;
+        let explain = |error: &UpstreamError| {
+            if kept.borrow().is_too_large() { too_large() } else { upstream_failed(error) }
+        };
+        let reply = self
+            .pool
+            .send(&profile.api, outgoing.live.id(), request)
+            .await
+            .map_err(|failure| explain(&failure.error))?;
+        expiry::examine(reply.response, &profile.expiry_signals).await.map_err(|e| upstream_failed(&e))
+    }
+
+    /// A refusal that goes to the caller says what we know of the token, so that nobody blames a stale one for a wrong scope.
+    fn pass_on_refusal(
+        &self,
+        mut response: Response<ReplyBody>,
+        credential: &Credential,
+        outgoing: &Outgoing<'_>,
+    ) -> Response<ReplyBody> {
+        let age = credential.token.age(self.door.clock.now()).as_secs();
+        let (id, environment) = (outgoing.live.id(), &outgoing.live.app().profile.environment);
+        let details = format!("token {age} s old; account {id}; environment {environment}");
+        let received = format!("received-status={}", response.status().as_u16());
+        response.headers_mut().append("proxy-status", proxy_status(&received, &details));
+        response
+    }
+
+    fn refuse(&self, head: &Parts, problem: &Problem) -> Response<ReplyBody> {
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let code = problem.code;
+        self.door.metrics.refused(problem.app.as_ref(), code.status().as_u16(), code.as_str());
+        tracing::info!(request_id, code = code.as_str(), method = %head.method, path = ?head.uri.path(), "refused: {}", problem.detail);
+        problem.answer(&head.headers, &request_id).map(ReplyBody::Own)
+    }
+
+    fn log(
+        &self,
+        head: &Parts,
+        account: Option<&AccountId>,
+        response: &Response<ReplyBody>,
+        started: Instant,
+    ) {
+        if !self.door.access_log {
+            return;
+        }
+        // `?`: control characters and quotes of a hostile path stay escaped. Query strings may hold secrets.
+        tracing::info!(target: "marketgate::access", method = %head.method, path = ?head.uri.path(),
+            account = account.map(tracing::field::display), status = response.status().as_u16(),
+            ms = started.elapsed().as_millis() as u64, "request");
+    }
+}
+
+/// A request ready to be sent, as often as needed.
+struct Outgoing<'a> {
+    method: &'a Method,
+    target: Uri,
+    headers: HeaderMap,
+    live: &'a LiveAccount,
+}
+
+impl<'a> Outgoing<'a> {
+    fn new(head: &'a Parts, route: &Route<'_>, live: &'a LiveAccount) -> Result<Self, Problem> {
+        let profile = &live.app().profile;
+        let mut headers = head.headers.clone();
+        headers::clean_request(&mut headers, profile, live.dressing());
+        let target = target(profile.api.base_path(), route.rest).ok_or_else(|| {
+            Problem::new(
+                Code::BadRequest,
+                "the target is too long or holds bytes no URL may hold",
+                "shorten or encode it",
+            )
+        })?;
+        Ok(Self { method: &head.method, target, headers, live })
+    }
+
+    fn request(&self, body: RequestBody, credential: &Credential) -> Request<RequestBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.clone();
+        *request.headers_mut() = self.headers.clone();
+        headers::dress(request.headers_mut(), &self.live.app().profile, self.live.dressing(), credential);
+        request
+    }
+
+    fn may_repeat(&self) -> bool {
+        match self.live.app().profile.replay {
+            Replay::All => true,
+            Replay::Idempotent => self.method.is_idempotent(),
+            Replay::Off => false,
+        }
+    }
+}
+
+/// Base path and rest, joined as text: neither is parsed, so nothing in them can change.
+pub fn target(base: &str, rest: &str) -> Option<Uri> {
+    let joined = format!("{base}{rest}");
+    let joined = if joined.starts_with('/') { joined } else { format!("/{joined}") };
+    Uri::from_maybe_shared(Bytes::from(joined)).ok()
+}
+
+fn map_location(response: &mut Response<ReplyBody>, route: &Route<'_>) {
+    let mapped = response
+        .headers()
+        .get(header::LOCATION)
+        .and_then(|l| location::map(l, route.app.api(), route.prefix));
+    if let Some(mapped) = mapped {
+        response.headers_mut().insert(header::LOCATION, mapped);
+    }
+}
+
+/// The answer to a preflight of an allowed origin: this page may send what it asked for.
+fn preflight(admitted: &Admitted, request: &HeaderMap) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::Own(Full::default()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    let asked = [
+        (header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_ALLOW_METHODS),
+        (header::ACCESS_CONTROL_REQUEST_HEADERS, header::ACCESS_CONTROL_ALLOW_HEADERS),
+    ];
+    for (question, answer) in asked {
+        if let Some(value) = request.get(question) {
+            headers.insert(answer, value.clone());
+        }
+    }
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    if let Some(origin) = &admitted.origin {
+        headers::allow_origin(headers, origin);
+    }
+    response
+}
+
+fn about(problem: Problem, live: &LiveAccount) -> Problem {
+    problem.about(&live.id().app, Some(&live.id().account))
+}
+
+fn no_token(live: &LiveAccount, unavailable: Unavailable) -> Problem {
+    let detail = format!("no valid token for {} ({}): {}", live.id(), unavailable.state, unavailable.detail);
+    let problem = Problem::new(Code::TokenUnavailable, detail, unavailable.action);
+    about(problem, live).retry_after(unavailable.retry_after)
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        "the request body is larger than limits.body",
+        "send less, or raise limits.body",
+    )
+}
+
+fn upstream_failed(error: &UpstreamError) -> Problem {
+    let code = match error.cause() {
+        Cause::Overloaded { .. } => Code::Overloaded,
+        _ if error.is_by_caller() => Code::BadRequest,
+        _ if error.is_timeout() => Code::UpstreamTimeout,
+        Cause::Closed { .. } | Cause::Incomplete { .. } | Cause::Protocol { .. } => Code::UpstreamBroken,
+        Cause::Interrupted => Code::Internal,
+        _ => Code::UpstreamUnreachable,
+    };
+    let action = if error.may_have_arrived() {
+        "look whether the marketplace carried it out before sending it again, unless that is harmless"
+    } else {
+        "mend what the detail names, then send it again: the marketplace has seen nothing of it"
+    };
+    let mut problem = Problem::new(code, error.sentence(), action);
+    problem.error = Some(error.proxy_status_error());
+    if code == Code::Overloaded {
+        problem = problem.retry_after(Duration::from_secs(1));
+    }
+    problem
+}

@@ -1,0 +1,196 @@
+//! May this caller talk to us at all? The one rule: localhost is not a boundary.
+//!
+//! Any web page can make a browser send requests to localhost, and a name that resolves to 127.0.0.1 makes it look like
+//! the page's own. So the `Host` must be one of ours, requests that a page caused are refused whatever their method, and
+//! where callers have keys, every one must show his.
+
+use std::collections::HashMap;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderValue, Method, header};
+
+use crate::{
+    config::settings::{Caller, ProxySettings},
+    http::problem::{Code, Problem},
+    secret::sha256,
+};
+
+/// The header in which a caller shows his key.
+pub const KEY_HEADER: &str = "marketgate-key";
+
+/// What the guard lets pass.
+#[derive(Debug)]
+pub struct Guard {
+    hosts: Vec<String>,
+    origins: Vec<String>,
+    callers: HashMap<[u8; 32], String>,
+}
+
+/// A request that may pass.
+#[derive(Debug, Clone, Default)]
+pub struct Admitted {
+    /// The caller's name, where callers have keys.
+    pub caller: Option<String>,
+    /// The web origin to answer to, when its pages may call.
+    pub origin: Option<HeaderValue>,
+    /// A preflight (Fetch standard §3.2.2) of such a page: answered here.
+    pub preflight: bool,
+}
+
+impl Guard {
+    /// A guard for these settings.
+    pub fn new(proxy: &ProxySettings, callers: &[Caller]) -> Self {
+        let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let hosts =
+            own.into_iter().chain(proxy.allowed_hosts.iter().map(|host| host.to_ascii_lowercase())).collect();
+        let callers = callers.iter().map(|caller| (caller.key_sha256, caller.name.clone())).collect();
+        Self { hosts, origins: proxy.allowed_origins.clone(), callers }
+    }
+
+    /// Judges a request by its head.
+    ///
+    /// # Errors
+    /// A problem that says which rule it broke.
+    pub fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Admitted, Problem> {
+        self.check_host(headers)?;
+        let origin = self.check_browser(headers)?;
+        let preflight = origin.is_some()
+            && method == Method::OPTIONS
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        // A browser sends no credentials with a preflight.
+        let caller = if preflight { None } else { self.check_caller(headers)? };
+        Ok(Admitted { caller, origin, preflight })
+    }
+
+    fn check_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let (host, second) = (hosts.next(), hosts.next());
+        if second.is_some() {
+            return Err(host_refused("two Host fields"));
+        }
+        // A key is no less than a name: whoever has one may call us by any.
+        if !self.callers.is_empty() {
+            return Ok(());
+        }
+        let host = host.and_then(|host| host.to_str().ok()).and_then(host_name);
+        let known = host.as_ref().is_some_and(|host| self.hosts.iter().any(|ours| ours == host));
+        if known { Ok(()) } else { Err(host_refused(host.as_deref().unwrap_or("no well-formed Host"))) }
+    }
+
+    /// Either mark alone gives a page away: `Sec-Fetch-Site` is absent on plain-http names that were rebound, `Origin` on
+    /// what an `<img>` fetches.
+    fn check_browser(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let origin = origins.next();
+        let allowed =
+            |origin: &HeaderValue| self.origins.iter().any(|ours| ours.as_bytes() == origin.as_bytes());
+        if let Some(origin) = origin {
+            return if allowed(origin) && origins.next().is_none() {
+                Ok(Some(origin.clone()))
+            } else {
+                Err(browser_refused("it carries an Origin that is not in proxy.allowed_origins"))
+            };
+        }
+        let foreign = headers.get_all("sec-fetch-site").iter().any(|site| site.as_bytes() != b"none");
+        if foreign {
+            Err(browser_refused("its Sec-Fetch-Site says that a web page caused it"))
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn check_caller(&self, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+        if self.callers.is_empty() {
+            return Ok(None);
+        }
+        let known = shown_keys(headers).find_map(|key| self.callers.get(&sha256(&key)).cloned());
+        known.map(Some).ok_or_else(|| {
+            let detail = if shown_keys(headers).next().is_some() { "the key is not a known caller's" } else { "no key" };
+            let action = "send your key as `Marketgate-Key: KEY`, as `Authorization: Bearer KEY` or as a Basic password; \
+                          `marketgate caller NAME` makes one";
+            Problem::new(Code::CallerUnknown, detail, action)
+        })
+    }
+}
+
+/// Every key a request shows: HTTP clients differ in which header they can set.
+fn shown_keys(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    let own = headers.get_all(KEY_HEADER).iter().filter_map(|v| v.to_str().ok()).map(|v| v.trim().to_owned());
+    let fields = headers.get_all(header::AUTHORIZATION).iter().filter_map(|v| v.to_str().ok());
+    own.chain(fields.filter_map(key_in_authorization))
+}
+
+fn key_in_authorization(field: &str) -> Option<String> {
+    let (scheme, value) = field.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(value.trim().to_owned());
+    }
+    let decoded =
+        BASE64_STANDARD.decode(value.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(password.to_owned())
+}
+
+/// The name in a `Host` field (RFC 9110 §7.2), lower-case, without brackets and port.
+pub fn host_name(host: &str) -> Option<String> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']')?,
+        None => host.find(':').map_or((host, ""), |colon| host.split_at(colon)),
+    };
+    let port = port.strip_prefix(':').unwrap_or(port);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':');
+    let well_formed = !name.is_empty() && name.bytes().all(plain) && port.bytes().all(|b| b.is_ascii_digit());
+    well_formed.then(|| name.trim_end_matches('.').to_ascii_lowercase())
+}
+
+fn host_refused(what: &str) -> Problem {
+    let detail = format!("the Host of this request is refused: {what}");
+    Problem::new(
+        Code::HostRefused,
+        detail,
+        "call by localhost or 127.0.0.1, or add the name to proxy.allowed_hosts",
+    )
+}
+
+fn browser_refused(why: &str) -> Problem {
+    let detail = format!("a web page caused this request: {why}");
+    Problem::new(
+        Code::BrowserRefused,
+        detail,
+        "call from a program, or add the page's origin to proxy.allowed_origins",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_compared_by_name_not_by_port() {
+        assert_eq!(host_name("LOCALHOST:8080").as_deref(), Some("localhost"));
+        assert_eq!(host_name("localhost.").as_deref(), Some("localhost"));
+        assert_eq!(host_name("[::1]:80").as_deref(), Some("::1"));
+        for bad in [
+            "",
+            ":80",
+            "a:x@evil",
+            "localhost:80@evil",
+            "a,b",
+            "a b",
+            "localhost:8x",
+            "[::1",
+            "user@localhost",
+        ] {
+            assert_eq!(host_name(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_in_each_of_its_three_places() {
+        let mut headers = HeaderMap::new();
+        headers.insert(KEY_HEADER, HeaderValue::from_static("k1"));
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("bearer k2"));
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("Basic YW55OmszOng="));
+        assert_eq!(shown_keys(&headers).collect::<Vec<_>>(), ["k1", "k2", "k3:x"]);
+    }
+}

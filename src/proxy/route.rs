@@ -1,0 +1,187 @@
+//! Which account a request means, and what the upstream is asked for. The one rule: forms that disagree are refused,
+//! never guessed at, and what follows the route prefix goes on byte for byte.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use http::{HeaderMap, Uri};
+
+use super::dots;
+use crate::{
+    config::{Account, App, settings::FixedRoute},
+    http::problem::{Code, Problem},
+    names::{AccountName, AccountRef, AppName},
+};
+
+/// Names the app, for clients whose URL joining drops a base path.
+pub const APP_HEADER: &str = "marketgate-app";
+/// Names the account.
+pub const ACCOUNT_HEADER: &str = "marketgate-account";
+
+/// A request's account and what is left of its target.
+#[derive(Debug, Clone)]
+pub struct Route<'a> {
+    /// The app.
+    pub app: &'a Arc<App>,
+    /// The account.
+    pub account: &'a Arc<Account>,
+    /// Path and query below the API's base, byte for byte; empty, or beginning with `/` or `?`.
+    pub rest: &'a str,
+    /// What stood before it: empty, or `/app` or `/app@account` as the caller wrote it.
+    pub prefix: &'a str,
+}
+
+/// What a request says about its account, form by form.
+struct Named<'a> {
+    app: AppName,
+    account: Option<AccountName>,
+    rest: &'a str,
+    prefix: &'a str,
+}
+
+/// Finds the route of a request.
+///
+/// # Errors
+/// A problem that names the mistake: no such app or account, forms that disagree, an ambiguous path.
+pub fn find<'a>(
+    apps: &'a BTreeMap<AppName, Arc<App>>,
+    fixed: Option<&FixedRoute>,
+    target: &'a Uri,
+    headers: &HeaderMap,
+) -> Result<Route<'a>, Problem> {
+    let target = origin_form(target)?;
+    let app_header = selector(headers, APP_HEADER)?;
+    let account_header = selector(headers, ACCOUNT_HEADER)?;
+    let mut named = match (fixed, app_header) {
+        (Some(fixed), app) => by_listener(fixed, app.as_ref(), target)?,
+        (None, Some(app)) => by_header(apps, app, target)?,
+        (None, None) => by_prefix(apps, target)?,
+    };
+    named.account = agreed(named.account, account_header)?;
+    let app = apps.get(&named.app).ok_or_else(|| no_such_app(apps, named.app.as_str(), target))?;
+    let account = account_of(app, named.account.as_ref())?;
+    dots::refuse(named.rest).map_err(|why| bad_route(why).about(&app.name, Some(&account.id.account)))?;
+    Ok(Route { app, account, rest: named.rest, prefix: named.prefix })
+}
+
+/// RFC 9112 §3.2.1: a path with its query. Anything else would name an authority, which is ours alone to say.
+fn origin_form(target: &Uri) -> Result<&str, Problem> {
+    let plain = target.scheme().is_none() && target.authority().is_none();
+    let path = target.path_and_query().map(http::uri::PathAndQuery::as_str);
+    path.filter(|path| plain && path.starts_with('/')).ok_or_else(|| {
+        bad_route("the request target must be a path: its host would be ignored, so it is refused".to_owned())
+    })
+}
+
+fn by_listener<'a>(fixed: &FixedRoute, app: Option<&AppName>, target: &'a str) -> Result<Named<'a>, Problem> {
+    if let Some(app) = app.filter(|app| **app != fixed.app) {
+        let why = format!("this listener stands for `{}`, but Marketgate-App says `{app}`", fixed.app);
+        return Err(bad_route(why));
+    }
+    Ok(Named { app: fixed.app.clone(), account: fixed.account.clone(), rest: target, prefix: "" })
+}
+
+/// The path is the upstream's, unless it begins with an app of ours as well: the same one is the prefix form, another one
+/// is a contradiction.
+fn by_header<'a>(
+    apps: &BTreeMap<AppName, Arc<App>>,
+    app: AppName,
+    target: &'a str,
+) -> Result<Named<'a>, Problem> {
+    match prefix_of(target).filter(|(named, _)| apps.contains_key(&named.app)) {
+        Some((named, _)) if named.app != app => {
+            Err(bad_route(format!("the path names `{}`, but Marketgate-App says `{app}`", named.app)))
+        }
+        Some((named, end)) => {
+            Ok(Named { app, account: named.account, rest: &target[end..], prefix: &target[..end] })
+        }
+        None => Ok(Named { app, account: None, rest: target, prefix: "" }),
+    }
+}
+
+fn by_prefix<'a>(apps: &BTreeMap<AppName, Arc<App>>, target: &'a str) -> Result<Named<'a>, Problem> {
+    let (named, end) = prefix_of(target).ok_or_else(|| no_such_app(apps, first_segment(target), target))?;
+    Ok(Named { app: named.app, account: named.account, rest: &target[end..], prefix: &target[..end] })
+}
+
+/// `/{app}` or `/{app}@{account}`, and where it ends.
+fn prefix_of(target: &str) -> Option<(AccountRef, usize)> {
+    let segment = first_segment(target);
+    let named = segment.replace("%40", "@").parse().ok()?;
+    Some((named, 1 + segment.len()))
+}
+
+fn first_segment(target: &str) -> &str {
+    let path = &target[1..];
+    &path[..path.find(['/', '?']).unwrap_or(path.len())]
+}
+
+fn selector<N: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<N>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(bad_route(format!("{name} is given more than once")));
+    }
+    let parsed = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    parsed.map(Some).ok_or_else(|| bad_route(format!("{name} holds no well-formed name")))
+}
+
+fn agreed(here: Option<AccountName>, there: Option<AccountName>) -> Result<Option<AccountName>, Problem> {
+    match (here, there) {
+        (Some(here), Some(there)) if here != there => {
+            Err(bad_route(format!("the route names account `{here}`, but Marketgate-Account says `{there}`")))
+        }
+        (here, there) => Ok(here.or(there)),
+    }
+}
+
+fn account_of<'a>(app: &'a App, named: Option<&AccountName>) -> Result<&'a Arc<Account>, Problem> {
+    match named {
+        Some(name) => app.accounts.get(name).ok_or_else(|| {
+            let action = format!("write an account of `{0}`, or add [apps.{0}.accounts.{name}]", app.name);
+            Problem::new(Code::NoSuchAccount, format!("app `{}` has no account `{name}`", app.name), action)
+                .about(&app.name, Some(name))
+        }),
+        None => app.implicit_account().ok_or_else(|| {
+            let action = format!("write /{}@ACCOUNT/…, or send Marketgate-Account", app.name);
+            Problem::new(Code::AccountRequired, format!("app `{}` has several accounts", app.name), action)
+                .about(&app.name, None)
+        }),
+    }
+}
+
+fn bad_route(why: String) -> Problem {
+    Problem::new(
+        Code::BadRoute,
+        why,
+        "write the route in one form: /APP/…, /APP@ACCOUNT/… or the Marketgate headers",
+    )
+}
+
+/// The commonest cause by far is a client that joins URLs by RFC 3986 and so drops the base path.
+fn no_such_app(apps: &BTreeMap<AppName, Arc<App>>, segment: &str, target: &str) -> Problem {
+    let known = apps.keys().map(|name| format!("/{name}/")).collect::<Vec<_>>().join(", ");
+    let shown: String = segment.chars().take(40).collect();
+    let detail = format!("the path begins with `/{shown}`, which is no app of this Marketgate");
+    let owner = apps.values().find(|app| has_path_like(app, target));
+    let owner = owner.or_else(|| apps.values().next().filter(|_| looks_like_api(target)));
+    let action = match owner {
+        Some(app) => format!(
+            "this looks like a path of `{0}` whose prefix was dropped when URLs were joined: let the base URL end with \
+             `/{0}/` and join relative paths, or send `Marketgate-App: {0}`",
+            app.name
+        ),
+        None => format!("begin the path with one of {known}, or send Marketgate-App"),
+    };
+    Problem::new(Code::NoSuchApp, detail, action)
+}
+
+fn has_path_like(app: &App, target: &str) -> bool {
+    let first = first_segment(target);
+    app.profile.token_paths.iter().any(|path| first_segment(path) == first)
+}
+
+fn looks_like_api(target: &str) -> bool {
+    let first = first_segment(target);
+    let number = first.strip_prefix('v').unwrap_or_default();
+    first == "api" || (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}

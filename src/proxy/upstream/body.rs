@@ -1,0 +1,140 @@
+//! An answer's body on its way in. The one rule: it ends cleanly only if the upstream said so; every other end is an
+//! error, and its connection is never used again.
+
+use std::{
+    fmt,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{
+    alarm::Alarm,
+    error::{Cause, Side, UpstreamError},
+    exchange::words,
+    lease::Hold,
+    outgoing::Progress,
+};
+
+/// The body of an upstream's answer, trailers included. It holds the connection until it has ended or is dropped.
+pub struct UpstreamBody {
+    incoming: Incoming,
+    /// None once the exchange is over.
+    hold: Option<Hold>,
+    upload: Option<Rc<Progress>>,
+    reusable: bool,
+    is_h2: bool,
+    failed: bool,
+    stall: Duration,
+    /// Since when there was nothing to read.
+    waiting: Option<Instant>,
+    alarm: Alarm,
+}
+
+/// How the exchange stands when an answer's head has come.
+pub(super) struct Circumstances {
+    pub(super) hold: Hold,
+    pub(super) upload: Option<Rc<Progress>>,
+    pub(super) reusable: bool,
+    pub(super) is_h2: bool,
+    pub(super) stall: Duration,
+    pub(super) alarm: Alarm,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(incoming: Incoming, so_far: Circumstances) -> Self {
+        let Circumstances { hold, upload, reusable, is_h2, stall, alarm } = so_far;
+        let mut body = Self {
+            incoming,
+            hold: Some(hold),
+            upload,
+            reusable,
+            is_h2,
+            failed: false,
+            stall,
+            waiting: None,
+            alarm,
+        };
+        if body.incoming.is_end_stream() {
+            body.end();
+        }
+        body
+    }
+
+    /// The answer is complete. An HTTP/1.1 connection on which the request is not (RFC 9112 §9.3) is cut off.
+    fn end(&mut self) {
+        let complete = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
+        match self.hold.take() {
+            Some(hold) if complete && self.reusable => hold.end(),
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, cause: Cause) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        self.failed = true;
+        let place = self.hold.take().and_then(|hold| hold.place().cloned());
+        let place = place.unwrap_or_else(|| "the upstream".into());
+        Poll::Ready(Some(Err(UpstreamError::sent(&place, cause))))
+    }
+
+    /// hyper takes a reset with NO_ERROR and a GOAWAY for an end like any other; they are one only after END_STREAM.
+    fn is_complete(&self) -> bool {
+        let missing = self.incoming.size_hint().exact().unwrap_or(0);
+        missing == 0 && (!self.is_h2 || self.incoming.is_end_stream())
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let body = &mut *self;
+        if body.failed || body.hold.is_none() {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(frame) = Pin::new(&mut body.incoming).poll_frame(cx) else {
+            let since = *body.waiting.get_or_insert_with(Instant::now);
+            ready!(body.alarm.poll_until(since + body.stall, cx));
+            return body.fail(Cause::Stall { side: Side::UpstreamSending, limit: body.stall });
+        };
+        body.waiting = None;
+        match frame {
+            Some(Ok(frame)) => {
+                if body.incoming.is_end_stream() {
+                    body.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => body.fail(Cause::Incomplete { reason: words(&error) }),
+            None if body.is_complete() => {
+                body.end();
+                Poll::Ready(None)
+            }
+            None => body.fail(Cause::Incomplete { reason: "it ended before its end".to_owned() }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.hold.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl fmt::Debug for UpstreamBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamBody").field("ended", &self.hold.is_none()).finish_non_exhaustive()
+    }
+}

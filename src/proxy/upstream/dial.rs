@@ -1,0 +1,222 @@
+//! From an origin's name to a byte stream with it. The one rule: name, TLS server name and the dialled address all come
+//! from the configured origin; no request and no environment variable has a say.
+//!
+//! With a forward proxy every destination is reached through `CONNECT`, except loopback, which is on this machine and
+//! which the proxy could not reach. `http://` is for loopback only, so nothing is ever sent in absolute form.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{HeaderValue, uri::Authority};
+use rustls_pki_types::ServerName;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    task::JoinSet,
+    time::sleep,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    error::{Cause, TlsFault},
+    tunnel,
+};
+use crate::{config::settings::ForwardProxy, provider::HttpUrl};
+
+/// How long one address has before the next is tried beside it (RFC 8305 §5).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// An origin, prepared once: all that connecting to it and naming it need.
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub(super) tls: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// `host:port` for people, and for `CONNECT`.
+    pub(super) place: Arc<str>,
+    /// For `:authority` (RFC 9113 §8.3.1).
+    pub(super) authority: Authority,
+    /// For `Host` (RFC 9110 §7.2).
+    pub(super) host_field: HeaderValue,
+}
+
+impl Destination {
+    pub(super) fn new(url: &HttpUrl) -> Self {
+        let bracketed = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+        // An authority is visible ASCII; a value that were none would be refused by every server, not sent elsewhere.
+        let host_field = HeaderValue::from_str(url.authority.as_str())
+            .unwrap_or_else(|_| HeaderValue::from_static("invalid"));
+        Self {
+            tls: url.tls,
+            host: url.host.clone(),
+            port: url.port,
+            place: format!("{bracketed}:{}", url.port).into(),
+            authority: url.authority.clone(),
+            host_field,
+        }
+    }
+
+    pub(super) fn is(&self, url: &HttpUrl) -> bool {
+        self.tls == url.tls && self.port == url.port && self.host == url.host
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// A TCP stream to the destination, through the forward proxy where there is one. The address is that of the
+/// destination itself; behind a proxy nobody here knows it.
+pub(super) async fn tcp(
+    to: &Destination,
+    proxy: Option<&ForwardProxy>,
+) -> Result<(TcpStream, Option<SocketAddr>), Cause> {
+    match proxy.filter(|_| !to.is_loopback()) {
+        None => {
+            let stream = reach(&to.host, to.port).await?;
+            let peer = stream.peer_addr().ok();
+            Ok((stream, peer))
+        }
+        Some(proxy) => {
+            let mut stream = reach(&proxy.host, proxy.port).await.map_err(|cause| of_proxy(proxy, cause))?;
+            tunnel::open(&mut stream, proxy, &to.place).await?;
+            Ok((stream, None))
+        }
+    }
+}
+
+/// The TLS handshake, with the configured host as server name (RFC 6066 §3) and as the name the certificate must bear.
+pub(super) async fn tls(
+    to: &Destination,
+    stream: TcpStream,
+    connector: &TlsConnector,
+) -> Result<TlsStream<TcpStream>, Cause> {
+    let no_name = |e: rustls_pki_types::InvalidDnsNameError| Cause::Tls {
+        fault: TlsFault::Protocol,
+        reason: format!("`{}` cannot be a server name: {e}", to.host),
+    };
+    let name = ServerName::try_from(to.host.clone()).map_err(no_name)?;
+    connector.connect(name, stream).await.map_err(|e| tls_failure(&e))
+}
+
+fn tls_failure(error: &io::Error) -> Cause {
+    let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let fault = match of_tls {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            TlsFault::Certificate
+        }
+        Some(rustls::Error::AlertReceived(_)) => TlsFault::Alert,
+        _ => TlsFault::Protocol,
+    };
+    let reason = of_tls.map_or_else(|| error.to_string(), ToString::to_string);
+    Cause::Tls { fault, reason }
+}
+
+fn of_proxy(proxy: &ForwardProxy, cause: Cause) -> Cause {
+    let reason = match cause {
+        Cause::Dns { reason } => format!("its name cannot be resolved: {reason}"),
+        Cause::Refused => "it refuses connections".to_owned(),
+        Cause::Unreachable { reason } => reason,
+        other => return other,
+    };
+    Cause::ForwardProxy { proxy: format!("{}:{}", proxy.host, proxy.port), status: None, reason }
+}
+
+/// Resolves anew for every connection, so that a changed DNS answer is seen at once.
+async fn reach(host: &str, port: u16) -> Result<TcpStream, Cause> {
+    let unknown = |e: io::Error| Cause::Dns { reason: e.to_string() };
+    let addresses = alternate(lookup_host((host, port)).await.map_err(unknown)?);
+    race(addresses).await
+}
+
+/// Families in turn, beginning with the resolver's favourite (RFC 8305 §4).
+fn alternate(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let addresses: Vec<_> = addresses.collect();
+    let favourite = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == favourite);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut order = Vec::new();
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            return order;
+        }
+        order.extend(pair.into_iter().flatten());
+    }
+}
+
+/// Happy Eyeballs (RFC 8305 §5): the first address that answers wins, the others are dropped.
+async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, Cause> {
+    if let [only] = addresses[..] {
+        return attempt(only).await;
+    }
+    let mut waiting = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut last = Cause::Dns { reason: "the name has no address".to_owned() };
+    loop {
+        if let Some(address) = waiting.next() {
+            attempts.spawn_local(attempt(address));
+        }
+        tokio::select! {
+            biased;
+            ended = attempts.join_next() => match ended {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(cause))) => last = cause,
+                Some(Err(_)) => last = Cause::Interrupted,
+                None => return Err(last),
+            },
+            () = sleep(STAGGER), if waiting.len() > 0 => {}
+        }
+    }
+}
+
+async fn attempt(address: SocketAddr) -> Result<TcpStream, Cause> {
+    let stream = TcpStream::connect(address).await.map_err(|e| match e.kind() {
+        io::ErrorKind::ConnectionRefused => Cause::Refused,
+        _ => Cause::Unreachable { reason: e.to_string() },
+    })?;
+    // Requests are written whole; waiting for more to fill a packet would only delay them.
+    stream.set_nodelay(true).map_err(|e| Cause::Unreachable { reason: e.to_string() })?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_families_take_turns_beginning_with_the_resolvers_favourite() {
+        let texts = ["[::1]:1", "[::2]:1", "[::3]:1", "127.0.0.1:1", "127.0.0.2:1"];
+        let addresses = texts.map(|text| text.parse::<SocketAddr>().unwrap());
+        let order: Vec<_> = alternate(addresses.into_iter()).iter().map(ToString::to_string).collect();
+        assert_eq!(order, ["[::1]:1", "127.0.0.1:1", "[::2]:1", "127.0.0.2:1", "[::3]:1"]);
+        assert!(alternate([].into_iter()).is_empty());
+    }
+
+    #[test]
+    fn a_destination_names_its_port_and_brackets_ipv6() {
+        let of = |text: &str| Destination::new(&text.parse().unwrap());
+        assert_eq!(&*of("https://api.test/x").place, "api.test:443");
+        assert_eq!(of("https://api.test/x").host_field, "api.test");
+        assert_eq!(&*of("https://[::1]:8443").place, "[::1]:8443");
+        assert!(of("https://[::1]:8443").is_loopback() && of("http://localhost:1").is_loopback());
+        assert!(!of("https://127.example.com").is_loopback());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_hands_over_to_the_next_at_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let local = tokio::task::LocalSet::new();
+        let stream = local.run_until(race(vec![closed, good])).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert_eq!(local.run_until(race(vec![closed, closed])).await.unwrap_err(), Cause::Refused);
+        assert!(matches!(local.run_until(race(vec![])).await, Err(Cause::Dns { .. })));
+    }
+}

@@ -1,0 +1,257 @@
+//! Why an upstream gave no answer, or not a whole one. The one rule: an error names the place, whose fault it is and
+//! what helps, and it never claims that a request stayed unsent when a byte of it may have gone out.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::Request;
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The host's name could not be resolved.
+    Dns {
+        /// What the resolver said.
+        reason: String,
+    },
+    /// Nothing listens there.
+    Refused,
+    /// There is no way to the address, or the way broke while connecting.
+    Unreachable {
+        /// What the operating system said.
+        reason: String,
+    },
+    /// Name lookup, TCP and TLS took longer than `upstream.timeouts.connect`.
+    ConnectTimeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The TLS handshake failed.
+    Tls {
+        /// What failed in it.
+        fault: TlsFault,
+        /// What the TLS library said.
+        reason: String,
+    },
+    /// The forward proxy did not open the way.
+    ForwardProxy {
+        /// Its host and port.
+        proxy: String,
+        /// Its answer to `CONNECT`, when there was one.
+        status: Option<u16>,
+        /// What happened, where there was no answer.
+        reason: String,
+    },
+    /// The connection ended before the answer's head.
+    Closed {
+        /// What the HTTP library said.
+        reason: String,
+    },
+    /// No answer within `upstream.timeouts.head` of the request's end.
+    HeadTimeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// Nothing moved for `upstream.timeouts.stall`.
+    Stall {
+        /// Which body stood still, and because of whom.
+        side: Side,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The answer's body ended early.
+    Incomplete {
+        /// What the HTTP library said.
+        reason: String,
+    },
+    /// What came is not HTTP, or not what was asked for.
+    Protocol {
+        /// What the HTTP library said.
+        reason: String,
+    },
+    /// The upstream refused the exchange unprocessed (RFC 9113 §8.7).
+    RefusedStream,
+    /// The caller's request body ended early.
+    RequestBody,
+    /// All connections are in use and the queue is full, or the turn did not come in time.
+    Overloaded {
+        /// Requests that may wait.
+        queue: usize,
+    },
+    /// The attempt to connect was abandoned within Marketgate.
+    Interrupted,
+}
+
+/// What failed in a TLS handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFault {
+    /// The upstream's certificate: issuer, name or date.
+    Certificate,
+    /// The upstream sent an alert (RFC 8446 §6).
+    Alert,
+    /// Anything else.
+    Protocol,
+}
+
+/// Whose turn it was when a body stood still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The caller sent no more of its request body.
+    Caller,
+    /// The upstream took no more of the request body.
+    UpstreamTaking,
+    /// The upstream sent no more of its answer's body.
+    UpstreamSending,
+}
+
+/// A failed exchange with an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamError {
+    cause: Cause,
+    place: Arc<str>,
+    may_have_arrived: bool,
+}
+
+impl UpstreamError {
+    /// Before anything was sent.
+    pub(super) fn unsent(place: &Arc<str>, cause: Cause) -> Self {
+        Self { cause, place: place.clone(), may_have_arrived: false }
+    }
+
+    /// After the request, or a part of it, may have gone out.
+    pub(super) fn sent(place: &Arc<str>, cause: Cause) -> Self {
+        let may_have_arrived = cause != Cause::RefusedStream;
+        Self { cause, place: place.clone(), may_have_arrived }
+    }
+
+    /// What went wrong.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// Host and port of the upstream.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether any byte of the request may have been acted upon. When false, sending it again is safe for every method.
+    pub fn may_have_arrived(&self) -> bool {
+        self.may_have_arrived
+    }
+
+    /// Whether it was a time limit.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.cause, Cause::ConnectTimeout { .. } | Cause::HeadTimeout { .. } | Cause::Stall { .. })
+    }
+
+    /// Whether it was our own limit on connections.
+    pub fn is_overload(&self) -> bool {
+        matches!(self.cause, Cause::Overloaded { .. })
+    }
+
+    /// Whether the caller broke off, so that nobody waits for an answer.
+    pub fn is_by_caller(&self) -> bool {
+        matches!(self.cause, Cause::RequestBody | Cause::Stall { side: Side::Caller, .. })
+    }
+
+    /// The type for the `error` parameter of `Proxy-Status` (RFC 9209 §2.3).
+    pub fn proxy_status_error(&self) -> &'static str {
+        match &self.cause {
+            Cause::Dns { .. } => "dns_error",
+            Cause::Refused => "connection_refused",
+            Cause::Unreachable { .. } => "destination_ip_unroutable",
+            Cause::ConnectTimeout { .. } => "connection_timeout",
+            Cause::Tls { fault: TlsFault::Certificate, .. } => "tls_certificate_error",
+            Cause::Tls { fault: TlsFault::Alert, .. } => "tls_alert_received",
+            Cause::Tls { fault: TlsFault::Protocol, .. } => "tls_protocol_error",
+            Cause::ForwardProxy { .. } => "destination_unavailable",
+            Cause::Closed { .. } => "connection_terminated",
+            Cause::HeadTimeout { .. } => "http_response_timeout",
+            Cause::Stall { side: Side::UpstreamSending, .. } => "connection_read_timeout",
+            Cause::Stall { side: Side::UpstreamTaking, .. } => "connection_write_timeout",
+            Cause::Stall { side: Side::Caller, .. } | Cause::RequestBody => "http_request_error",
+            Cause::Incomplete { .. } => "http_response_incomplete",
+            Cause::Protocol { .. } => "http_protocol_error",
+            Cause::RefusedStream => "destination_unavailable",
+            Cause::Overloaded { .. } => "connection_limit_reached",
+            Cause::Interrupted => "proxy_internal_error",
+        }
+    }
+
+    /// What happened and what helps, for a person.
+    pub fn sentence(&self) -> String {
+        let place = &self.place;
+        match &self.cause {
+            Cause::Dns { reason } => format!(
+                "the name of {place} cannot be resolved ({reason}): check the machine's DNS, or the app's `api`"
+            ),
+            Cause::Refused => {
+                format!(
+                    "{place} refuses connections: the marketplace is down, or the app's `api` names a wrong port"
+                )
+            }
+            Cause::Unreachable { reason } => format!(
+                "{place} cannot be reached ({reason}): check the network; where the way out is a proxy, set `upstream.proxy_url`"
+            ),
+            Cause::ConnectTimeout { limit } => format!(
+                "{place} gave no connection within {limit:?}: a firewall may drop the packets (is `upstream.proxy_url` needed?), or the marketplace is down; the limit is `upstream.timeouts.connect`"
+            ),
+            Cause::Tls { fault: TlsFault::Certificate, reason } => format!(
+                "the certificate of {place} is not trusted ({reason}): where a company's proxy intercepts TLS, name its certificate authority in `upstream.ca_file`"
+            ),
+            Cause::Tls { reason, .. } => format!(
+                "no TLS handshake with {place} ({reason}): it may not speak TLS on this port, or something on the way interferes"
+            ),
+            Cause::ForwardProxy { proxy, status: Some(407), .. } => format!(
+                "the forward proxy {proxy} wants other credentials (407): correct user and password in `upstream.proxy_url`"
+            ),
+            Cause::ForwardProxy { proxy, status: Some(status), .. } => format!(
+                "the forward proxy {proxy} does not open a way to {place} (it answered {status}): ask whoever runs it to allow this destination"
+            ),
+            Cause::ForwardProxy { proxy, status: None, reason } => {
+                format!("the forward proxy {proxy} does not work ({reason}): check `upstream.proxy_url`")
+            }
+            Cause::Closed { reason } => format!(
+                "{place} closed the connection before it answered ({reason}); the marketplace may or may not have acted on the request"
+            ),
+            Cause::HeadTimeout { limit } => format!(
+                "{place} gave no answer within {limit:?}; the marketplace may or may not have acted on the request; the limit is `upstream.timeouts.head`"
+            ),
+            Cause::Stall { side: Side::Caller, limit } => {
+                format!("the caller sent nothing of its request body for {limit:?}")
+            }
+            Cause::Stall { side: Side::UpstreamTaking, limit } => format!(
+                "{place} took nothing of the request body for {limit:?}; the limit is `upstream.timeouts.stall`"
+            ),
+            Cause::Stall { side: Side::UpstreamSending, limit } => format!(
+                "{place} stopped within its answer for {limit:?}; the limit is `upstream.timeouts.stall`"
+            ),
+            Cause::Incomplete { reason } => format!("{place} broke off within its answer ({reason})"),
+            Cause::Protocol { reason } => format!("{place} did not answer with proper HTTP ({reason})"),
+            Cause::RefusedStream => {
+                format!("{place} refused the request without looking at it: send it again")
+            }
+            Cause::RequestBody => "the caller broke off within its request body".to_owned(),
+            Cause::Overloaded { queue } => format!(
+                "all connections to {place} are in use and {queue} requests may wait, no more: the limits are `upstream.limits.connections` and `upstream.limits.queue`"
+            ),
+            Cause::Interrupted => format!("connecting to {place} was interrupted within Marketgate"),
+        }
+    }
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence())
+    }
+}
+
+impl std::error::Error for UpstreamError {}
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub struct SendFailure<B> {
+    /// Why.
+    pub error: UpstreamError,
+    /// The request, when it was not touched at all. Boxed since only failures pay for it.
+    pub request: Option<Box<Request<B>>>,
+}

@@ -1,0 +1,231 @@
+//! One request and its answer on one connection. The one rule: a request is repeated only when hyper gives it back
+//! untouched; whatever may have been written stays written once.
+
+use std::{
+    future::{Future, poll_fn},
+    mem,
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    task::{Poll, ready},
+};
+
+use http::{
+    HeaderMap, Request, Response, StatusCode, Uri, Version,
+    header::HOST,
+    uri::{PathAndQuery, Scheme},
+};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::time::Instant;
+
+use super::{
+    RequestBody,
+    alarm::{Alarm, Alarms},
+    body::{Circumstances, UpstreamBody},
+    dial::Destination,
+    error::{Cause, UpstreamError},
+    lease::{Connection, Hold},
+    outgoing::{Outgoing, Patience, Progress},
+};
+use crate::config::settings::Timeouts;
+
+/// An upstream's answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// Head and body, as the upstream sent them.
+    pub response: Response<UpstreamBody>,
+    /// The address that answered; None behind a forward proxy.
+    pub peer: Option<SocketAddr>,
+    /// HTTP/1.1 or HTTP/2.
+    pub protocol: Version,
+    /// Whether the connection had carried a request before.
+    pub reused: bool,
+}
+
+/// Why there is no answer.
+pub(super) enum Broken<B> {
+    /// Not a byte was written: the request as it was.
+    Unsent(Box<Request<Outgoing<B>>>),
+    Failed(UpstreamError),
+}
+
+/// What an exchange needs beside its connection and request.
+pub(super) struct Terms<'a> {
+    pub(super) to: &'a Destination,
+    pub(super) timeouts: &'a Timeouts,
+    pub(super) alarms: &'a Rc<Alarms>,
+}
+
+impl Terms<'_> {
+    /// Sends a request on a connection and waits for the head of its answer.
+    pub(super) async fn exchange<B: RequestBody>(
+        &self,
+        connection: Connection<B>,
+        mut request: Request<Outgoing<B>>,
+    ) -> Result<Reply, Broken<B>> {
+        let upload = request.body().progress();
+        match connection {
+            Connection::H1(connection) => {
+                address_h1(&mut request, self.to);
+                let (peer, reused) = (connection.peer, connection.mark_used());
+                let answer = connection.send(request);
+                let carried = Carried { hold: Hold::new(connection), upload, peer, reused, is_h2: false };
+                self.answer(answer, carried).await
+            }
+            Connection::H2(connection) => {
+                address_h2(&mut request, self.to);
+                let (peer, reused) = (connection.peer, connection.mark_used());
+                let answer = connection.send(request);
+                let carried =
+                    Carried { hold: Hold::new(connection.clone()), upload, peer, reused, is_h2: true };
+                let reply = self.answer(answer, carried).await;
+                if matches!(reply, Err(Broken::Unsent(_))) {
+                    connection.retire();
+                }
+                reply
+            }
+        }
+    }
+
+    async fn answer<B: RequestBody>(
+        &self,
+        answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>>,
+        carried: Carried,
+    ) -> Result<Reply, Broken<B>> {
+        let Timeouts { head, stall, .. } = *self.timeouts;
+        let patience = Patience { head, stall, start: Instant::now() };
+        let mut alarm = Alarm::new(self.alarms);
+        let failed = |cause| Broken::Failed(UpstreamError::sent(&self.to.place, cause));
+        let upload = carried.upload.as_deref();
+        match in_time(answer, patience, upload, &mut alarm).await {
+            Ok(Ok(response)) => reply(response, carried, stall, alarm).map_err(failed),
+            Ok(Err(mut error)) => Err(match error.take_message() {
+                Some(request) => Broken::Unsent(Box::new(request)),
+                None => failed(cause(error.error(), upload)),
+            }),
+            Err(cause) => Err(failed(cause)),
+        }
+    }
+}
+
+struct Carried {
+    hold: Hold,
+    upload: Option<Rc<Progress>>,
+    peer: Option<SocketAddr>,
+    reused: bool,
+    is_h2: bool,
+}
+
+/// Origin-form and `Host` (RFC 9112 §3.2), the latter first (RFC 9110 §7.2). Free when the request's fields begin with a
+/// `Host`, whose value is replaced; else the fields are laid out anew.
+fn address_h1<B>(request: &mut Request<B>, to: &Destination) {
+    *request.version_mut() = Version::HTTP_11;
+    if request.uri().authority().is_some() {
+        *request.uri_mut() = Uri::from(path(request.uri()));
+    }
+    let headers = request.headers_mut();
+    if headers.keys().next().is_some_and(|name| name != HOST) {
+        let mut rest = mem::replace(headers, HeaderMap::with_capacity(headers.len() + 1));
+        rest.remove(HOST);
+        headers.insert(HOST, to.host_field.clone());
+        headers.extend(rest);
+    } else {
+        headers.insert(HOST, to.host_field.clone());
+    }
+}
+
+/// `:scheme`, `:authority` and `:path` (RFC 9113 §8.3.1); no `Host` beside them.
+fn address_h2<B>(request: &mut Request<B>, to: &Destination) {
+    *request.version_mut() = Version::HTTP_2;
+    request.headers_mut().remove(HOST);
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(if to.tls { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = Some(to.authority.clone());
+    parts.path_and_query = Some(path(request.uri()));
+    // With all three parts present there is nothing to refuse.
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}
+
+fn path(uri: &Uri) -> PathAndQuery {
+    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+/// The answer's head, unless patience ends first.
+async fn in_time<F: Future>(
+    answer: F,
+    patience: Patience,
+    upload: Option<&Progress>,
+    alarm: &mut Alarm,
+) -> Result<F::Output, Cause> {
+    let mut answer = pin!(answer);
+    let mut looked = patience.start;
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Ok(answer));
+        }
+        loop {
+            let (deadline, cause) = patience.deadline(upload);
+            let is_moving = upload.is_some_and(|upload| !upload.has_ended());
+            let ring = if is_moving { deadline.min(looked + patience.nap()) } else { deadline };
+            ready!(alarm.poll_until(ring, cx));
+            if ring == deadline {
+                return Poll::Ready(Err(cause));
+            }
+            looked = ring;
+        }
+    })
+    .await
+}
+
+fn reply(
+    response: Response<Incoming>,
+    carried: Carried,
+    stall: std::time::Duration,
+    alarm: Alarm,
+) -> Result<Reply, Cause> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for it (RFC 9110 §15.2.2); what follows on this connection is no HTTP.
+        return Err(Cause::Protocol { reason: "101 without an Upgrade".to_owned() });
+    }
+    let Carried { hold, upload, peer, reused, is_h2 } = carried;
+    // After an answer in HTTP/1.0 hyper would add fields of its own to the next request.
+    let reusable = response.version() != Version::HTTP_10;
+    let protocol = if is_h2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    let so_far = Circumstances { hold, upload, reusable, is_h2, stall, alarm };
+    let response = response.map(|incoming| UpstreamBody::new(incoming, so_far));
+    Ok(Reply { response, peer, protocol, reused })
+}
+
+fn cause(error: &hyper::Error, upload: Option<&Progress>) -> Cause {
+    let reason = words(error);
+    if upload.is_some_and(Progress::is_broken) {
+        Cause::RequestBody
+    } else if is_refused(&reason) {
+        Cause::RefusedStream
+    } else if error.is_parse() || error.is_user() {
+        Cause::Protocol { reason }
+    } else {
+        Cause::Closed { reason }
+    }
+}
+
+/// RFC 9113 §8.7: REFUSED_STREAM, and a GOAWAY without error for a stream above its last one, mean "not processed".
+/// hyper shows the code only in its words; a test sends these frames and so notices when the words change.
+fn is_refused(reason: &str) -> bool {
+    reason.contains("stream error received: refused stream before processing")
+        || reason.contains("connection error received: not a result of an error")
+}
+
+/// An error with all that lies behind it.
+pub(super) fn words(error: &hyper::Error) -> String {
+    let mut words = error.to_string();
+    let mut inner = std::error::Error::source(error);
+    while let Some(source) = inner {
+        words = format!("{words}: {source}");
+        inner = source.source();
+    }
+    words
+}

@@ -1,0 +1,123 @@
+//! What lies idle, in the order in which it fell idle. The one rule: the oldest is found, and any one taken out, in one
+//! step, however many there are.
+
+use tokio::time::Instant;
+
+/// Marks the end of the list.
+const NONE: u32 = u32::MAX;
+
+/// A list in order of time, linked through slots that are used again.
+pub(super) struct Idle<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    oldest: u32,
+    newest: u32,
+}
+
+struct Slot<T> {
+    item: Option<T>,
+    since: Instant,
+    older: u32,
+    newer: u32,
+}
+
+/// Where an item lies, until it is taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(u32);
+
+impl<T> Default for Idle<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), oldest: NONE, newest: NONE }
+    }
+}
+
+impl<T> Idle<T> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.oldest == NONE
+    }
+
+    /// Puts an item at the young end. `now` must not be before any earlier one.
+    pub(super) fn put(&mut self, item: T, now: Instant) -> Place {
+        let slot = Slot { item: Some(item), since: now, older: self.newest, newer: NONE };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = slot;
+                index
+            }
+            None => {
+                self.slots.push(slot);
+                // At most `limits.connections` items lie here, far below u32::MAX.
+                (self.slots.len() - 1) as u32
+            }
+        };
+        match self.newest {
+            NONE => self.oldest = index,
+            before => self.slots[before as usize].newer = index,
+        }
+        self.newest = index;
+        Place(index)
+    }
+
+    /// Takes one out.
+    pub(super) fn take(&mut self, Place(index): Place) -> Option<T> {
+        let slot = self.slots.get_mut(index as usize)?;
+        let item = slot.item.take()?;
+        let (older, newer) = (slot.older, slot.newer);
+        match older {
+            NONE => self.oldest = newer,
+            older => self.slots[older as usize].newer = newer,
+        }
+        match newer {
+            NONE => self.newest = older,
+            newer => self.slots[newer as usize].older = older,
+        }
+        self.free.push(index);
+        Some(item)
+    }
+
+    /// Since when the oldest lies here.
+    pub(super) fn oldest_since(&self) -> Option<Instant> {
+        self.slots.get(self.oldest as usize).map(|slot| slot.since)
+    }
+
+    /// Takes out the oldest.
+    pub(super) fn take_oldest(&mut self) -> Option<(Place, T)> {
+        let place = Place(self.oldest);
+        self.take(place).map(|item| (place, item))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against the obvious form: a vector in order of time.
+        #[test]
+        fn the_list_behaves_like_a_queue_from_which_any_one_may_leave(steps in prop::collection::vec(0u8..6, 0..200)) {
+            let now = Instant::now();
+            let (mut idle, mut model, mut next) = (Idle::default(), Vec::new(), 0u32);
+            for step in steps {
+                match step {
+                    0..=2 => {
+                        model.push((idle.put(next, now), next));
+                        next += 1;
+                    }
+                    3 if !model.is_empty() => {
+                        let (place, item) = model.remove(model.len() / 2);
+                        prop_assert_eq!(idle.take(place), Some(item));
+                        prop_assert_eq!(idle.take(place), None);
+                    }
+                    _ => {
+                        let expected = (!model.is_empty()).then(|| model.remove(0));
+                        prop_assert_eq!(idle.take_oldest(), expected);
+                    }
+                }
+                prop_assert_eq!(idle.is_empty(), model.is_empty());
+                prop_assert!(idle.slots.len() <= 200);
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The connections to marketplaces. The one rule: a connection on which one account's answers come (HTTP/1.1) is never
+//! used for another account, and a request that may have been written is never written again.
+//!
+//! Every proxy worker is one thread with a runtime and a `LocalSet` of its own, and has a [`Pool`] of its own; what the
+//! workers share is the [`Connector`]. Top to bottom: [`pool`](Pool) (what a request waits for) over `origin` and
+//! `stack` (which connections there are, and whose) over `h1` and `h2` (one connection) over `dial` and `tunnel` (how
+//! one comes about); `gate` counts connections over all workers; `exchange`, `outgoing` and `body` are one request and
+//! its answer; `lease` is what makes sure that nothing is lost on the way.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+
+mod alarm;
+mod body;
+mod connector;
+mod dial;
+mod error;
+mod exchange;
+mod flight;
+mod gate;
+mod h1;
+mod h2;
+mod idle;
+mod lease;
+mod origin;
+mod outgoing;
+mod pool;
+mod stack;
+mod tunnel;
+
+pub use body::UpstreamBody;
+pub use connector::Connector;
+pub use error::{Cause, SendFailure, Side, TlsFault, UpstreamError};
+pub use exchange::Reply;
+pub use pool::{Lane, Pool};
+
+/// Longest time a connection lies idle. Load balancers before marketplaces close theirs after 60 s (the default of AWS
+/// and of nginx's upstream side); to be earlier than they are spares the race of a request with their farewell.
+const IDLE_LIMIT: Duration = Duration::from_secs(55);
+
+/// Longest life of a connection on which new requests are sent, so that a changed DNS answer and a rolling restart
+/// behind a load balancer are noticed.
+const MAX_AGE: Duration = Duration::from_secs(300);
+
+/// Longest head of an answer, and longest trailers, in bytes.
+const MAX_HEAD: usize = 256 * 1024;
+
+/// Any error a request body may have.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What can be sent as a request's body.
+pub trait RequestBody: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static {}
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static> RequestBody for B {}

@@ -1,0 +1,248 @@
+//! One worker's connections to one origin. The one rule: HTTP/2 connections are anybody's, HTTP/1.1 connections are one
+//! account's, and as long as it is not known which it will be, connections are opened one at a time.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+};
+
+use tokio::{
+    sync::{Notify, oneshot},
+    task::spawn_local,
+    time::{Instant, timeout},
+};
+
+use super::{
+    IDLE_LIMIT, RequestBody,
+    connector::Connector,
+    dial::{self, Destination},
+    error::{Cause, UpstreamError},
+    flight::{Flight, Runway},
+    gate::{Gate, Permit},
+    h1::H1,
+    h2::H2,
+    idle::Idle,
+    lease::{Connection, Lease},
+    stack::Stack,
+};
+use crate::names::AccountId;
+
+/// What an origin speaks, as far as it has shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Unknown,
+    Http1,
+    Http2,
+}
+
+/// The connections to one origin.
+pub(super) struct Origin<B: RequestBody> {
+    pub(super) to: Destination,
+    pub(super) gate: Arc<Gate>,
+    pub(super) connector: Connector,
+    protocol: Cell<Protocol>,
+    runway: Rc<Runway>,
+    shared: RefCell<Vec<Rc<H2<B>>>>,
+    /// Rings once for every stream that ends.
+    room: Notify,
+    /// All accounts' idle HTTP/1.1 connections, the oldest first to go.
+    pub(super) idle: RefCell<Idle<Rc<H1<B>>>>,
+    stacks: RefCell<HashMap<AccountId, Rc<Stack<B>>>>,
+    bell: Rc<Bell>,
+}
+
+/// Wakes the task that tends idle connections.
+pub(super) struct Bell {
+    pub(super) wake: Arc<Notify>,
+    /// Whether that task sleeps without a moment to wake at.
+    pub(super) resting: Cell<bool>,
+}
+
+/// The outcome of a connect: a lease for whoever asked, or none when the connection is shared by all.
+pub(super) type Connected<B> = Result<Option<Lease<B>>, UpstreamError>;
+
+impl<B: RequestBody> Origin<B> {
+    pub(super) fn new(to: Destination, connector: &Connector, bell: &Rc<Bell>) -> Rc<Self> {
+        Rc::new(Self {
+            gate: connector.gate(&to),
+            protocol: Cell::new(if to.tls { Protocol::Unknown } else { Protocol::Http1 }),
+            to,
+            connector: connector.clone(),
+            runway: Rc::default(),
+            shared: RefCell::default(),
+            room: Notify::new(),
+            idle: RefCell::default(),
+            stacks: RefCell::default(),
+            bell: bell.clone(),
+        })
+    }
+
+    pub(super) fn stack(self: &Rc<Self>, account: &AccountId) -> Rc<Stack<B>> {
+        let mut stacks = self.stacks.borrow_mut();
+        if let Some(stack) = stacks.get(account) {
+            return stack.clone();
+        }
+        let stack = Stack::new(Rc::downgrade(self));
+        stacks.insert(account.clone(), stack.clone());
+        stack
+    }
+
+    pub(super) fn unsent(&self, cause: Cause) -> UpstreamError {
+        UpstreamError::unsent(&self.to.place, cause)
+    }
+
+    /// A stream of a connection shared by all.
+    pub(super) fn stream(&self, now: Instant) -> Option<Lease<B>> {
+        let shared = self.shared.borrow();
+        shared.iter().find(|connection| connection.reserve(now)).cloned().map(Lease::h2)
+    }
+
+    /// Resolves when a stream may have come free.
+    pub(super) async fn room(&self) {
+        self.room.notified().await;
+    }
+
+    pub(super) fn stream_ended(&self) {
+        self.room.notify_one();
+        self.mind_idle();
+    }
+
+    /// The attempt to connect that others have to wait for.
+    pub(super) fn flight(&self) -> Option<Rc<Flight>> {
+        self.runway.flight().filter(|_| self.is_single_file())
+    }
+
+    fn is_single_file(&self) -> bool {
+        self.protocol.get() != Protocol::Http1
+    }
+
+    /// Opens a connection in a task of its own, so that it reaches the pool even if the request goes away.
+    pub(super) fn connect(
+        self: &Rc<Self>,
+        stack: &Rc<Stack<B>>,
+        permit: Permit,
+    ) -> oneshot::Receiver<Connected<B>> {
+        let pilot = self.is_single_file().then(|| self.runway.take_off(self.unsent(Cause::Interrupted)));
+        let (asker, answer) = oneshot::channel();
+        let (origin, stack) = (self.clone(), stack.clone());
+        spawn_local(async move {
+            let outcome = origin.establish(&stack, permit).await.map_err(|cause| origin.unsent(cause));
+            let flown = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
+            // To whoever asked, first; a lease that nobody takes goes back to its stack by itself.
+            let _ = asker.send(outcome.map(|connection| origin.admit(connection)));
+            if let Some(pilot) = pilot {
+                pilot.land(flown);
+            }
+        });
+        answer
+    }
+
+    fn admit(&self, connection: Connection<B>) -> Option<Lease<B>> {
+        match connection {
+            Connection::H1(connection) => {
+                self.protocol.set(Protocol::Http1);
+                Some(Lease::h1(connection))
+            }
+            Connection::H2(connection) => {
+                self.protocol.set(Protocol::Http2);
+                let now = Instant::now();
+                let mut shared = self.shared.borrow_mut();
+                shared.retain(|connection| connection.is_alive(now));
+                shared.push(connection);
+                drop(shared);
+                self.mind_idle();
+                // Whoever waits for a permit may find a stream instead.
+                self.room.notify_waiters();
+                None
+            }
+        }
+    }
+
+    async fn establish(
+        self: &Rc<Self>,
+        stack: &Rc<Stack<B>>,
+        permit: Permit,
+    ) -> Result<Connection<B>, Cause> {
+        let limit = self.connector.timeouts().connect;
+        let established = timeout(limit, self.dial(stack, permit)).await;
+        established.unwrap_or(Err(Cause::ConnectTimeout { limit }))
+    }
+
+    async fn dial(self: &Rc<Self>, stack: &Rc<Stack<B>>, permit: Permit) -> Result<Connection<B>, Cause> {
+        let place = &self.to.place;
+        let (stream, peer) = dial::tcp(&self.to, self.connector.proxy()).await?;
+        if !self.to.tls {
+            let connection = H1::establish(stream, peer, place, Rc::downgrade(stack), permit).await?;
+            return Ok(Connection::H1(connection));
+        }
+        let stream = dial::tls(&self.to, stream, self.connector.tls()).await?;
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            let connection = H2::establish(stream, peer, place, Rc::downgrade(self), permit).await?;
+            return Ok(Connection::H2(connection));
+        }
+        let connection = H1::establish(stream, peer, place, Rc::downgrade(stack), permit).await?;
+        Ok(Connection::H1(connection))
+    }
+
+    /// Somebody waits for a permit: the oldest idle connection makes room, here or, failing that, at another worker's.
+    pub(super) fn make_room(&self) {
+        if !self.close_oldest() {
+            self.gate.wish();
+            self.connector.ring();
+        }
+    }
+
+    fn close_oldest(&self) -> bool {
+        while let Some(connection) = self.take_oldest() {
+            let frees = !connection.is_closed();
+            connection.close();
+            if frees {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn take_oldest(&self) -> Option<Rc<H1<B>>> {
+        let (place, connection) = self.idle.borrow_mut().take_oldest()?;
+        if let Some(stack) = connection.stack() {
+            stack.forget(place);
+        }
+        Some(connection)
+    }
+
+    fn close_idle_shared(&self) -> bool {
+        let mut shared = self.shared.borrow_mut();
+        let idle = shared.iter().position(|connection| connection.is_idle());
+        idle.map(|index| shared.swap_remove(index)).is_some()
+    }
+
+    /// Something lies idle: whoever tends it should know.
+    pub(super) fn mind_idle(&self) {
+        if self.bell.resting.replace(false) {
+            self.bell.wake.notify_one();
+        }
+    }
+
+    /// Closes what lay idle too long or stands in another worker's way. Returns when to look again, if anything is left.
+    pub(super) fn sweep(&self, now: Instant) -> Option<Instant> {
+        while self.gate.take_wish() && (self.close_oldest() || self.close_idle_shared()) {}
+        while self.oldest_expiry().is_some_and(|expiry| expiry <= now) {
+            if let Some(connection) = self.take_oldest() {
+                connection.close();
+            }
+        }
+        self.shared.borrow_mut().retain(|connection| {
+            connection.is_alive(now) && connection.expires().is_none_or(|expiry| expiry > now)
+        });
+        self.stacks.borrow_mut().retain(|_, stack| Rc::strong_count(stack) > 1 || !stack.is_unused());
+        let shared = self.shared.borrow();
+        shared.iter().filter_map(|connection| connection.expires()).chain(self.oldest_expiry()).min()
+    }
+
+    fn oldest_expiry(&self) -> Option<Instant> {
+        self.idle.borrow().oldest_since().map(|since| since + IDLE_LIMIT)
+    }
+}

@@ -1,0 +1,314 @@
+//! A worker's pool. The one rule: a request that has to wait does so in this order — a connection at hand, an attempt
+//! under way, its turn for a permit, a connection of its own — and leaves nothing behind wherever it is dropped.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::{Rc, Weak},
+    sync::Arc,
+};
+
+use http::Request;
+use tokio::{
+    sync::Notify,
+    task::spawn_local,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    RequestBody,
+    alarm::Alarms,
+    connector::Connector,
+    dial::Destination,
+    error::{Cause, SendFailure, UpstreamError},
+    exchange::{Broken, Reply, Terms},
+    flight::Flight,
+    gate::{Permit, Waiting},
+    lease::Lease,
+    origin::{Bell, Connected, Origin},
+    outgoing::Outgoing,
+    stack::{Hope, Stack},
+};
+use crate::{names::AccountId, provider::HttpUrl};
+
+/// Connections tried before a fresh one is insisted on: an upstream that has just closed some of its idle connections
+/// has usually closed them all.
+const TRIES_ON_USED: usize = 2;
+/// Tries in all. Every one but the last ended without a byte written.
+const TRIES: usize = 4;
+
+/// A worker's connections. Everything it does runs on the `LocalSet` from which it is used.
+pub struct Pool<B: RequestBody>(Rc<Worker<B>>);
+
+struct Worker<B: RequestBody> {
+    connector: Connector,
+    alarms: Rc<Alarms>,
+    bell: Rc<Bell>,
+    is_tended: Cell<bool>,
+    /// A handful: looked through one by one, and only when a lane is made.
+    origins: RefCell<Vec<Rc<Origin<B>>>>,
+}
+
+/// One account's way to one origin. Keep it: making one costs a look into two tables, using it nothing.
+pub struct Lane<B: RequestBody> {
+    worker: Rc<Worker<B>>,
+    origin: Rc<Origin<B>>,
+    stack: Rc<Stack<B>>,
+}
+
+impl<B: RequestBody> Clone for Pool<B> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<B: RequestBody> Clone for Lane<B> {
+    fn clone(&self) -> Self {
+        Self { worker: self.worker.clone(), origin: self.origin.clone(), stack: self.stack.clone() }
+    }
+}
+
+impl<B: RequestBody> Pool<B> {
+    /// An empty pool of this worker's own.
+    pub fn new(connector: Connector) -> Self {
+        let wake = Arc::new(Notify::new());
+        connector.hang(&wake);
+        Self(Rc::new(Worker {
+            connector,
+            alarms: Rc::default(),
+            bell: Rc::new(Bell { wake, resting: Cell::new(true) }),
+            is_tended: Cell::new(false),
+            origins: RefCell::default(),
+        }))
+    }
+
+    /// The account's way to an origin. The URL's path plays no part.
+    pub fn lane(&self, origin: &HttpUrl, account: &AccountId) -> Lane<B> {
+        let origin = self.0.origin(origin);
+        let stack = origin.stack(account);
+        Lane { worker: self.0.clone(), origin, stack }
+    }
+
+    /// [`Lane::send`] for those who keep no lane.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send(
+        &self,
+        origin: &HttpUrl,
+        account: &AccountId,
+        request: Request<B>,
+    ) -> Result<Reply, SendFailure<B>> {
+        self.lane(origin, account).send(request).await
+    }
+}
+
+impl<B: RequestBody> Worker<B> {
+    fn origin(&self, url: &HttpUrl) -> Rc<Origin<B>> {
+        let mut origins = self.origins.borrow_mut();
+        if let Some(origin) = origins.iter().find(|origin| origin.to.is(url)) {
+            return origin.clone();
+        }
+        let origin = Origin::new(Destination::new(url), &self.connector, &self.bell);
+        origins.push(origin.clone());
+        origin
+    }
+
+    /// Starts the one task that tends idle connections, with the first connection.
+    fn be_tended(self: &Rc<Self>) {
+        if !self.is_tended.replace(true) {
+            spawn_local(tend(Rc::downgrade(self), self.bell.wake.clone()));
+        }
+    }
+
+    fn sweep(&self, now: Instant) -> Option<Instant> {
+        let next = self.origins.borrow().iter().filter_map(|origin| origin.sweep(now)).min();
+        self.bell.resting.set(next.is_none());
+        next
+    }
+}
+
+impl<B: RequestBody> Drop for Worker<B> {
+    fn drop(&mut self) {
+        self.bell.wake.notify_one();
+    }
+}
+
+/// Sleeps without a timer while nothing lies idle, and ends with its pool.
+async fn tend<B: RequestBody>(worker: Weak<Worker<B>>, wake: Arc<Notify>) {
+    while let Some(next) = worker.upgrade().map(|worker| worker.sweep(Instant::now())) {
+        match next {
+            None => wake.notified().await,
+            Some(next) => tokio::select! {
+                () = sleep_until(next) => {}
+                () = wake.notified() => {}
+            },
+        }
+    }
+}
+
+impl<B: RequestBody> Lane<B> {
+    /// Sends a request and waits for the head of its answer. The request's URI is the path and query as they are to be
+    /// sent; scheme, `:authority` and `Host` come from the lane's origin, whatever the request says.
+    ///
+    /// Dropping the future breaks the exchange off. `CONNECT` has no place here.
+    ///
+    /// # Errors
+    /// When there is no connection in time, or it fails before the answer's head. The failure says whether the request
+    /// may have arrived; when it was not touched, it comes back.
+    pub async fn send(&self, request: Request<B>) -> Result<Reply, SendFailure<B>> {
+        let mut request = request.map(|body| Outgoing::new(body, Instant::now()));
+        let terms = Terms {
+            to: &self.origin.to,
+            timeouts: self.worker.connector.timeouts(),
+            alarms: &self.worker.alarms,
+        };
+        for attempt in 0..TRIES {
+            let lease = match self.lease(attempt >= TRIES_ON_USED).await {
+                Ok(lease) => lease,
+                Err(error) => return Err(untouched(error, request)),
+            };
+            let Some(connection) = lease.take() else { continue };
+            request = match terms.exchange(connection, request).await {
+                Ok(reply) => return Ok(reply),
+                Err(Broken::Unsent(request)) => *request,
+                Err(Broken::Failed(error)) => return Err(SendFailure { error, request: None }),
+            };
+        }
+        let reason = "it closes connections before a request can be written".to_owned();
+        Err(untouched(self.origin.unsent(Cause::Closed { reason }), request))
+    }
+
+    async fn lease(&self, fresh: bool) -> Result<Lease<B>, UpstreamError> {
+        match self.at_hand(fresh) {
+            Some(lease) => Ok(lease),
+            // Boxed: its many states would make every request's future large.
+            None => Box::pin(self.wait(fresh)).await,
+        }
+    }
+
+    fn at_hand(&self, fresh: bool) -> Option<Lease<B>> {
+        let now = Instant::now();
+        let used = || self.stack.pop(&self.origin, now).map(Lease::h1);
+        self.origin.stream(now).or_else(|| if fresh { None } else { used() })
+    }
+
+    async fn wait(&self, fresh: bool) -> Result<Lease<B>, UpstreamError> {
+        self.worker.be_tended();
+        let mut place = None;
+        let by = Instant::now() + self.worker.connector.timeouts().connect;
+        loop {
+            if let Some(lease) = self.at_hand(fresh) {
+                return Ok(lease);
+            }
+            if let Some(flight) = self.origin.flight() {
+                self.queue_up(&mut place)?;
+                self.landing(&flight, by).await?;
+                continue;
+            }
+            let permit = match self.origin.gate.try_open() {
+                Some(permit) => permit,
+                None => {
+                    self.queue_up(&mut place)?;
+                    match self.turn(fresh).await? {
+                        Turn::Permit(permit) => permit,
+                        Turn::Lease(lease) => return Ok(lease),
+                    }
+                }
+            };
+            // While this one waited for its turn, another may have started what this one would now do.
+            if self.origin.flight().is_none() {
+                place = None;
+                if let Some(lease) = self.connection(fresh, permit).await? {
+                    return Ok(lease);
+                }
+            }
+        }
+    }
+
+    fn queue_up(&self, place: &mut Option<Waiting>) -> Result<(), UpstreamError> {
+        if place.is_none() {
+            *place = Some(self.origin.gate.wait().map_err(|_| self.overloaded())?);
+        }
+        Ok(())
+    }
+
+    fn overloaded(&self) -> UpstreamError {
+        self.origin.unsent(Cause::Overloaded { queue: self.origin.gate.queue_limit() })
+    }
+
+    /// Until the attempt under way has ended, with its error if it failed, or until it is worth looking again.
+    async fn landing(&self, flight: &Flight, by: Instant) -> Result<(), UpstreamError> {
+        tokio::select! {
+            biased;
+            outcome = flight.landed() => outcome,
+            () = self.origin.room() => Ok(()),
+            () = sleep_until(by) => {
+                let limit = self.worker.connector.timeouts().connect;
+                Err(self.origin.unsent(Cause::ConnectTimeout { limit }))
+            }
+        }
+    }
+
+    /// Until it is this request's turn for a permit, or another connection comes free for it. As long as an answer may
+    /// take: whoever waits here waits for other requests' answers.
+    async fn turn(&self, fresh: bool) -> Result<Turn<B>, UpstreamError> {
+        let by = Instant::now() + self.worker.connector.timeouts().head;
+        let mut ticket = self.origin.gate.queue();
+        let mut hope = self.hope(fresh, Some(ticket.number()));
+        self.origin.make_room();
+        loop {
+            tokio::select! {
+                biased;
+                permit = &mut ticket => return Ok(Turn::Permit(permit)),
+                lease = fulfilled(&mut hope) => return Ok(Turn::Lease(lease)),
+                () = self.origin.room() => {
+                    if let Some(lease) = self.origin.stream(Instant::now()) {
+                        return Ok(Turn::Lease(lease));
+                    }
+                }
+                () = sleep_until(by) => return Err(self.overloaded()),
+            }
+        }
+    }
+
+    /// A connection of one's own, or whatever comes free before it stands. None: it is one for all, look there.
+    async fn connection(&self, fresh: bool, permit: Permit) -> Connected<B> {
+        let mut connected = self.origin.connect(&self.stack, permit);
+        let mut hope = self.hope(fresh, None);
+        loop {
+            tokio::select! {
+                biased;
+                connected = &mut connected => {
+                    return connected.unwrap_or_else(|_| Err(self.origin.unsent(Cause::Interrupted)));
+                }
+                lease = fulfilled(&mut hope) => return Ok(Some(lease)),
+                () = self.origin.room() => {
+                    if let Some(lease) = self.origin.stream(Instant::now()) {
+                        return Ok(Some(lease));
+                    }
+                }
+            }
+        }
+    }
+
+    fn hope(&self, fresh: bool, ticket: Option<u64>) -> Option<Hope<B>> {
+        (!fresh).then(|| self.stack.wait(ticket))
+    }
+}
+
+/// What the queue for a permit ended with.
+enum Turn<B: RequestBody> {
+    Permit(Permit),
+    Lease(Lease<B>),
+}
+
+async fn fulfilled<B: RequestBody>(hope: &mut Option<Hope<B>>) -> Lease<B> {
+    match hope {
+        Some(hope) => hope.fulfilled().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn untouched<B: RequestBody>(error: UpstreamError, request: Request<Outgoing<B>>) -> SendFailure<B> {
+    SendFailure { error, request: Some(Box::new(request.map(Outgoing::into_inner))) }
+}

@@ -1,0 +1,141 @@
+//! One account's HTTP/1.1 connections to one origin. The one rule: last in, first out — the warmest connection is used,
+//! the coldest may grow old — and whoever waits is served before anything lies idle.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::{Rc, Weak},
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{RequestBody, h1::H1, idle::Place, lease::Lease, origin::Origin};
+
+/// The connections of one account that lie idle, and the requests of that account that wait for one.
+pub(super) struct Stack<B: RequestBody> {
+    pub(super) origin: Weak<Origin<B>>,
+    /// Where they lie in the origin's list; the newest at the back.
+    idle: RefCell<VecDeque<Place>>,
+    waiters: RefCell<VecDeque<Waiter<B>>>,
+    next_waiter: Cell<u64>,
+}
+
+struct Waiter<B: RequestBody> {
+    number: u64,
+    /// Its place in the queue for a permit, as long as it has none.
+    ticket: Option<u64>,
+    hand: oneshot::Sender<Lease<B>>,
+}
+
+impl<B: RequestBody> Stack<B> {
+    pub(super) fn new(origin: Weak<Origin<B>>) -> Rc<Self> {
+        Rc::new(Self {
+            origin,
+            idle: RefCell::default(),
+            waiters: RefCell::default(),
+            next_waiter: Cell::new(0),
+        })
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.idle.borrow().is_empty() && self.waiters.borrow().is_empty()
+    }
+
+    /// The connection used last, if it can be used again.
+    pub(super) fn pop(&self, origin: &Origin<B>, now: Instant) -> Option<Rc<H1<B>>> {
+        loop {
+            let place = self.idle.borrow_mut().pop_back()?;
+            let taken = origin.idle.borrow_mut().take(place);
+            match taken {
+                Some(connection) if connection.is_usable(now) => return Some(connection),
+                Some(connection) => connection.close(),
+                None => {}
+            }
+        }
+    }
+
+    /// The origin has taken out the one at this place: the coldest here.
+    pub(super) fn forget(&self, place: Place) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.front() == Some(&place) {
+            idle.pop_front();
+        } else {
+            idle.retain(|other| *other != place);
+        }
+    }
+
+    /// Gives a connection to whoever should have it: the request of this account that waits longest; nobody, when
+    /// another account's turn has come (its closing is that one's permit); else the idle ones.
+    pub(super) fn give_back(connection: Rc<H1<B>>) {
+        let Some(stack) = connection.stack() else { return connection.close() };
+        let Some(origin) = stack.origin.upgrade() else { return connection.close() };
+        let now = Instant::now();
+        if !connection.is_usable(now) {
+            return connection.close();
+        }
+        let turn = origin.gate.first();
+        match stack.hand_over(connection, turn) {
+            Some(connection) if turn.is_some() => connection.close(),
+            Some(connection) => {
+                let place = origin.idle.borrow_mut().put(connection, now);
+                stack.idle.borrow_mut().push_back(place);
+                origin.mind_idle();
+            }
+            None => {}
+        }
+    }
+
+    /// Returns the connection when nobody here is due.
+    fn hand_over(&self, mut connection: Rc<H1<B>>, turn: Option<u64>) -> Option<Rc<H1<B>>> {
+        while let Some(waiter) = self.due(turn) {
+            match waiter.hand.send(Lease::h1(connection)) {
+                Ok(()) => return None,
+                Err(lease) => connection = lease.into_h1()?,
+            }
+        }
+        Some(connection)
+    }
+
+    fn due(&self, turn: Option<u64>) -> Option<Waiter<B>> {
+        let mut waiters = self.waiters.borrow_mut();
+        match turn {
+            None => waiters.pop_front(),
+            Some(_) => {
+                let index = waiters.iter().position(|waiter| waiter.ticket == turn)?;
+                waiters.remove(index)
+            }
+        }
+    }
+
+    /// Waits for a connection of this account, beside whatever else one waits for.
+    pub(super) fn wait(self: &Rc<Self>, ticket: Option<u64>) -> Hope<B> {
+        let number = self.next_waiter.replace(self.next_waiter.get() + 1);
+        let (hand, lease) = oneshot::channel();
+        self.waiters.borrow_mut().push_back(Waiter { number, ticket, hand });
+        Hope { stack: self.clone(), number, lease }
+    }
+}
+
+/// A waiting request's open hand. What lies in it when it is dropped goes back to the stack.
+pub(super) struct Hope<B: RequestBody> {
+    stack: Rc<Stack<B>>,
+    number: u64,
+    lease: oneshot::Receiver<Lease<B>>,
+}
+
+impl<B: RequestBody> Hope<B> {
+    /// The connection. Never resolves when none is handed over.
+    pub(super) async fn fulfilled(&mut self) -> Lease<B> {
+        match (&mut self.lease).await {
+            Ok(lease) => lease,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl<B: RequestBody> Drop for Hope<B> {
+    fn drop(&mut self) {
+        let number = self.number;
+        self.stack.waiters.borrow_mut().retain(|waiter| waiter.number != number);
+    }
+}

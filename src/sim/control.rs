@@ -1,0 +1,228 @@
+//! The controls below `/sim`. The one rule: a mistake is answered 400 with words that name it and what would be right.
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{Method, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use super::answer::Answer;
+use super::body::AnswerBody;
+use super::exchange::Broken;
+use super::fault::FaultRule;
+use super::form::decode_form;
+use super::marketplace::Marketplace;
+use super::record::RecordedRequest;
+use super::world::World;
+
+const HELP: &str = include_str!("help.txt");
+
+/// Whether the simulator itself answers this path.
+pub(super) fn owns(path: &str) -> bool {
+    path == "/sim" || path.starts_with("/sim/")
+}
+
+pub(super) async fn answer(
+    world: &World,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Response<AnswerBody>, Broken> {
+    let body = match Limited::new(body, 1 << 20).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return Ok(mistake("the body is longer than 1 MiB or broke off").into_response(|body| body)),
+    };
+    let query = parts.uri.query().unwrap_or_default();
+    let done = act(world, &parts.method, parts.uri.path(), query, &body);
+    Ok(done.unwrap_or_else(|wrong| mistake(&wrong)).into_response(|body| body))
+}
+
+fn act(world: &World, method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Answer, String> {
+    match (path.trim_end_matches('/'), method) {
+        ("/sim", &Method::GET) => Ok(Answer::text(200, "text/plain; charset=utf-8", HELP)),
+        ("/sim/requests", &Method::GET) => requests(world, query),
+        ("/sim/requests", &Method::DELETE) => Ok(done(|| world.recorder.forget())),
+        ("/sim/faults", &Method::GET) => Ok(pretty(&json!({ "faults": world.faults.list() }))),
+        ("/sim/faults", &Method::POST) => add_fault(world, body),
+        ("/sim/faults", &Method::DELETE) => Ok(done(|| world.faults.clear())),
+        ("/sim/clock", &Method::GET) => Ok(clock(world)),
+        ("/sim/clock", &Method::POST) => advance(world, body),
+        ("/sim/reset", &Method::POST) => Ok(done(|| world.reset())),
+        ("/sim/revoke", &Method::POST) => revoke(world, body),
+        (known, _) => allowed(known).map_or_else(
+            || Err(format!("{known} is no control; GET /sim lists them")),
+            |methods| Ok(refused_method(known, methods)),
+        ),
+    }
+}
+
+fn allowed(path: &str) -> Option<&'static str> {
+    match path {
+        "/sim" => Some("GET"),
+        "/sim/requests" => Some("GET, DELETE"),
+        "/sim/faults" => Some("GET, POST, DELETE"),
+        "/sim/clock" => Some("GET, POST"),
+        "/sim/reset" | "/sim/revoke" => Some("POST"),
+        _ => None,
+    }
+}
+
+fn refused_method(path: &str, methods: &str) -> Answer {
+    let error = format!("{path} takes {methods}");
+    Answer::json(405, &json!({ "error": error })).header("allow", methods)
+}
+
+fn mistake(words: &str) -> Answer {
+    Answer::json(400, &json!({ "error": words }))
+}
+
+fn pretty(value: &Value) -> Answer {
+    Answer::text(200, "application/json", format!("{value:#}\n"))
+}
+
+fn done(change: impl FnOnce()) -> Answer {
+    change();
+    Answer::empty(204)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| format!("the body is not what is expected here: {error}"))
+}
+
+/// Which of the recorded requests are wanted.
+#[derive(Default)]
+struct Wanted {
+    marketplace: Option<String>,
+    kind: Option<String>,
+    limit: Option<usize>,
+}
+
+impl Wanted {
+    fn parse(query: &str) -> Result<Self, String> {
+        let mut wanted = Self::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decode_form(raw).ok_or_else(|| format!("{pair} is badly encoded"))?;
+            match name {
+                "marketplace" => wanted.marketplace = Some(known_marketplace(value)?),
+                "kind" if value == "token" || value == "api" => wanted.kind = Some(value),
+                "kind" => return Err(format!("kind is \"token\" or \"api\", not {value:?}")),
+                "limit" => {
+                    let limit = value.parse().map_err(|_| format!("limit is a number, not {value:?}"))?;
+                    wanted.limit = Some(limit);
+                }
+                other => return Err(format!("unknown parameter {other}; expected marketplace, kind, limit")),
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn covers(&self, request: &RecordedRequest) -> bool {
+        self.marketplace.as_deref().is_none_or(|name| name == "*" || name == request.marketplace)
+            && self.kind.as_deref().is_none_or(|kind| kind == request.kind)
+    }
+}
+
+fn known_marketplace(name: String) -> Result<String, String> {
+    if name == "*" || name == Marketplace::Nowhere.name() || Marketplace::named(&name).is_some() {
+        return Ok(name);
+    }
+    let known: Vec<_> = Marketplace::ALL.iter().map(|marketplace| marketplace.name()).collect();
+    Err(format!("unknown marketplace {name:?}; expected one of {}", known.join(", ")))
+}
+
+fn requests(world: &World, query: &str) -> Result<Answer, String> {
+    let wanted = Wanted::parse(query)?;
+    let mut found: Vec<RecordedRequest> =
+        world.recorder.all().into_iter().filter(|request| wanted.covers(request)).collect();
+    let violations: Vec<Value> =
+        found.iter().filter(|request| !request.violations.is_empty()).map(violation).collect();
+    let surplus = found.len().saturating_sub(wanted.limit.unwrap_or(100));
+    found.drain(..surplus);
+    let mut counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    let mut total = 0;
+    for (marketplace, kind, count) in world.recorder.counts() {
+        counts.entry(marketplace.name()).or_default().insert(kind.name(), count);
+        total += count;
+    }
+    Ok(pretty(&json!({
+        "total": total,
+        "counts": counts,
+        "connections": {
+            "open": world.connections.open.load(Ordering::Relaxed),
+            "accepted": world.connections.accepted.load(Ordering::Relaxed),
+        },
+        "violations": violations,
+        "requests": found,
+    })))
+}
+
+fn violation(request: &RecordedRequest) -> Value {
+    json!({ "number": request.number, "marketplace": request.marketplace, "violations": request.violations })
+}
+
+fn add_fault(world: &World, body: &[u8]) -> Result<Answer, String> {
+    let rule: FaultRule = read(body)?;
+    match rule.mistake() {
+        Some(mistake) => Err(mistake),
+        None => {
+            world.faults.add(rule);
+            Ok(pretty(&json!({ "faults": world.faults.list() })))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_ms: u64,
+}
+
+fn advance(world: &World, body: &[u8]) -> Result<Answer, String> {
+    let Advance { advance_ms } = read(body)?;
+    world.clock.advance(advance_ms);
+    Ok(clock(world))
+}
+
+fn clock(world: &World) -> Answer {
+    let (clock, epoch) = (&world.clock, world.clock.epoch());
+    let now = super::clock::rfc3339(epoch);
+    pretty(&json!({ "now_ms": clock.now(), "offset_ms": clock.offset(), "now": now }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revoke {
+    marketplace: String,
+    account: String,
+}
+
+fn revoke(world: &World, body: &[u8]) -> Result<Answer, String> {
+    let Revoke { marketplace, account } = read(body)?;
+    let marketplace = known_marketplace(marketplace)?;
+    let meant = Marketplace::ALL.into_iter().filter(|one| marketplace == "*" || one.name() == marketplace);
+    let now = world.clock.now();
+    let revoked: usize = meant.map(|one| world.tokens.revoke_account(one, &account, now)).sum();
+    Ok(pretty(&json!({ "revoked": revoked })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wanted;
+
+    #[test]
+    fn a_mistaken_question_says_what_could_be_asked() {
+        for (query, mend) in [
+            ("marketplace=etsy", "walmart-golocal"),
+            ("kind=x", "token"),
+            ("limit=many", "number"),
+            ("market=depop", "marketplace"),
+        ] {
+            let wrong = Wanted::parse(query).err().unwrap();
+            assert!(wrong.contains(mend), "{query}: {wrong}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Depop's token endpoint: client authentication in the body, error codes of its own. The one rule: without the
+//! trailing slash there is no such endpoint.
+//!
+//! The vendor issues tokens for codes and refresh tokens only; `client_credentials` is an allowance of the simulator,
+//! by which a client is its own shop.
+
+use hyper::Method;
+use serde_json::json;
+
+use super::SINGLE;
+use crate::sim::answer::Answer;
+use crate::sim::arrival::Arrival;
+use crate::sim::clients;
+use crate::sim::form::Form;
+use crate::sim::grants::{Asked, Unasked, entitled};
+use crate::sim::vendor::issue;
+use crate::sim::world::World;
+
+const TITLE: &str = "Depop OAuth2 error";
+
+pub(super) fn error(world: &World, status: u16, error: &str, detail: &str) -> Answer {
+    let body = json!({
+        "code": status,
+        "error": error,
+        "message": TITLE,
+        "detail": detail,
+        "error_message": TITLE,
+        "error_description": detail,
+        "id": world.fresh().uuid(),
+    });
+    Answer::json(status, &body)
+}
+
+pub(super) fn answer(world: &World, arrival: &Arrival) -> Result<Answer, Answer> {
+    let invalid = |words: &str| error(world, 400, "invalid_request", words);
+    if arrival.path != arrival.marketplace.token_path() {
+        return Err(super::error(world, 404, "not_found", "no such resource"));
+    }
+    if arrival.method != Method::POST {
+        return Err(error(world, 405, "method_not_allowed", "POST only").header("allow", "POST"));
+    }
+    if let Some(name) = arrival.doubled(&SINGLE) {
+        return Err(invalid(&format!("the header {name} came twice")));
+    }
+    if arrival.headers.contains_key("authorization") {
+        return Err(invalid("the client authenticates in the body, not in the Authorization header"));
+    }
+    if !arrival.is_form() {
+        return Err(invalid("Content-Type must be application/x-www-form-urlencoded"));
+    }
+    let form = Form::parse(&arrival.body.bytes).map_err(|mistake| invalid(&mistake))?;
+    let asked = Asked::of(&form).map_err(|why| match why {
+        Unasked::NoGrantType => invalid("grant_type is missing"),
+        Unasked::Lacks(name) => invalid(&format!("{name} is missing")),
+        Unasked::UnknownGrantType(other) => error(world, 400, "unsupported_grant_type", &other),
+    })?;
+    let client = authenticated(world, &form)?;
+    let invalid_grant = |_| error(world, 400, "invalid_grant", invalid_words(&asked));
+    let entitled = entitled(&client, &asked).map_err(invalid_grant)?;
+    let (token, lifetime) = issue(world, arrival, &entitled.account);
+    let granted = json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime });
+    Ok(Answer::json(200, &entitled.complete(granted)))
+}
+
+fn authenticated(world: &World, form: &Form) -> Result<String, Answer> {
+    let incomplete = || error(world, 400, "invalid_request", "client_id or client_secret is missing");
+    let presented = clients::of_form(form).ok_or_else(incomplete)?;
+    if presented.is_genuine() {
+        Ok(presented.id)
+    } else {
+        Err(error(world, 401, "client secret does not match", TITLE))
+    }
+}
+
+fn invalid_words(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Refresh(_) => {
+            "The refresh token is invalid, expired, revoked, or does not belong to the client"
+        }
+        _ => "The authorization grant is invalid, expired, revoked, or does not belong to the client",
+    }
+}

@@ -1,0 +1,275 @@
+//! A gateway and the simulated marketplaces in one process, on one thread, with time in the test's hands if it wants.
+
+use std::{
+    future::Future,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use marketgate::{
+    clock::Clock,
+    config::{self, Settings},
+    gateway::{Gateway, Listeners, Options},
+    grant::LiveAccounts,
+    sim::Simulator,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::LocalSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// What a test sees of the running program.
+pub(crate) struct World {
+    pub(crate) sim: Simulator,
+    pub(crate) sim_address: SocketAddr,
+    pub(crate) proxy: SocketAddr,
+    pub(crate) fixed: Option<SocketAddr>,
+    pub(crate) admin: SocketAddr,
+    pub(crate) accounts: Arc<LiveAccounts>,
+    pub(crate) settings: Settings,
+    pub(crate) stop: CancellationToken,
+    pub(crate) http: reqwest::Client,
+    pub(crate) clock: Clock,
+}
+
+/// Whether time runs by itself.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Time {
+    Runs,
+    Held,
+}
+
+/// Apps of every provider, with the credentials the simulator knows.
+pub(crate) const ALL_APPS: &str = r#"
+[apps.walmart]
+provider = "walmart-marketplace"
+environment = "simulator"
+simulator = "SIM"
+client_id = "seller-1"
+client_secret = "seller-1-secret"
+[apps.supplier]
+provider = "walmart-supplier"
+environment = "simulator"
+simulator = "SIM"
+client_id = "supplier-1"
+client_secret = "supplier-1-secret"
+[apps.golocal]
+provider = "walmart-golocal"
+environment = "simulator"
+simulator = "SIM"
+client_id = "golocal-1"
+client_secret = "golocal-1-secret"
+[apps.depop]
+provider = "depop"
+environment = "simulator"
+simulator = "SIM"
+api_key = "pak_shop1"
+[apps.any]
+provider = "generic"
+api = "SIM/generic/api"
+token_url = "SIM/generic/oauth/token"
+client_id = "any-1"
+client_secret = "any-1-secret"
+[apps.many]
+provider = "generic"
+api = "SIM/generic/api"
+token_url = "SIM/generic/oauth/token"
+credentials = "per-account"
+[apps.many.accounts.a]
+client_id = "many-a"
+client_secret = "many-a-secret"
+[apps.many.accounts.b]
+client_id = "many-b"
+client_secret = "many-b-secret"
+"#;
+
+/// A generic app whose tokens live `seconds`.
+pub(crate) fn app_with_lifetime(seconds: u64) -> String {
+    format!(
+        "[apps.any]\nprovider = \"generic\"\napi = \"SIM/generic/api\"\ntoken_url = \"SIM/generic/oauth/token\"\n\
+         client_id = \"any-1\"\nclient_secret = \"any-1-secret\"\ntoken_request_params = {{ lifetime = \"{seconds}\" }}\n"
+    )
+}
+
+/// Runs a test against the program configured with `configuration`, in which `SIM` stands for the simulator's origin.
+pub(crate) fn gate<F: Future<Output = ()>>(
+    time: Time,
+    configuration: &str,
+    test: impl FnOnce(Rc<World>) -> F,
+) {
+    gate_with(time, configuration, None, marketgate::grant::live::CAPACITY, test);
+}
+
+/// As [`gate`], with a listener of its own for `fixed` and room for `capacity` accounts.
+pub(crate) fn gate_with<F: Future<Output = ()>>(
+    time: Time,
+    configuration: &str,
+    fixed: Option<&str>,
+    capacity: u64,
+    test: impl FnOnce(Rc<World>) -> F,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(time == Time::Held)
+        .build()
+        .unwrap();
+    // A paused clock jumps ahead whenever everything waits for sockets, unless some blocking task is under way.
+    let (release, parked) = std::sync::mpsc::channel::<()>();
+    if time == Time::Held {
+        runtime.spawn_blocking(move || parked.recv());
+    }
+    let configuration = configuration.to_owned();
+    let fixed = fixed.map(str::to_owned);
+    LocalSet::new().block_on(&runtime, async move {
+        let (world, serving) = start(&configuration, fixed.as_deref(), capacity);
+        test(world.clone()).await;
+        world.stop.cancel();
+        serving.await.unwrap().unwrap();
+    });
+    drop(release);
+}
+
+fn start(
+    configuration: &str,
+    fixed: Option<&str>,
+    capacity: u64,
+) -> (Rc<World>, tokio::task::JoinHandle<std::io::Result<()>>) {
+    let (sim_socket, proxy, admin, own) = (socket(), socket(), socket(), socket());
+    let address = |socket: &TcpListener| socket.local_addr().unwrap();
+    let (sim_address, proxy_address, admin_address) =
+        (address(&sim_socket), address(&proxy), address(&admin));
+    let own_address = address(&own);
+    let own_listener =
+        fixed.map_or(String::new(), |f| format!("[[proxy.listener]]\nlisten = \"{own_address}\"\n{f}\n"));
+    let text = configuration.replace("SIM", &format!("http://{sim_address}"));
+    let text = if text.contains("[proxy]") {
+        text.replace("[proxy]", &format!("[proxy]\nlisten = \"{proxy_address}\""))
+    } else {
+        format!("[proxy]\nlisten = \"{proxy_address}\"\n{text}")
+    };
+    let text = format!("{text}\n[admin]\nlisten = \"{admin_address}\"\n{own_listener}");
+    let settings = match config::parse("test.toml", &text, Path::new("."), &|_| None) {
+        Ok(loaded) => loaded.settings,
+        Err(error) => panic!("{}", error.render(false)),
+    };
+    let clock = Clock::tokio();
+    let options = Options { clock: clock.clone(), workers: 0, capacity };
+    let gateway = Gateway::new(&settings, options).unwrap();
+    let accounts = gateway.accounts().clone();
+    let fixed_route = settings.proxy.listeners.iter().find_map(|l| l.fixed.clone());
+    let mut sockets = vec![(proxy, None)];
+    let fixed_address = fixed_route.map(|route| {
+        sockets.push((own, Some(route)));
+        own_address
+    });
+    let stop = CancellationToken::new();
+    let sim = Simulator::new(7);
+    let sim_socket = tokio::net::TcpListener::from_std(sim_socket).unwrap();
+    tokio::spawn(sim.clone().serve(sim_socket, stop.clone().cancelled_owned()));
+    let serving = tokio::task::spawn_local(gateway.serve(Listeners { proxy: sockets, admin }, stop.clone()));
+    let world = World {
+        sim,
+        sim_address,
+        proxy: proxy_address,
+        fixed: fixed_address,
+        admin: admin_address,
+        accounts,
+        settings,
+        stop,
+        http: client(),
+        clock,
+    };
+    (Rc::new(world), serving)
+}
+
+fn socket() -> TcpListener {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+/// An HTTP client that takes nothing from its environment and follows nothing.
+pub(crate) fn client() -> reqwest::Client {
+    let tls = marketgate::tls::client_config(None).unwrap();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_backend_preconfigured(tls)
+        .build()
+        .unwrap()
+}
+
+/// An answer, read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+
+    /// The `code` of an answer of the proxy's own; empty for a marketplace's.
+    pub(crate) fn code(&self) -> String {
+        let parsed: Option<serde_json::Value> = serde_json::from_str(&self.body).ok();
+        parsed.and_then(|v| v.get("code")?.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
+impl World {
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.proxy)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.http.get(self.url(path))).await
+    }
+
+    pub(crate) async fn admin(&self, path: &str) -> Answer {
+        self.send(self.http.get(format!("http://{}{path}", self.admin))).await
+    }
+
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: response.text().await.unwrap() }
+    }
+
+    /// Writes bytes as they are and reads until the other side closes.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
+        raw_to(self.proxy, bytes).await
+    }
+
+    /// Moves held time on in steps small enough for timers to fire one after another.
+    pub(crate) async fn pass(&self, time: Duration, step: Duration) {
+        let steps = time.as_millis() / step.as_millis();
+        for _ in 0..steps {
+            tokio::time::advance(step).await;
+            settle().await;
+        }
+    }
+}
+
+/// Writes bytes as they are and reads until the other side closes.
+pub(crate) async fn raw_to(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The other side may refuse before it has read everything.
+    drop(stream.write_all(bytes).await);
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer).await);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Lets everything that is ready run.
+pub(crate) async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,13 @@
+//! The whole program over real sockets, against the simulated marketplaces.
+
+mod commands;
+mod config_only;
+mod fidelity;
+mod harness;
+mod layers;
+mod mistakes;
+mod outage;
+mod refresh;
+mod refused;
+mod replay;
+mod routing;

@@ -1,0 +1,116 @@
+//! Token endpoints that are down, slow or wrong.
+
+use std::time::Duration;
+
+use crate::harness::{ALL_APPS, Time, app_with_lifetime, gate};
+use marketgate::sim::Fault;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn an_outage_is_not_noticed_before_the_token_expires_and_is_over_within_two_seconds() {
+    gate(Time::Held, &app_with_lifetime(300), |w| async move {
+        assert_eq!(w.get("/any/x").await.status, 200);
+        let step = SECOND / 2;
+        let mut elapsed = Duration::ZERO;
+        let mut down = false;
+        while elapsed < 298 * SECOND {
+            tokio::time::advance(step).await;
+            elapsed += step;
+            if !down && elapsed >= 180 * SECOND {
+                w.sim.add_fault(
+                    Fault::Status { status: 503, retry_after: None, body: None }
+                        .at("generic")
+                        .on_token()
+                        .for_ever(),
+                );
+                down = true;
+            }
+            assert_eq!(w.get("/any/x").await.status, 200, "failed before expiry, at {elapsed:?}");
+        }
+        assert!(w.sim.token_calls("generic") > 2, "the refresh was not tried meanwhile");
+        tokio::time::advance(3 * SECOND).await;
+        for _ in 0..20 {
+            tokio::time::advance(step).await;
+            let refused = w.get("/any/x").await;
+            assert_eq!(
+                (refused.status, refused.code().as_str()),
+                (503, "token_unavailable"),
+                "{}",
+                refused.body
+            );
+            let retry_after: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            assert!((1..=2).contains(&retry_after), "{retry_after}");
+        }
+        w.sim.clear_faults();
+        let mut recovered = Duration::ZERO;
+        loop {
+            tokio::time::advance(step / 5).await;
+            recovered += step / 5;
+            if w.get("/any/x").await.status == 200 {
+                break;
+            }
+            assert!(recovered < 2 * SECOND, "still refused {recovered:?} after the endpoint came back");
+        }
+    });
+}
+
+#[test]
+fn a_cold_start_during_a_short_outage_makes_the_caller_wait_and_then_answers_him() {
+    gate(Time::Runs, ALL_APPS, |w| async move {
+        let down = Fault::Status { status: 503, retry_after: None, body: None };
+        w.sim.add_fault(down.at("generic").on_token().times(2));
+        assert_eq!(w.get("/any/x").await.status, 200);
+        assert_eq!(w.sim.token_calls("generic"), 3);
+    });
+}
+
+#[test]
+fn a_token_endpoint_that_asks_for_patience_gets_it() {
+    gate(Time::Held, &app_with_lifetime(300), |w| async move {
+        let throttled = Fault::Status { status: 429, retry_after: Some("30".to_owned()), body: None };
+        w.sim.add_fault(throttled.at("generic").on_token());
+        // The first caller waits, then hears how long it takes; the endpoint is left alone.
+        let first = w.get("/any/x");
+        let moved = async {
+            w.sim.until(|sim| sim.token_calls("generic") == 1).await;
+            for _ in 0..20 {
+                tokio::time::advance(SECOND).await;
+                crate::harness::settle().await;
+            }
+        };
+        let (first, ()) = tokio::join!(first, moved);
+        assert_eq!(first.status, 503, "{}", first.body);
+        let asked: u64 = first.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((10..=30).contains(&asked), "{asked}");
+        assert_eq!(w.sim.token_calls("generic"), 1);
+        tokio::time::advance(31 * SECOND).await;
+        assert_eq!(w.get("/any/x").await.status, 200);
+        assert_eq!(w.sim.token_calls("generic"), 2);
+    });
+}
+
+#[test]
+fn a_hung_token_endpoint_costs_a_waiting_caller_no_more_than_token_wait() {
+    let configuration = format!("[upstream]\ntimeouts = {{ token_wait = \"300ms\" }}\n{ALL_APPS}");
+    gate(Time::Runs, &configuration, |w| async move {
+        w.sim.add_fault(Fault::Hang {}.at("generic").on_token().for_ever());
+        let refused = w.get("/any/x").await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "token_unavailable"), "{}", refused.body);
+        assert!(refused.headers.contains_key("retry-after"));
+        assert_eq!(w.sim.api_calls("generic"), 0, "a request went out without a token");
+    });
+}
+
+#[test]
+fn unusable_answers_of_a_token_endpoint_never_reach_a_request() {
+    let configuration = format!("[upstream]\ntimeouts = {{ token_wait = \"300ms\" }}\n{ALL_APPS}");
+    gate(Time::Runs, &configuration, |w| async move {
+        for fault in [Fault::Garbage {}, Fault::Cut { after_bytes: 20 }, Fault::Reset {}] {
+            w.sim.clear_faults();
+            w.sim.add_fault(fault.at("generic").on_token().for_ever());
+            assert_eq!(w.get("/any/x").await.status, 503);
+        }
+        assert_eq!(w.sim.api_calls("generic"), 0);
+    });
+}

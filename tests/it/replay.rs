@@ -1,0 +1,117 @@
+//! A marketplace that refuses a token before its time.
+
+use std::time::Duration;
+
+use crate::harness::{ALL_APPS, Time, app_with_lifetime, gate};
+use marketgate::sim::Fault;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_revoked_token_is_replaced_once_and_the_request_repeated_whatever_its_method() {
+    gate(Time::Held, &app_with_lifetime(300), |w| async move {
+        assert_eq!(w.get("/any/x").await.status, 200);
+        tokio::time::advance(60 * SECOND).await;
+        w.sim.revoke("generic", "any-1");
+        let answer = w.send(w.http.post(w.url("/any/x")).body("precious")).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(
+            (answer.json()["method"].as_str(), answer.json()["body_length"].as_u64()),
+            (Some("POST"), Some(8))
+        );
+        assert_eq!(w.sim.token_calls("generic"), 2);
+    });
+}
+
+#[test]
+fn a_storm_of_refusals_makes_one_token_call_and_repeats_each_request_once() {
+    gate(Time::Held, &app_with_lifetime(300), |w| async move {
+        assert_eq!(w.get("/any/x").await.status, 200);
+        tokio::time::advance(60 * SECOND).await;
+        w.sim.revoke("generic", "any-1");
+        let before = w.sim.api_calls("generic");
+        let mut storm = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let w = w.clone();
+            storm.spawn_local(async move { w.get("/any/x").await.status });
+        }
+        assert!(storm.join_all().await.into_iter().all(|status| status == 200));
+        assert_eq!(w.sim.token_calls("generic"), 2);
+        assert!(w.sim.api_calls("generic") - before <= 400);
+    });
+}
+
+#[test]
+fn a_token_minted_moments_ago_that_is_refused_is_unwelcome_and_the_refusal_passed_on_with_what_we_know() {
+    gate(Time::Held, &app_with_lifetime(300), |w| async move {
+        w.sim.add_fault(
+            Fault::Status { status: 401, retry_after: None, body: None }
+                .at("generic")
+                .below("/api")
+                .for_ever(),
+        );
+        let refused = w.get("/any/x").await;
+        assert_eq!(refused.status, 401);
+        let status = refused.headers["proxy-status"].to_str().unwrap();
+        assert!(status.contains("received-status=401") && status.contains("any@default"), "{status}");
+        assert_eq!(w.sim.token_calls("generic"), 1);
+        // A permanent 401 costs at most one forced refresh in thirty seconds.
+        for _ in 0..120 {
+            tokio::time::advance(SECOND).await;
+            assert_eq!(w.get("/any/x").await.status, 401);
+        }
+        assert!((2..=6).contains(&w.sim.token_calls("generic")), "{}", w.sim.token_calls("generic"));
+    });
+}
+
+#[test]
+fn a_403_never_refreshes() {
+    gate(Time::Held, &app_with_lifetime(300), |w| async move {
+        assert_eq!(w.get("/any/x").await.status, 200);
+        tokio::time::advance(60 * SECOND).await;
+        assert_eq!(w.get("/any/status/403").await.status, 403);
+        assert_eq!(w.sim.token_calls("generic"), 1);
+    });
+}
+
+#[test]
+fn a_body_too_long_to_keep_is_not_repeated_and_its_refusal_passed_on() {
+    let configuration =
+        format!("[upstream]\nlimits = {{ replay_body = \"1KiB\" }}\n{}", app_with_lifetime(300));
+    gate(Time::Held, &configuration, |w| async move {
+        assert_eq!(w.get("/any/x").await.status, 200);
+        tokio::time::advance(60 * SECOND).await;
+        w.sim.revoke("generic", "any-1");
+        let answer = w.send(w.http.post(w.url("/any/x")).body("x".repeat(2000))).await;
+        assert_eq!(answer.status, 401, "{}", answer.body);
+        // The token was replaced all the same, for the next request.
+        assert_eq!(w.get("/any/x").await.status, 200);
+    });
+}
+
+#[test]
+fn an_app_may_say_what_is_repeated() {
+    let configuration = format!("{}replay = \"idempotent\"\n", app_with_lifetime(300));
+    gate(Time::Held, &configuration, |w| async move {
+        assert_eq!(w.get("/any/x").await.status, 200);
+        tokio::time::advance(60 * SECOND).await;
+        w.sim.revoke("generic", "any-1");
+        assert_eq!(w.send(w.http.post(w.url("/any/x")).body("x")).await.status, 401);
+        assert_eq!(w.send(w.http.put(w.url("/any/x")).body("x")).await.status, 200);
+    });
+}
+
+#[test]
+fn walmarts_expiry_told_by_a_400_with_a_code_is_understood() {
+    gate(Time::Held, ALL_APPS, |w| async move {
+        assert_eq!(w.get("/walmart/v3/items").await.status, 200);
+        tokio::time::advance(60 * SECOND).await;
+        w.sim.add_fault(Fault::ExpiredAs400 {}.at("walmart-marketplace"));
+        assert_eq!(w.get("/walmart/v3/items").await.status, 200);
+        assert_eq!(w.sim.token_calls("walmart-marketplace"), 2);
+        // Any other 400 is passed on as it is.
+        let other = w.send(w.http.post(w.url("/walmart/v3/feeds?feedType=item")).body("x")).await;
+        assert!((400..500).contains(&other.status));
+        assert_eq!(w.sim.token_calls("walmart-marketplace"), 2);
+    });
+}
