@@ -33,9 +33,7 @@ impl Moment {
 
     /// Wall time for people: RFC 3339, UTC, whole seconds.
     pub fn rfc3339(self) -> String {
-        jiff::Timestamp::try_from(self.wall)
-            .map(|t| format!("{t:.0}"))
-            .unwrap_or_else(|_| "unknown".to_owned())
+        jiff::Timestamp::try_from(self.wall).map_or_else(|_| "unknown".to_owned(), |t| format!("{t:.0}"))
     }
 }
 

@@ -86,7 +86,7 @@ fn check_online(settings: &Settings) -> Result<(), Failure> {
                     Err(unavailable) => {
                         let told: Failure = unavailable.into();
                         eprint!("{}: ", account.id);
-                        told.report();
+                        let _ = told.report();
                         failure = Some(told);
                     }
                 }

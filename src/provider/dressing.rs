@@ -40,7 +40,11 @@ impl Dressing {
         setting: &impl Fn(&str) -> Option<std::borrow::Cow<'a, str>>,
     ) {
         if template.is_per_request() {
-            self.per_request.push((name.clone(), template.clone()));
+            match template.bound(setting) {
+                Some(bound) => self.per_request.push((name.clone(), bound)),
+                None if template.names_identity() => self.refused.push(name.clone()),
+                None => {}
+            }
             return;
         }
         let value = template.render(setting).and_then(|value| HeaderValue::from_str(&value).ok());

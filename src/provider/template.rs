@@ -91,6 +91,18 @@ impl Template {
         self.placeholders().any(|name| name == PER_REQUEST)
     }
 
+    /// The same template with its settings filled in and only `{uuid}` left; None when a setting has no value.
+    #[must_use]
+    pub fn bound<'a>(&self, value_of: impl Fn(&str) -> Option<std::borrow::Cow<'a, str>>) -> Option<Self> {
+        let bind = |piece: &Piece| match piece {
+            Piece::Placeholder(name) if name != PER_REQUEST => {
+                Some(Piece::Text(value_of(name)?.into_owned()))
+            }
+            other => Some(other.clone()),
+        };
+        self.0.iter().map(bind).collect::<Option<_>>().map(Self)
+    }
+
     /// The value, or None when a placeholder has none.
     pub fn render<'a>(&self, value_of: impl Fn(&str) -> Option<std::borrow::Cow<'a, str>>) -> Option<String> {
         let mut out = String::new();
@@ -141,6 +153,13 @@ mod tests {
         assert_eq!(error("{}"), TemplateError::BadName(String::new()));
         assert_eq!(error("{Client}"), TemplateError::BadName("Client".into()));
         assert_eq!(error("a\r\nb"), TemplateError::BadCharacter);
+    }
+
+    #[test]
+    fn a_bound_template_keeps_only_what_changes_from_request_to_request() {
+        let bound = "{client_id}-{uuid}".parse::<Template>().unwrap().bound(|_| Some("id-1".into())).unwrap();
+        assert_eq!(bound.render(|_| Some("u".into())).as_deref(), Some("id-1-u"));
+        assert_eq!("{market}{uuid}".parse::<Template>().unwrap().bound(|_| None), None);
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Body for ReplyBody {
         match self {
             Self::Own(full) => full.size_hint(),
             Self::Upstream(body) => body.size_hint(),
-            Self::Begun(begun) => begun.length.clone(),
+            Self::Begun(begun) => begun.length,
         }
     }
 }
