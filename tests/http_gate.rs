@@ -401,7 +401,9 @@ fn refused_bodies() -> Vec<(Vec<u8>, Violation)> {
 }
 
 /// Streams that pass, with the requests in them: target and body.
-fn accepted() -> Vec<(Vec<u8>, Vec<(&'static str, &'static [u8])>)> {
+type Served = (&'static str, &'static [u8]);
+
+fn accepted() -> Vec<(Vec<u8>, Vec<Served>)> {
     let long = [b"M".repeat(32), b" /long HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()].concat();
     vec![
         (GOOD.into(), vec![("/good", b"")]),

@@ -306,7 +306,7 @@ fn a_head_that_trickles_in_is_cut_ten_seconds_after_its_first_byte() {
                 }
                 sleep(SECOND).await;
             }
-            std::future::pending().await
+            std::future::pending().await;
         };
         let mut rest = Vec::new();
         let cut = async {

@@ -1,13 +1,14 @@
 //! `marketgate check`.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use clap::Args;
 
 use super::{Exit, Failure, Output, Place, run::block_on, table::table};
 use crate::{
-    config::{self, Settings},
+    config::{self, Account, App, Settings},
     gateway::{Gateway, Options},
+    grant::Unavailable,
 };
 
 /// Arguments of `check`.
@@ -34,9 +35,7 @@ pub fn run(place: &Place, arguments: &CheckArguments) -> Result<(), Failure> {
 }
 
 fn text(settings: &Settings) -> String {
-    let accounts =
-        settings.apps.values().flat_map(|app| app.accounts.values().map(move |account| (app, account)));
-    let row = |(app, account): (&std::sync::Arc<config::App>, &std::sync::Arc<config::Account>)| {
+    let row = |(app, account): (&Arc<App>, &Arc<Account>)| {
         let profile = &app.profile;
         let grant = profile.grant.as_str().to_owned();
         vec![
@@ -47,7 +46,7 @@ fn text(settings: &Settings) -> String {
             profile.api.to_string(),
         ]
     };
-    let rows: Vec<Vec<String>> = accounts.map(row).collect();
+    let rows: Vec<Vec<String>> = accounts(settings).map(row).collect();
     let mut out = table(&["account", "provider", "environment", "grant", "upstream"], &rows);
     for capacity in config::capacity(settings) {
         // Writing to a String cannot fail.
@@ -58,10 +57,7 @@ fn text(settings: &Settings) -> String {
 }
 
 fn json(settings: &Settings) -> String {
-    let accounts: Vec<_> = settings
-        .apps
-        .values()
-        .flat_map(|app| app.accounts.values().map(move |account| (app, account)))
+    let accounts: Vec<_> = accounts(settings)
         .map(|(app, account)| {
             serde_json::json!({ "app": app.name, "account": account.id.account, "provider": app.profile.provider,
                 "environment": app.profile.environment, "grant": app.profile.grant.as_str(),
@@ -76,22 +72,24 @@ fn check_online(settings: &Settings) -> Result<(), Failure> {
     block_on(async {
         let gateway =
             Gateway::new(settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
-        let mut failure = None;
-        for app in settings.apps.values() {
-            for account in app.accounts.values() {
-                match gateway.accounts().find(app, account).token(WAIT).await {
-                    Ok(credential) => {
-                        eprintln!("{}: token {}", account.id, credential.token.secret.fingerprint())
-                    }
-                    Err(unavailable) => {
-                        let told: Failure = unavailable.into();
-                        eprint!("{}: ", account.id);
-                        let _ = told.report();
-                        failure = Some(told);
-                    }
-                }
+        let mut last = None;
+        for (app, account) in accounts(settings) {
+            match gateway.accounts().find(app, account).token(WAIT).await {
+                Ok(credential) => println!("{}: token {}", account.id, credential.token.secret.fingerprint()),
+                Err(unavailable) => last = Some(tell(account, unavailable)),
             }
         }
-        failure.map_or(Ok(()), |last| Err(last.summed_up("not every account gets a token")))
+        last.map_or(Ok(()), |failure| Err(failure.summed_up("not every account gets a token")))
     })
+}
+
+fn tell(account: &Account, unavailable: Unavailable) -> Failure {
+    let failure = Failure::from(unavailable);
+    eprint!("{}: ", account.id);
+    failure.report();
+    failure
+}
+
+fn accounts(settings: &Settings) -> impl Iterator<Item = (&Arc<App>, &Arc<Account>)> {
+    settings.apps.values().flat_map(|app| app.accounts.values().map(move |account| (app, account)))
 }

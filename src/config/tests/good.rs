@@ -99,7 +99,10 @@ fn an_app_with_its_own_credentials_has_a_default_account_beside_the_others() {
                 [apps.w.accounts.own]\nclient_id = \"own\"\nclient_secret = { env = \"SECRET\" }\n";
     let loaded = loaded(text);
     let app = app(&loaded, "w");
-    assert_eq!(app.accounts.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["ca", "default", "own"]);
+    assert_eq!(
+        app.accounts.keys().map(crate::names::AccountName::as_str).collect::<Vec<_>>(),
+        ["ca", "default", "own"]
+    );
     assert_eq!(client(app, "default"), ("id".to_owned(), vec!["new".to_owned(), "a-secret".to_owned()]));
     assert_eq!(client(app, "ca").0, "id");
     assert_eq!(client(app, "own"), ("own".to_owned(), vec!["a-secret".to_owned()]));

@@ -219,4 +219,22 @@ mod tests {
         assert_eq!(local.run_until(race(vec![closed, closed])).await.unwrap_err(), Cause::Refused);
         assert!(matches!(local.run_until(race(vec![])).await, Err(Cause::Dns { .. })));
     }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_packets_costs_a_quarter_of_a_second() {
+        let hole = tokio::net::TcpSocket::new_v4().unwrap();
+        hole.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let hole = hole.listen(0).unwrap();
+        // A full backlog answers no SYN.
+        let address = hole.local_addr().unwrap();
+        let _first = TcpStream::connect(address).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        tokio::time::pause();
+        let start = tokio::time::Instant::now();
+        let local = tokio::task::LocalSet::new();
+        let stream = local.run_until(race(vec![address, good])).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert!((STAGGER..2 * STAGGER).contains(&start.elapsed()), "{:?}", start.elapsed());
+    }
 }

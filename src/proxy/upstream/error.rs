@@ -163,7 +163,7 @@ impl UpstreamError {
             Cause::Tls { fault: TlsFault::Certificate, .. } => "tls_certificate_error",
             Cause::Tls { fault: TlsFault::Alert, .. } => "tls_alert_received",
             Cause::Tls { fault: TlsFault::Protocol, .. } => "tls_protocol_error",
-            Cause::ForwardProxy { .. } => "destination_unavailable",
+            Cause::ForwardProxy { .. } | Cause::RefusedStream => "destination_unavailable",
             Cause::Closed { .. } => "connection_terminated",
             Cause::HeadTimeout { .. } => "http_response_timeout",
             Cause::Stall { side: Side::UpstreamSending, .. } => "connection_read_timeout",
@@ -171,7 +171,6 @@ impl UpstreamError {
             Cause::Stall { side: Side::Caller, .. } | Cause::RequestBody => "http_request_error",
             Cause::Incomplete { .. } => "http_response_incomplete",
             Cause::Protocol { .. } => "http_protocol_error",
-            Cause::RefusedStream => "destination_unavailable",
             Cause::Overloaded { .. } => "connection_limit_reached",
             Cause::Interrupted => "proxy_internal_error",
         }
@@ -252,6 +251,9 @@ impl std::error::Error for UpstreamError {}
 pub struct SendFailure<B> {
     /// Why.
     pub error: UpstreamError,
+    /// Whether it went out on a connection that had carried requests before. If so, an upstream that closes idle
+    /// connections is the likely cause, and an idempotent request may be sent again (RFC 9110 §9.2.2).
+    pub reused: bool,
     /// The request, when it was not touched at all. Boxed since only failures pay for it.
     pub request: Option<Box<Request<B>>>,
 }

@@ -47,7 +47,10 @@ pub struct Reply {
 pub(super) enum Broken<B> {
     /// Not a byte was written: the request as it was.
     Unsent(Box<Request<Outgoing<B>>>),
-    Failed(UpstreamError),
+    Failed {
+        error: UpstreamError,
+        reused: bool,
+    },
 }
 
 /// What an exchange needs beside its connection and request.
@@ -96,7 +99,8 @@ impl Terms<'_> {
         let Timeouts { head, stall, .. } = *self.timeouts;
         let patience = Patience { head, stall, start: Instant::now() };
         let mut alarm = Alarm::new(self.alarms);
-        let failed = |cause| Broken::Failed(UpstreamError::sent(&self.to.place, cause));
+        let reused = carried.reused;
+        let failed = |cause| Broken::Failed { error: UpstreamError::sent(&self.to.place, cause), reused };
         let upload = carried.upload.as_deref();
         match in_time(answer, patience, upload, &mut alarm).await {
             Ok(Ok(response)) => reply(response, carried, stall, alarm).map_err(failed),

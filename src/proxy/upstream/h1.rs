@@ -60,16 +60,17 @@ impl<B: RequestBody> H1<B> {
         let mut builder = http1::Builder::new();
         // More than hyper's 100 fields would cost an allocation for every answer; no marketplace sends half as many.
         builder.max_header_size(MAX_HEAD);
-        let (sender, connection) = builder
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| Cause::Protocol { reason: e.to_string() })?;
+        let failed = |e: hyper::Error| Cause::Closed { reason: e.to_string() };
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
         let driver = tokio::task::spawn_local(async move {
             let _permit = permit;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an upstream connection ended");
             }
         });
+        // A connection that was never polled does not yet call itself ready, and would be taken for a dead one.
+        let ready = sender.ready().await.map_err(failed);
+        ready.inspect_err(|_| driver.abort())?;
         Ok(Rc::new(Self {
             sender: RefCell::new(sender),
             driver: driver.abort_handle(),

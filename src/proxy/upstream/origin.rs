@@ -194,6 +194,19 @@ impl<B: RequestBody> Origin<B> {
         }
     }
 
+    /// Only a worker that has something to close takes a wish upon itself, or it would be lost.
+    fn grant_wishes(&self) {
+        while self.has_idle() && self.gate.take_wish() {
+            if !self.close_oldest() && !self.close_idle_shared() {
+                return self.gate.wish();
+            }
+        }
+    }
+
+    fn has_idle(&self) -> bool {
+        !self.idle.borrow().is_empty() || self.shared.borrow().iter().any(|connection| connection.is_idle())
+    }
+
     fn close_oldest(&self) -> bool {
         while let Some(connection) = self.take_oldest() {
             let frees = !connection.is_closed();
@@ -228,7 +241,7 @@ impl<B: RequestBody> Origin<B> {
 
     /// Closes what lay idle too long or stands in another worker's way. Returns when to look again, if anything is left.
     pub(super) fn sweep(&self, now: Instant) -> Option<Instant> {
-        while self.gate.take_wish() && (self.close_oldest() || self.close_idle_shared()) {}
+        self.grant_wishes();
         while self.oldest_expiry().is_some_and(|expiry| expiry <= now) {
             if let Some(connection) = self.take_oldest() {
                 connection.close();

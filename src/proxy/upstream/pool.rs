@@ -11,7 +11,7 @@ use http::Request;
 use tokio::{
     sync::Notify,
     task::spawn_local,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -171,7 +171,9 @@ impl<B: RequestBody> Lane<B> {
             request = match terms.exchange(connection, request).await {
                 Ok(reply) => return Ok(reply),
                 Err(Broken::Unsent(request)) => *request,
-                Err(Broken::Failed(error)) => return Err(SendFailure { error, request: None }),
+                Err(Broken::Failed { error, reused }) => {
+                    return Err(SendFailure { error, reused, request: None });
+                }
             };
         }
         let reason = "it closes connections before a request can be written".to_owned();
@@ -195,14 +197,13 @@ impl<B: RequestBody> Lane<B> {
     async fn wait(&self, fresh: bool) -> Result<Lease<B>, UpstreamError> {
         self.worker.be_tended();
         let mut place = None;
-        let by = Instant::now() + self.worker.connector.timeouts().connect;
         loop {
             if let Some(lease) = self.at_hand(fresh) {
                 return Ok(lease);
             }
             if let Some(flight) = self.origin.flight() {
                 self.queue_up(&mut place)?;
-                self.landing(&flight, by).await?;
+                self.landing(&flight).await?;
                 continue;
             }
             let permit = match self.origin.gate.try_open() {
@@ -237,15 +238,13 @@ impl<B: RequestBody> Lane<B> {
     }
 
     /// Until the attempt under way has ended, with its error if it failed, or until it is worth looking again.
-    async fn landing(&self, flight: &Flight, by: Instant) -> Result<(), UpstreamError> {
+    async fn landing(&self, flight: &Flight) -> Result<(), UpstreamError> {
+        let limit = self.worker.connector.timeouts().connect;
         tokio::select! {
             biased;
             outcome = flight.landed() => outcome,
             () = self.origin.room() => Ok(()),
-            () = sleep_until(by) => {
-                let limit = self.worker.connector.timeouts().connect;
-                Err(self.origin.unsent(Cause::ConnectTimeout { limit }))
-            }
+            () = sleep(limit) => Err(self.origin.unsent(Cause::ConnectTimeout { limit })),
         }
     }
 
@@ -310,5 +309,5 @@ async fn fulfilled<B: RequestBody>(hope: &mut Option<Hope<B>>) -> Lease<B> {
 }
 
 fn untouched<B: RequestBody>(error: UpstreamError, request: Request<Outgoing<B>>) -> SendFailure<B> {
-    SendFailure { error, request: Some(Box::new(request.map(Outgoing::into_inner))) }
+    SendFailure { error, reused: false, request: Some(Box::new(request.map(Outgoing::into_inner))) }
 }
