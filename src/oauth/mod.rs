@@ -23,7 +23,7 @@
 //! | 429, or 4xx `slow_down` | `Throttled` |
 //! | 408, 425, 4xx `temporarily_unavailable` or `server_error`, every 5xx whatever its body says, any status beyond | `ServerTrouble` |
 //!
-//! The full table is `tests/oauth_answers.rs`.
+//! The full table is `tests/it/oauth_answers.rs`.
 
 pub mod answer;
 pub mod client;

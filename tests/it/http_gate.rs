@@ -1,5 +1,4 @@
 //! The gate before hyper, from outside: what is refused, what passes, and that a refused request reaches nobody.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     cell::RefCell,
@@ -400,9 +399,10 @@ fn refused_bodies() -> Vec<(Vec<u8>, Violation)> {
     cases.into_iter().map(|(body, violation)| (chunked(body), violation)).collect()
 }
 
-/// Streams that pass, with the requests in them: target and body.
+/// A request as the service sees it: target and body.
 type Served = (&'static str, &'static [u8]);
 
+/// Streams that pass, with the requests in them.
 fn accepted() -> Vec<(Vec<u8>, Vec<Served>)> {
     let long = [b"M".repeat(32), b" /long HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()].concat();
     vec![

@@ -1,6 +1,5 @@
 //! The token client over real sockets: servers whose every byte is written here. The rule: what was sent is compared
 //! whole, so that a header too many fails as surely as one too few.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     borrow::Cow,

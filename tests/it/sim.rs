@@ -1,6 +1,5 @@
 //! The simulated marketplaces over real sockets: a token, a list, a read and a write at each, a refusal each, and
 //! each fault once.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! The pool over real sockets, against servers that say exactly what a test wants them to say.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{
     cell::{Cell, RefCell},

@@ -1,6 +1,5 @@
 //! Every shape of answer that a token endpoint has been seen or feared to give, and how it is sorted. The rule: a row a
 //! shape; whoever meets a new one adds a row.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::time::{Duration, SystemTime};
 

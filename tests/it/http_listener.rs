@@ -1,5 +1,4 @@
 //! The listener from outside: how long callers may take, how many there may be, and how it ends.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     cell::{Cell, RefCell},
@@ -306,7 +305,7 @@ fn a_head_that_trickles_in_is_cut_ten_seconds_after_its_first_byte() {
                 }
                 sleep(SECOND).await;
             }
-            std::future::pending().await;
+            std::future::pending::<()>().await;
         };
         let mut rest = Vec::new();
         let cut = async {
