@@ -2,31 +2,36 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::config::settings::{LogFormat, LogSettings};
 
 /// Starts logging for the process. A second call changes nothing.
 ///
 /// # Errors
-/// When the level is no filter that `tracing` understands.
+/// When the level is no filter of targets and levels.
 pub fn start(settings: &LogSettings) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&settings.level).map_err(|e| {
+    let filter: Targets = settings.level.parse().map_err(|e| {
         format!("log.level `{}` is no filter: {e}; write \"info\" or \"marketgate=debug\"", settings.level)
     })?;
-    let json = match settings.format {
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-    };
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if json {
-        lines.json().flatten_event(true).with_current_span(false).try_init()
-    } else {
-        lines.with_ansi(colour).with_target(false).try_init()
+    let lines = match settings.format {
+        LogFormat::Auto if std::io::stderr().is_terminal() => text(),
+        LogFormat::Text => text(),
+        LogFormat::Auto | LogFormat::Json => json(),
     };
     // Only tests start twice, in one process.
-    drop(started);
+    drop(tracing_subscriber::registry().with(lines.with_filter(filter)).try_init());
     Ok(())
+}
+
+fn text() -> Box<dyn Layer<Registry> + Send + Sync> {
+    let wants_colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = wants_colour && std::io::stderr().is_terminal();
+    fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false).boxed()
+}
+
+fn json() -> Box<dyn Layer<Registry> + Send + Sync> {
+    fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(std::io::stderr).boxed()
 }

@@ -121,7 +121,7 @@ pub(super) fn log_filter(text: &str) -> Result<String, Misfit> {
     let level = |part: &str| LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
     let part = |part: &str| level(part) || part.split_once('=').is_some_and(|(_, right)| level(right));
     let stands = text.split(',').all(|each| part(each.trim()))
-        && tracing_subscriber::EnvFilter::builder().parse(text).is_ok();
+        && text.parse::<tracing_subscriber::filter::Targets>().is_ok();
     stands.then(|| text.to_owned()).ok_or_else(|| {
         Misfit::mended_by(
             format!("`{text}` is no log level"),

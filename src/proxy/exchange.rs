@@ -20,7 +20,7 @@ use super::{
     guard::Admitted,
     headers, location, placeholder,
     route::{self, Route},
-    upstream::{Cause, UpstreamError},
+    upstream::{Cause, SendFailure, UpstreamError},
 };
 use crate::{
     grant::{Credential, LiveAccount, Unavailable},
@@ -112,16 +112,20 @@ impl Worker {
         credential: &Credential,
         kept: &Rc<RefCell<Kept>>,
     ) -> Result<(bool, Response<ReplyBody>), Problem> {
-        let request = outgoing.request(body, credential);
         let profile = &outgoing.live.app().profile;
-        let explain = |error: &UpstreamError| {
-            if kept.borrow().is_too_large() { too_large() } else { upstream_failed(error) }
+        let (origin, id) = (&profile.api, outgoing.live.id());
+        let mut sent = self.pool.send(origin, id, outgoing.request(body, credential)).await;
+        if let Some(whole) =
+            sent.as_ref().err().and_then(|failure| repeatable(failure, outgoing.method, kept))
+        {
+            let request = outgoing.request(RequestBody::whole(whole), credential);
+            sent = self.pool.send(origin, id, request).await;
+        }
+        let explain = |failure: SendFailure<RequestBody>| match kept.borrow().is_too_large() {
+            true => too_large(),
+            false => upstream_failed(&failure.error),
         };
-        let reply = self
-            .pool
-            .send(&profile.api, outgoing.live.id(), request)
-            .await
-            .map_err(|failure| explain(&failure.error))?;
+        let reply = sent.map_err(explain)?;
         expiry::examine(reply.response, &profile.expiry_signals).await.map_err(|e| upstream_failed(&e))
     }
 
@@ -204,6 +208,13 @@ impl<'a> Outgoing<'a> {
             Replay::Off => false,
         }
     }
+}
+
+/// The body to send once more, when a connection kept from before was closed by the upstream just as the request went out.
+/// Nobody knows whether it arrived, so only an idempotent one is repeated (RFC 9110 §9.2.2), and only this once.
+fn repeatable(failure: &SendFailure<RequestBody>, method: &Method, kept: &RefCell<Kept>) -> Option<Bytes> {
+    let stale = failure.reused && matches!(failure.error.cause(), Cause::Closed { .. });
+    kept.borrow().whole().filter(|_| stale && method.is_idempotent())
 }
 
 /// Base path and rest, joined as text: neither is parsed, so nothing in them can change.

@@ -54,7 +54,8 @@ pub fn clean_request(headers: &mut HeaderMap, profile: &Profile, dressing: &Dres
     let refused = |name: &str| {
         is_ours(name)
             || HOP_BY_HOP.contains(&name)
-            || matches!(name, "host" | "expect" | "content-length")
+            // `Host` stays where it is: the pool writes the upstream's over it.
+            || matches!(name, "expect" | "content-length")
             || ORIGIN_OF_REQUEST.contains(&name)
             || name.starts_with("x-forwarded-")
             || is_credential(name, token_header)
