@@ -25,6 +25,14 @@ impl Moment {
         wall.max(boot)
     }
 
+    /// How long it still is until `later`: the smaller of what the two clocks say, so that a clock set back does not
+    /// prolong a pause by as much.
+    pub fn until(self, later: Self) -> Duration {
+        let wall = later.wall.duration_since(self.wall).unwrap_or_default();
+        let boot = later.boot.saturating_sub(self.boot);
+        wall.min(boot)
+    }
+
     /// The same point moved on by `by` on both clocks.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
@@ -89,6 +97,8 @@ mod tests {
         assert_eq!(suspended.since(start), 9 * SECOND);
         assert_eq!(stepped_forward.since(start), 7 * SECOND);
         assert_eq!(stepped_back.since(start), SECOND);
+        assert_eq!(stepped_back.until(start.plus(3 * SECOND)), 2 * SECOND);
+        assert_eq!(suspended.until(start.plus(3 * SECOND)), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

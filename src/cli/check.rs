@@ -26,12 +26,24 @@ const WAIT: Duration = Duration::from_secs(35);
 /// # Errors
 /// An invalid configuration; with `--online` an account that gets no token.
 pub fn run(place: &Place, arguments: &CheckArguments) -> Result<(), Failure> {
-    let settings = place.load()?;
+    let settings = load(place)?;
     match place.output {
         Output::Text => print!("{}", text(&settings)),
         Output::Json => println!("{}", json(&settings)),
     }
     if arguments.online { check_online(&settings) } else { Ok(()) }
+}
+
+/// As every command loads it; a program gets the mistakes as data.
+fn load(place: &Place) -> Result<Settings, Failure> {
+    if place.output == Output::Text {
+        return place.load();
+    }
+    let loaded = config::load(&place.file()?).map_err(|mistakes| {
+        println!("{}", serde_json::json!({ "valid": false, "findings": mistakes.findings() }));
+        Failure::told(Exit::Configuration)
+    })?;
+    Ok(loaded.settings)
 }
 
 fn text(settings: &Settings) -> String {

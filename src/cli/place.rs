@@ -23,12 +23,20 @@ impl Place {
     /// # Errors
     /// When there is none, or it is invalid: every mistake at once.
     pub fn load(&self) -> Result<Settings, Failure> {
-        let path = config::find(self.config.as_deref())
-            .map_err(|e| Failure::rendered(Exit::Configuration, e.to_string()))?;
+        let path = self.file()?;
         let loaded =
             config::load(&path).map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))?;
         loaded.warnings.iter().for_each(|warning| eprintln!("{}", warning.render(colour())));
         Ok(loaded.settings)
+    }
+
+    /// The configuration file.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn file(&self) -> Result<PathBuf, Failure> {
+        config::find(self.config.as_deref())
+            .map_err(|e| Failure::rendered(Exit::Configuration, e.to_string()))
     }
 
     /// The admin door to ask: `server`, else what the configuration says, else the usual one.

@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use super::{
+    live::Endpoint,
     state::{AccountState, Credential, Published, Trouble},
     timing,
 };
@@ -27,6 +28,7 @@ pub struct LiveAccount {
     app: Arc<App>,
     account: Arc<Account>,
     dressing: Dressing,
+    endpoint: Option<Arc<Endpoint>>,
     clock: Clock,
     published: watch::Sender<Published>,
     demand: Arc<Demand>,
@@ -69,11 +71,25 @@ pub struct Unavailable {
 }
 
 impl LiveAccount {
-    pub(super) fn new(app: Arc<App>, account: Arc<Account>, clock: Clock) -> Self {
+    pub(super) fn new(
+        app: Arc<App>,
+        account: Arc<Account>,
+        endpoint: Option<Arc<Endpoint>>,
+        clock: Clock,
+    ) -> Self {
         let dressing = Dressing::new(&app.profile, |name| account.setting(name));
         let nothing_yet = Published { state: AccountState::Ready, credential: None, trouble: None };
         let (published, _) = watch::channel(nothing_yet);
-        Self { app, account, dressing, clock, published, demand: Arc::default(), forced: Mutex::default() }
+        Self {
+            app,
+            account,
+            dressing,
+            endpoint,
+            clock,
+            published,
+            demand: Arc::default(),
+            forced: Mutex::default(),
+        }
     }
 
     /// The account's full name.
@@ -147,7 +163,7 @@ impl LiveAccount {
     fn refusal_at_once(&self, wait: Duration) -> Option<Unavailable> {
         let published = self.published.borrow();
         let trouble = published.trouble.as_ref()?;
-        let due = trouble.next_try(true).since(self.clock.now()).is_zero()
+        let due = self.clock.now().until(trouble.next_try(true)).is_zero()
             && published.state != AccountState::Refreshing;
         if due || !self.is_hopeless(&published, wait) || trouble.is_mended(&self.account.credentials) {
             return None;
@@ -161,20 +177,26 @@ impl LiveAccount {
     fn is_hopeless(&self, published: &Published, wait: Duration) -> bool {
         let now = self.clock.now();
         let in_vain =
-            |t: &Trouble| !t.passes || now.since(t.since) >= wait || t.next_try(true).since(now) >= wait;
+            |t: &Trouble| !t.passes || now.since(t.since) >= wait || now.until(t.next_try(true)) >= wait;
         published.trouble.as_deref().is_some_and(in_vain)
     }
 
     fn unavailable(&self, published: &Published) -> Unavailable {
         let (detail, action, retry_after) = match &published.trouble {
             Some(trouble) => {
-                let until_next_try = trouble.next_try(true).since(self.clock.now());
+                let until_next_try = self.clock.now().until(trouble.next_try(true));
                 (trouble.detail.clone(), trouble.action.clone(), until_next_try)
             }
-            None => (
+            None if published.state == AccountState::Refreshing => (
                 "the token endpoint has not answered yet".to_owned(),
-                "try again; `marketgate status` shows what the token endpoint is doing".to_owned(),
+                "ask again; `marketgate status` shows what the token endpoint is doing".to_owned(),
                 Duration::ZERO,
+            ),
+            None => (
+                "the token endpoint's budget is used up, and this account waits for its turn".to_owned(),
+                "ask again when Retry-After says so; `marketgate check` shows how many accounts the endpoint carries"
+                    .to_owned(),
+                self.endpoint.as_ref().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate(true)),
             ),
         };
         Unavailable {
@@ -230,6 +252,10 @@ impl LiveAccount {
     pub(super) fn is_forced(&self) -> bool {
         let refused = self.forced.lock().unwrap_or_else(PoisonError::into_inner).refused;
         refused != 0 && refused == self.published.borrow().generation()
+    }
+
+    pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.endpoint.as_ref()
     }
 
     pub(super) fn demand(&self) -> &Arc<Demand> {

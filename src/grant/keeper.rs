@@ -55,20 +55,15 @@ enum Plan {
 pub(super) struct Keeper {
     account: Weak<LiveAccount>,
     demand: Arc<Demand>,
-    endpoint: Option<Arc<Endpoint>>,
     surroundings: Arc<Surroundings>,
     /// Which of several client secrets worked last.
     secret_index: usize,
 }
 
 impl Keeper {
-    pub(super) fn new(
-        account: &Arc<LiveAccount>,
-        endpoint: Option<Arc<Endpoint>>,
-        surroundings: Arc<Surroundings>,
-    ) -> Self {
+    pub(super) fn new(account: &Arc<LiveAccount>, surroundings: Arc<Surroundings>) -> Self {
         let demand = account.demand().clone();
-        Self { account: Arc::downgrade(account), demand, endpoint, surroundings, secret_index: 0 }
+        Self { account: Arc::downgrade(account), demand, surroundings, secret_index: 0 }
     }
 
     /// Keeps the token until the account is let go or the program stops.
@@ -132,11 +127,11 @@ impl Keeper {
 
     async fn ask_for_token(&mut self, account: &Arc<LiveAccount>, urgent: bool) {
         let (Some(endpoint), Some(token_endpoint)) =
-            (self.endpoint.clone(), &account.app().profile.token_endpoint)
+            (account.endpoint(), &account.app().profile.token_endpoint)
         else {
             return; // Checked settings give every client an endpoint.
         };
-        let Some(permit) = self.permit(&endpoint, urgent).await else { return };
+        let Some(permit) = self.permit(endpoint, urgent).await else { return };
         let was = account.published().state;
         account.publish(|p| p.state = AccountState::Refreshing);
         let asked = self.surroundings.clock.now();
@@ -147,7 +142,7 @@ impl Keeper {
         let label = outcome.as_ref().map_or_else(|setback| setback.outcome, |_| "ok");
         self.surroundings.metrics.refreshed(&account.id().app, label, started.elapsed());
         match outcome {
-            Ok(granted) => self.publish_granted(account, granted, asked, &endpoint),
+            Ok(granted) => self.publish_granted(account, granted, asked, endpoint),
             Err(setback) => self.publish_setback(account, setback, self.surroundings.clock.now()),
         }
     }
@@ -294,7 +289,7 @@ fn plan(published: &Published, asked: &Asked, now: Moment) -> Plan {
         return Plan::Rest(usable.filter(|c| !c.due_at(now)).and_then(|c| until_due(c, now)));
     }
     let callers_wait = usable.is_none();
-    let pause = published.trouble.as_ref().map_or(Duration::ZERO, |t| t.next_try(callers_wait).since(now));
+    let pause = published.trouble.as_ref().map_or(Duration::ZERO, |t| now.until(t.next_try(callers_wait)));
     if pause.is_zero() || asked.mended {
         Plan::Refresh { urgent: asked.waiting }
     } else {

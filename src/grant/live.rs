@@ -84,12 +84,12 @@ impl LiveAccounts {
         if let Some(live) = slots.get(&account.id).and_then(Weak::upgrade) {
             return live;
         }
-        let live = Arc::new(LiveAccount::new(app.clone(), account.clone(), self.surroundings.clock.clone()));
+        let endpoint = app.profile.token_endpoint.as_ref().map(|e| self.endpoint(e, app.profile.grant));
+        let clock = self.surroundings.clock.clone();
+        let live = Arc::new(LiveAccount::new(app.clone(), account.clone(), endpoint, clock));
         slots.insert(account.id.clone(), Arc::downgrade(&live));
         drop(slots);
-        let endpoint = app.profile.token_endpoint.as_ref().map(|e| self.endpoint(e, app.profile.grant));
-        let keeper = Keeper::new(&live, endpoint, self.surroundings.clone());
-        self.keepers.spawn_on(keeper.keep(), &self.runtime);
+        self.keepers.spawn_on(Keeper::new(&live, self.surroundings.clone()).keep(), &self.runtime);
         live
     }
 

@@ -43,8 +43,6 @@ pub enum Code {
     TokenUnavailable,
     /// Too many requests wait already.
     Overloaded,
-    /// The program is stopping.
-    Draining,
     /// The marketplace did not answer in time.
     UpstreamTimeout,
     /// A defect of ours.
@@ -116,9 +114,6 @@ impl Code {
             ),
             Self::Overloaded => {
                 ("overloaded", S::SERVICE_UNAVAILABLE, "connection_limit_reached", "Too many requests wait")
-            }
-            Self::Draining => {
-                ("draining", S::SERVICE_UNAVAILABLE, "destination_unavailable", "Marketgate is stopping")
             }
             Self::UpstreamTimeout => (
                 "upstream_timeout",

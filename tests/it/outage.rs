@@ -91,6 +91,28 @@ fn a_token_endpoint_that_asks_for_patience_gets_it() {
 }
 
 #[test]
+fn an_account_whose_turn_is_not_near_hears_when_to_ask_again() {
+    let mut configuration = String::from(
+        "[upstream]\ntimeouts = { token_wait = \"300ms\" }\n[apps.many]\nprovider = \"generic\"\napi = \"SIM/generic/api\"\n\
+         token_url = \"SIM/generic/oauth/token\"\ncredentials = \"per-account\"\ntoken_budget = \"2/1m\"\n",
+    );
+    for name in ["a", "b", "c"] {
+        configuration.push_str(&format!(
+            "[apps.many.accounts.{name}]\nclient_id = \"{name}\"\nclient_secret = \"{name}-secret\"\n"
+        ));
+    }
+    gate(Time::Runs, &configuration, |w| async move {
+        assert_eq!((w.get("/many@a/x").await.status, w.get("/many@b/x").await.status), (200, 200));
+        let refused = w.get("/many@c/x").await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "token_unavailable"), "{}", refused.body);
+        let retry_after: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((50..=61).contains(&retry_after), "{retry_after}");
+        assert!(refused.json()["detail"].as_str().unwrap().contains("budget"), "{}", refused.body);
+        assert_eq!(w.sim.token_calls("generic"), 2);
+    });
+}
+
+#[test]
 fn a_hung_token_endpoint_costs_a_waiting_caller_no_more_than_token_wait() {
     let configuration = format!("[upstream]\ntimeouts = {{ token_wait = \"300ms\" }}\n{ALL_APPS}");
     gate(Time::Runs, &configuration, |w| async move {
