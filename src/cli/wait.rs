@@ -9,7 +9,7 @@ use super::{
     admin_client::{AdminClient, AskError},
     run::block_on,
 };
-use crate::{admin::accounts::AccountDocument, names::AccountRef, provider::profile::duration};
+use crate::{admin::accounts::AccountDocument, names::AccountRef, provider::values::duration};
 
 /// Arguments of `wait`.
 #[derive(Debug, Args)]

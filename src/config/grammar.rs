@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{later, reader::Misfit};
-use crate::{provider::profile, secret::Secret};
+use crate::{provider::values, secret::Secret};
 
 /// `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, Misfit> {
@@ -77,7 +77,7 @@ pub(super) fn size(text: &str) -> Result<u64, Misfit> {
 pub(super) fn time_limit(text: &str) -> Result<Duration, Misfit> {
     let hint = "write a whole number and ms, s or m, such as \"500ms\", \"5s\" or \"2m\"";
     let duration =
-        profile::duration(text).ok_or_else(|| Misfit::mended_by(format!("`{text}` is no duration"), hint))?;
+        values::duration(text).ok_or_else(|| Misfit::mended_by(format!("`{text}` is no duration"), hint))?;
     if duration.is_zero() || duration > Duration::from_secs(3600) {
         return Err(Misfit::new(format!("`{text}` is no time limit: it must be more than 0 and at most 1h")));
     }

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use super::{
-    live::Endpoint,
+    endpoint::Endpoint,
     state::{AccountState, Credential, Published, Trouble},
     timing,
 };

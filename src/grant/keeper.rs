@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     account::{Demand, LiveAccount},
-    live::Endpoint,
+    endpoint::Endpoint,
     meter::Permit,
     setback::Setback,
     state::{AccountState, Credential, Published, Trouble},

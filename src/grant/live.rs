@@ -14,8 +14,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     account::LiveAccount,
+    endpoint::Endpoints,
     keeper::{Keeper, Surroundings},
-    meter::Meter,
+    meter::Load,
 };
 use crate::{
     clock::Clock,
@@ -23,7 +24,6 @@ use crate::{
     metrics::Metrics,
     names::AccountId,
     oauth::TokenClient,
-    provider::{GrantKind, TokenEndpoint},
 };
 
 /// Accounts kept at once; beyond it the least recently used are let go.
@@ -32,20 +32,12 @@ pub const CAPACITY: u64 = 10_000;
 /// An account nobody asked for this long is let go: longer than the longest-lived tokens.
 pub const IDLE: Duration = Duration::from_secs(2 * 3600);
 
-/// A token endpoint with its budget, shared by all accounts that ask there with the same grant.
-#[derive(Debug)]
-pub(super) struct Endpoint {
-    pub(super) meter: Meter,
-}
-
-type EndpointKey = (String, GrantKind);
-
 /// Finds, wakes and lets go accounts.
 #[derive(Debug)]
 pub struct LiveAccounts {
     cache: moka::sync::Cache<AccountId, Arc<LiveAccount>>,
     slots: Mutex<HashMap<AccountId, Weak<LiveAccount>>>,
-    endpoints: Mutex<HashMap<EndpointKey, Arc<Endpoint>>>,
+    endpoints: Endpoints,
     surroundings: Arc<Surroundings>,
     keepers: TaskTracker,
     runtime: tokio::runtime::Handle,
@@ -60,9 +52,9 @@ impl LiveAccounts {
             .time_to_idle(IDLE)
             .build();
         let stop = CancellationToken::new();
-        let surroundings = Arc::new(Surroundings { clock, client, metrics, stop });
+        let surroundings = Arc::new(Surroundings { clock: clock.clone(), client, metrics, stop });
         let runtime = tokio::runtime::Handle::current();
-        let (slots, endpoints) = Default::default();
+        let (slots, endpoints) = (Mutex::default(), Endpoints::new(clock));
         Self { cache, slots, endpoints, surroundings, keepers: TaskTracker::new(), runtime }
     }
 
@@ -84,22 +76,13 @@ impl LiveAccounts {
         if let Some(live) = slots.get(&account.id).and_then(Weak::upgrade) {
             return live;
         }
-        let endpoint = app.profile.token_endpoint.as_ref().map(|e| self.endpoint(e, app.profile.grant));
+        let endpoint = self.endpoints.of(&app.profile);
         let clock = self.surroundings.clock.clone();
         let live = Arc::new(LiveAccount::new(app.clone(), account.clone(), endpoint, clock));
         slots.insert(account.id.clone(), Arc::downgrade(&live));
         drop(slots);
         self.keepers.spawn_on(Keeper::new(&live, self.surroundings.clone()).keep(), &self.runtime);
         live
-    }
-
-    fn endpoint(&self, endpoint: &TokenEndpoint, grant: GrantKind) -> Arc<Endpoint> {
-        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || {
-            let clock = self.surroundings.clock.clone();
-            Arc::new(Endpoint { meter: Meter::new(endpoint.budget, clock) })
-        };
-        endpoints.entry((endpoint.url.to_string(), grant)).or_insert_with(make).clone()
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<AccountId, Weak<LiveAccount>>> {
@@ -119,9 +102,8 @@ impl LiveAccounts {
     }
 
     /// Used calls, allowed calls and waiting refreshes of every token endpoint, for metrics.
-    pub fn meters(&self) -> Vec<(String, crate::grant::meter::Load)> {
-        let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        endpoints.iter().map(|((url, _), endpoint)| (url.clone(), endpoint.meter.load())).collect()
+    pub fn meters(&self) -> Vec<(String, Load)> {
+        self.endpoints.loads()
     }
 
     /// Ends all keepers; each first finishes the token call it has under way.

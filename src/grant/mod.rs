@@ -6,6 +6,7 @@
 //! an account.
 
 pub mod account;
+mod endpoint;
 pub mod keeper;
 pub mod live;
 pub mod meter;

@@ -1,17 +1,23 @@
 //! What differs between marketplaces. The one rule: a marketplace is data, never code.
 //!
 //! [`preset`] reads the data files under `presets/`; [`profile`] lays an app's own keys over a preset and checks the
-//! result; [`template`] is the little language of header values (`{client_id}`, `{uuid}`, …); [`dressing`] works out, once
-//! per account, what every request of that account must carry.
+//! result, with the help of [`values`] (words and figures), [`http_url`] and the `environment` guard; [`template`] is the
+//! little language of header values (`{client_id}`, `{uuid}`, …); [`dressing`] works out, once per account, what every
+//! request of that account must carry.
 
 pub mod dressing;
+mod environment;
+pub mod http_url;
 pub mod preset;
 pub mod profile;
+mod profile_error;
 pub mod template;
+pub mod values;
 
 pub use dressing::Dressing;
+pub use http_url::HttpUrl;
 pub use preset::{Keys, Preset};
-pub use profile::{
-    Budget, ClientAuth, ExpirySignal, GrantKind, HttpUrl, Profile, ProfileError, Replay, TokenEndpoint,
-};
+pub use profile::{Profile, TokenEndpoint};
+pub use profile_error::ProfileError;
 pub use template::Template;
+pub use values::{Budget, ClientAuth, ExpirySignal, GrantKind, Replay};

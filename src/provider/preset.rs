@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::Deserialize;
 
-use super::profile::{ClientAuth, ExpirySignal, GrantKind, Replay};
+use super::values::{ClientAuth, ExpirySignal, GrantKind, Replay};
 
 /// Every preset: its name and its file.
 const FILES: [(&str, &str); 6] = [

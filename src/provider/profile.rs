@@ -1,186 +1,17 @@
 //! A preset with an app's own keys laid over it, checked. The one rule: what stands in a [`Profile`] needs no second look.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::collections::BTreeMap;
 
-use http::{HeaderName, HeaderValue, uri::Authority};
-use serde::Deserialize;
+use http::{HeaderName, HeaderValue};
 
 use super::{
-    preset::{Keys, Preset, SIMULATOR},
+    environment::{guard_environment, unknown_environment},
+    http_url::HttpUrl,
+    preset::{Keys, Preset},
+    profile_error::{ProfileError, fault},
     template::Template,
+    values::{Budget, ClientAuth, ExpirySignal, GrantKind, Replay},
 };
-
-/// How tokens are obtained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GrantKind {
-    /// RFC 6749 §4.4: the client's own credentials, no seller involved.
-    ClientCredentials,
-    /// RFC 6749 §4.1: a seller's consent, then refresh tokens.
-    AuthorizationCode,
-    /// A key that the marketplace gave out once; no token endpoint at all.
-    Static,
-}
-
-impl GrantKind {
-    /// As the configuration writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientCredentials => "client_credentials",
-            Self::AuthorizationCode => "authorization_code",
-            Self::Static => "static",
-        }
-    }
-}
-
-/// How the client authenticates at the token endpoint (RFC 6749 §2.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClientAuth {
-    /// HTTP Basic.
-    Basic,
-    /// `client_id` and `client_secret` in the form.
-    Body,
-}
-
-/// Which requests may be repeated after a 401 with a fresh token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Replay {
-    /// All whose body is still whole in memory: a 401 means that nothing was executed.
-    All,
-    /// Only idempotent methods (RFC 9110 §9.2.2).
-    Idempotent,
-    /// None.
-    Off,
-}
-
-/// An answer beside 401 that means "this token has expired".
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExpirySignal {
-    /// Its HTTP status.
-    pub status: u16,
-    /// A text that its body holds.
-    pub code: String,
-}
-
-/// What a token endpoint allows in any window of time. Written `CALLS/WINDOW`, such as `174/5m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// Calls in one window.
-    pub calls: u32,
-    /// The window's length.
-    pub window: Duration,
-}
-
-impl FromStr for Budget {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no budget: write calls and window, such as \"174/5m\"");
-        let (calls, window) = text.split_once('/').ok_or_else(wrong)?;
-        let calls = calls.trim().parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?;
-        let window = duration(window).filter(|w| !w.is_zero()).ok_or_else(wrong)?;
-        Ok(Self { calls, window })
-    }
-}
-
-impl fmt::Display for Budget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} per {} s", self.calls, self.window.as_secs())
-    }
-}
-
-/// Reads `500ms`, `5s`, `10m`, `2h` or `30d`: a whole number and a unit.
-pub fn duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..digits].parse().ok()?;
-    match &text[digits..] {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        "h" => number.checked_mul(3600).map(Duration::from_secs),
-        "d" => number.checked_mul(86_400).map(Duration::from_secs),
-        _ => None,
-    }
-}
-
-/// An `http` or `https` URL without userinfo, query or fragment; `http` on loopback only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpUrl {
-    /// Whether the scheme is `https`.
-    pub tls: bool,
-    /// Host without brackets, and the port.
-    pub host: String,
-    /// The port, the scheme's own when none was written.
-    pub port: u16,
-    /// Host and port as a `Host` header writes them (RFC 9110 §7.2).
-    pub authority: Authority,
-    /// The path, byte for byte as configured, a final `/` included.
-    pub path: String,
-}
-
-impl FromStr for HttpUrl {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let url: url::Url = text.parse().map_err(|e| format!("`{text}` is no URL: {e}"))?;
-        let tls = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            other => return Err(format!("`{other}` is no scheme for an API: write https://")),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("a URL must not hold a user name or password".to_owned());
-        }
-        if url.query().is_some() || url.fragment().is_some() || text.contains(['?', '#']) {
-            return Err(format!("`{text}` must end with its path: no query, no fragment"));
-        }
-        let host = url.host().ok_or_else(|| format!("`{text}` names no host"))?;
-        if !tls && !is_loopback(&host) {
-            return Err(format!(
-                "`{text}`: http:// is for loopback only, or tokens cross the network in the clear"
-            ));
-        }
-        let authority_text = &url[url::Position::BeforeHost..url::Position::AfterPort];
-        let authority = authority_text.parse().map_err(|_| format!("`{text}` names no host"))?;
-        let bare_host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = url.port_or_known_default().unwrap_or(if tls { 443 } else { 80 });
-        Ok(Self { tls, host: bare_host, port, authority, path: written_path(text) })
-    }
-}
-
-/// The path as it was written: the `url` crate resolves dots and encodes, which would not be byte for byte.
-fn written_path(text: &str) -> String {
-    let after_scheme = text.trim().split_once("://").map_or("", |(_, rest)| rest);
-    after_scheme.find('/').map_or(String::new(), |slash| after_scheme[slash..].to_owned())
-}
-
-fn is_loopback(host: &url::Host<&str>) -> bool {
-    match host {
-        url::Host::Ipv4(ip) => ip.is_loopback(),
-        url::Host::Ipv6(ip) => ip.is_loopback(),
-        url::Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
-    }
-}
-
-impl HttpUrl {
-    /// `scheme://authority`.
-    pub fn origin(&self) -> String {
-        format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority)
-    }
-
-    /// The path without a final `/`: what a request's own path is appended to.
-    pub fn base_path(&self) -> &str {
-        self.path.trim_end_matches('/')
-    }
-}
-
-impl fmt::Display for HttpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.origin(), self.path)
-    }
-}
 
 /// Where and how tokens are asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -228,19 +59,6 @@ pub struct Profile {
     pub replay: Replay,
 }
 
-/// A key whose value cannot stand. `key` names it as the configuration does, so that the mistake can be pointed at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProfileError {
-    /// The app's key; for entries of a table `headers.NAME`.
-    pub key: String,
-    /// What is wrong and what mends it.
-    pub message: String,
-}
-
-fn fault(key: &str, message: impl Into<String>) -> ProfileError {
-    ProfileError { key: key.to_owned(), message: message.into() }
-}
-
 impl Profile {
     /// Lays `over` (the app's keys) over what `preset` says of `environment`, and checks the whole.
     ///
@@ -264,76 +82,6 @@ impl Profile {
             _ => Err(checks.faults),
         }
     }
-}
-
-fn unknown_environment(preset: &Preset, environment: &str) -> String {
-    let names =
-        preset.environments.keys().map(String::as_str).chain([SIMULATOR]).collect::<Vec<_>>().join("`, `");
-    format!("{} has no environment `{environment}`: write one of `{names}`", preset.title)
-}
-
-/// The environment guard: an override must not reach into another environment of the same vendor, where keys differ and
-/// mistakes cost real money. A host of the operator's own must be given for both the API and the tokens.
-fn guard_environment(preset: &Preset, environment: &str, over: &Keys) -> Vec<ProfileError> {
-    let mut faults = Vec::new();
-    for (key, url) in [("api", &over.api), ("token_url", &over.token_url)] {
-        let Some(url) = url.as_deref().and_then(|u| u.parse::<HttpUrl>().ok()) else { continue };
-        if let Some(other) = other_environment_of(preset, environment, key, &url) {
-            let message = format!(
-                "`{url}` belongs to {}'s environment `{other}`, but this app says `{environment}`: \
-                 change `environment` instead",
-                preset.title
-            );
-            faults.push(fault(key, message));
-        }
-    }
-    if faults.is_empty() && over.grant != Some(GrantKind::Static) && !preset.environments.is_empty() {
-        faults.extend(lone_override(preset, environment, over));
-    }
-    faults
-}
-
-fn other_environment_of<'a>(
-    preset: &'a Preset,
-    environment: &str,
-    key: &str,
-    url: &HttpUrl,
-) -> Option<&'a str> {
-    let place = |keys: &Keys| {
-        let text = if key == "api" { keys.api.as_deref() } else { keys.token_url.as_deref() };
-        text.and_then(|text| text.parse::<HttpUrl>().ok())
-    };
-    let same_place = |known: &HttpUrl| {
-        known.host == url.host && (known.base_path() == url.base_path() || known.path.len() <= 1)
-    };
-    let own = preset.environments.get(environment).and_then(place);
-    if own.as_ref().is_some_and(|own| own.host == url.host && own.base_path() == url.base_path()) {
-        return None;
-    }
-    let mut others = preset.environments.iter().filter(|(name, _)| *name != environment);
-    others
-        .find(|(_, keys)| place(keys).is_some_and(|known| same_place(&known)))
-        .map(|(name, _)| name.as_str())
-}
-
-/// One of the two URLs moved to a foreign host while the other stayed with the vendor: tokens of one place for the other.
-fn lone_override(preset: &Preset, environment: &str, over: &Keys) -> Option<ProfileError> {
-    let own = preset.environments.get(environment)?;
-    let (moved, stayed) = match (&over.api, &over.token_url) {
-        (Some(api), None) => (("api", api, &own.api), "token_url"),
-        (None, Some(token)) => (("token_url", token, &own.token_url), "api"),
-        _ => return None,
-    };
-    let (key, now, before) = moved;
-    let host = |text: &str| text.parse::<HttpUrl>().ok().map(|url| url.host);
-    if host(now)? == host(before.as_deref()?)? {
-        return None;
-    }
-    let message = format!(
-        "`{now}` is another host than {}'s: override `{stayed}` too, so that tokens and API stay together",
-        preset.title
-    );
-    Some(fault(key, message))
 }
 
 /// Collects faults while the parts are read.
@@ -462,6 +210,7 @@ impl Checks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::preset::SIMULATOR;
 
     fn build(provider: &str, environment: &str, over: &Keys) -> Result<Profile, Vec<ProfileError>> {
         Profile::build(provider, Preset::named(provider).unwrap(), environment, "http://127.0.0.1:8090", over)
@@ -504,45 +253,5 @@ mod tests {
         assert!(complaint("walmart-marketplace", "production", &alone).contains("override `token_url` too"));
         let both = Keys { api, token_url: Some("https://mock.test/token".into()), ..Keys::default() };
         assert!(build("walmart-marketplace", "production", &both).is_ok());
-    }
-
-    #[test]
-    fn http_is_for_loopback_only() {
-        for good in
-            ["http://127.0.0.1:8090/a/", "http://[::1]/", "http://localhost:1", "https://api.example.com"]
-        {
-            assert!(good.parse::<HttpUrl>().is_ok(), "{good}");
-        }
-        for bad in [
-            "http://api.example.com",
-            "ftp://x",
-            "https://u:p@x/",
-            "https://x/?a",
-            "https://x/#a",
-            "x",
-            "https://",
-        ] {
-            assert!(bad.parse::<HttpUrl>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_base_path_is_kept_byte_for_byte() {
-        let url: HttpUrl = "https://x.test:8443/a%2Fb/../c/".parse().unwrap();
-        assert_eq!((url.path.as_str(), url.base_path(), url.port), ("/a%2Fb/../c/", "/a%2Fb/../c", 8443));
-        assert_eq!(url.authority.as_str(), "x.test:8443");
-    }
-
-    #[test]
-    fn budgets_and_durations_are_read_with_their_units() {
-        assert_eq!(
-            "174/5m".parse::<Budget>().unwrap(),
-            Budget { calls: 174, window: Duration::from_secs(300) }
-        );
-        for bad in ["174", "0/5m", "174/0s", "174/5", "x/5m", "174/5y", ""] {
-            assert!(bad.parse::<Budget>().is_err(), "{bad}");
-        }
-        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(duration("5"), None);
     }
 }
