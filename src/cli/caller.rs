@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clap::Args;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, streams};
 use crate::secret::sha256;
 
 /// Arguments of `caller`.
@@ -22,8 +22,8 @@ pub fn run(arguments: &CallerArguments) -> Result<(), Failure> {
     getrandom::fill(&mut bytes).map_err(|e| Failure::new(Exit::Failure, e))?;
     let key = format!("mgk_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));
     let digest: String = sha256(&key).iter().map(|byte| format!("{byte:02x}")).collect();
-    eprintln!("Give this key to the program; it is shown once. Put this into proxy.toml:\n");
-    eprintln!("[callers.{}]\nsha256 = \"{digest}\"\n", arguments.name);
-    println!("{key}");
+    streams::talk("Give this key to the program; it is shown once. Put this into proxy.toml:\n");
+    streams::talk(format_args!("[callers.{}]\nsha256 = \"{digest}\"\n", arguments.name));
+    streams::data(key);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use clap::Args;
 
-use super::{Exit, Failure, Output, Place, run::block_on, table::table};
+use super::{Exit, Failure, Output, Place, run::block_on, streams, table::table};
 use crate::{
     config::{self, Account, App, Settings},
     gateway::{Gateway, Options},
@@ -28,8 +28,8 @@ const WAIT: Duration = Duration::from_secs(35);
 pub fn run(place: &Place, arguments: &CheckArguments) -> Result<(), Failure> {
     let settings = load(place)?;
     match place.output {
-        Output::Text => print!("{}", text(&settings)),
-        Output::Json => println!("{}", json(&settings)),
+        Output::Text => streams::data(text(&settings).trim_end()),
+        Output::Json => streams::data(json(&settings)),
     }
     if arguments.online { check_online(&settings) } else { Ok(()) }
 }
@@ -40,7 +40,7 @@ fn load(place: &Place) -> Result<Settings, Failure> {
         return place.load();
     }
     let loaded = config::load(&place.file()?).map_err(|mistakes| {
-        println!("{}", serde_json::json!({ "valid": false, "findings": mistakes.findings() }));
+        streams::data(serde_json::json!({ "valid": false, "findings": mistakes.findings() }));
         Failure::told(Exit::Configuration)
     })?;
     Ok(loaded.settings)
@@ -87,7 +87,10 @@ fn check_online(settings: &Settings) -> Result<(), Failure> {
         let mut last = None;
         for (app, account) in accounts(settings) {
             match gateway.accounts().find(app, account).token(WAIT).await {
-                Ok(credential) => println!("{}: token {}", account.id, credential.token.secret.fingerprint()),
+                Ok(credential) => {
+                    let fingerprint = credential.token.secret.fingerprint();
+                    streams::data(format_args!("{}: token {fingerprint}", account.id));
+                }
                 Err(unavailable) => last = Some(tell(account, unavailable)),
             }
         }
@@ -97,7 +100,7 @@ fn check_online(settings: &Settings) -> Result<(), Failure> {
 
 fn tell(account: &Account, unavailable: Unavailable) -> Failure {
     let failure = Failure::from(unavailable);
-    eprint!("{}: ", account.id);
+    streams::ask(format_args!("{}: ", account.id));
     failure.report();
     failure
 }

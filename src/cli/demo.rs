@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Write as _,
-    io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     time::Duration,
@@ -13,6 +12,7 @@ use clap::Args;
 use super::{
     Exit, Failure,
     run::{base_url, block_on, sample_path, stop_on_signal},
+    streams,
     table::table,
 };
 use crate::{
@@ -50,7 +50,7 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         let gateway =
             Gateway::new(&settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
         let accounts = gateway.accounts().clone();
-        let announce = async { print(&introduction(&settings, &accounts).await) };
+        let announce = async { streams::data(introduction(&settings, &accounts).await) };
         let serve = gateway.serve(listeners, stop.clone());
         let (served, ()) = tokio::join!(serve, announce);
         served.map_err(|e| Failure::new(Exit::Failure, e))?;
@@ -143,10 +143,4 @@ async fn introduction(settings: &Settings, accounts: &LiveAccounts) -> String {
          Admin door: http://{}/    Ctrl-C ends. Requests appear below.\n\n",
         settings.admin.address
     )
-}
-
-fn print(text: &str) {
-    // A reader that closed the pipe does not end the demo.
-    let mut out = std::io::stdout().lock();
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }

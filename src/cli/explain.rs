@@ -6,7 +6,7 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde::Serialize;
 
-use super::{Exit, Failure, Output, Place, admin_client::AdminClient, run::block_on};
+use super::{Exit, Failure, Output, Place, admin_client::AdminClient, run::block_on, streams};
 use crate::{
     admin::accounts::AccountDocument,
     config::{Credentials, Settings},
@@ -52,9 +52,9 @@ pub fn run(place: &Place, arguments: &ExplainArguments) -> Result<(), Failure> {
     let settings = place.load()?;
     let explanation = explain(place, &settings, arguments)?;
     match place.output {
-        Output::Text => print!("{}", text(&explanation)),
+        Output::Text => streams::data(text(&explanation).trim_end()),
         // Strings and lists of them always serialise.
-        Output::Json => println!("{}", serde_json::to_string_pretty(&explanation).unwrap_or_default()),
+        Output::Json => streams::data(serde_json::to_string_pretty(&explanation).unwrap_or_default()),
     }
     Ok(())
 }

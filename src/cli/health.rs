@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, Place, admin_client::AdminClient, run::block_on};
+use super::{Failure, Place, admin_client::AdminClient, run::block_on, streams};
 
 /// Arguments of `health`.
 #[derive(Debug, Args)]
@@ -25,6 +25,6 @@ pub fn run(place: &Place, arguments: &HealthArguments) -> Result<(), Failure> {
     let client = AdminClient::new(&place.server(arguments.server.as_deref())?)?;
     let path = if arguments.ready { "/readyz" } else { "/livez" };
     let said = block_on(async { Ok(client.text(path, Duration::from_secs(5)).await?) })?;
-    print!("{said}");
+    streams::data(said.trim_end());
     Ok(())
 }

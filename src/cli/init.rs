@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, streams};
 use crate::{
     config::{self, ProviderChoice},
     names::AppName,
@@ -43,9 +43,9 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     })?;
     file.write_all(config::starter(&choices).as_bytes()).map_err(|e| Failure::new(Exit::Failure, e))?;
     let file = arguments.file.display();
-    eprintln!(
+    streams::talk(format_args!(
         "wrote {file}; set the variables it names, then:\n  marketgate check --config {file}\n  marketgate run --config {file}"
-    );
+    ));
     Ok(())
 }
 
@@ -103,11 +103,12 @@ fn ask() -> Result<Vec<String>, Failure> {
         return Err(Failure::new(Exit::Usage, "no provider was named")
             .mend("marketgate init --provider walmart-marketplace"));
     }
-    eprintln!("Which marketplaces? Numbers or names, separated by spaces.");
+    streams::talk("Which marketplaces? Numbers or names, separated by spaces.");
     for (number, name) in Preset::names().enumerate() {
-        eprintln!("  {}  {name:<22} {}", number + 1, Preset::named(name).map_or("", |preset| &preset.title));
+        let title = Preset::named(name).map_or("", |preset| &preset.title);
+        streams::talk(format_args!("  {}  {name:<22} {title}", number + 1));
     }
-    eprint!("> ");
+    streams::ask("> ");
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(|e| Failure::new(Exit::Failure, e))?;
     let by_number =

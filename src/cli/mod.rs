@@ -16,6 +16,7 @@ pub mod place;
 pub mod run;
 pub mod sim;
 pub mod status;
+pub mod streams;
 pub mod table;
 pub mod token;
 pub mod wait;
@@ -103,6 +104,8 @@ pub fn main() -> Exit {
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     use clap::CommandFactory;
-    clap_complete::generate(shell, &mut Arguments::command(), "marketgate", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "marketgate", &mut script);
+    streams::data(String::from_utf8_lossy(&script).trim_end());
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Failure, Output};
+use super::{Exit, Failure, Output, streams};
 use crate::config::{self, Settings};
 
 /// What every command gets from the global arguments.
@@ -26,7 +26,7 @@ impl Place {
         let path = self.file()?;
         let loaded =
             config::load(&path).map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))?;
-        loaded.warnings.iter().for_each(|warning| eprintln!("{}", warning.render(colour())));
+        loaded.warnings.iter().for_each(|warning| streams::talk(warning.render(colour()).trim_end()));
         Ok(loaded.settings)
     }
 

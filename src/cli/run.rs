@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Failure, Place, table::table};
+use super::{Exit, Failure, Place, streams, table::table};
 use crate::{
     config::{App, Settings, settings::ProxyListener},
     gateway::{BindError, Gateway, Listeners, Options},
@@ -30,7 +30,7 @@ pub fn run(place: &Place) -> Result<(), Failure> {
         let stop = stop_on_signal()?;
         let gateway =
             Gateway::new(&settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
-        eprint!("{summary}");
+        streams::talk(summary);
         gateway.serve(listeners, stop).await.map_err(|e| Failure::new(Exit::Failure, e))
     })
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{
     Exit, Failure,
     run::{block_on, stop_on_signal},
+    streams,
 };
 use crate::sim::Simulator;
 
@@ -37,8 +38,10 @@ pub fn run(arguments: &SimArguments) -> Result<(), Failure> {
                 .mend("choose another port with --listen, or 127.0.0.1:0 for a free one")
         })?;
         let address = listener.local_addr().map_err(|e| Failure::new(Exit::Failure, e))?;
-        println!("http://{address}");
-        eprintln!("simulated marketplaces below http://{address}/ (GET /sim explains them); Ctrl-C ends");
+        streams::data(format_args!("http://{address}"));
+        streams::talk(format_args!(
+            "simulated marketplaces below http://{address}/ (GET /sim explains them); Ctrl-C ends"
+        ));
         Simulator::new(arguments.seed).serve(listener, stop.cancelled_owned()).await;
         Ok(())
     })

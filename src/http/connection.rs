@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     gate::{Gate, InFlight, Progress, Stage},
-    listener::ListenerLimits,
+    limits::ListenerLimits,
     patience::Patience,
     tally::{Cut, Tally},
 };

@@ -12,64 +12,20 @@ use hyper::body::Incoming;
 use rustix::io::Errno;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection, gate,
+    connection,
     tally::{Cut, Tally},
 };
-pub use super::{connection::Peer, patience::TimeLimits};
-use crate::config::settings::Limits;
-
-/// Longest request target taken: beyond it 414.
-const LONGEST_TARGET: usize = 8 * 1024;
+pub use super::{connection::Peer, limits::ListenerLimits, patience::TimeLimits};
 
 /// How long to wait when there is nothing left to accept a connection with.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-
-/// What a door allows its callers. Clones share the count of connections and the tally.
-#[derive(Debug, Clone)]
-pub struct ListenerLimits {
-    /// Bytes of a request head: beyond it 431.
-    pub head: usize,
-    /// Header fields of a request: beyond it 431.
-    pub headers: usize,
-    /// Bytes of a request target: beyond it 414.
-    pub target: usize,
-    /// How long a caller may keep us waiting.
-    pub time: TimeLimits,
-    /// Room for connections, shared by all workers of a door. Without room, new ones wait in the kernel's queue.
-    pub connections: Arc<Semaphore>,
-    /// What is counted, shared by all workers of a door.
-    pub tally: Arc<Tally>,
-}
-
-impl ListenerLimits {
-    /// The limits of the configuration, with everything else as it should be. `stall` bounds the silence within a body.
-    pub fn new(limits: &Limits, stall: Duration) -> Self {
-        Self {
-            head: limits.head,
-            headers: limits.headers,
-            target: LONGEST_TARGET,
-            time: TimeLimits {
-                idle: Duration::from_secs(75),
-                head: Duration::from_secs(10),
-                stall,
-                leftovers: Duration::from_secs(1),
-            },
-            connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
-            tally: Arc::default(),
-        }
-    }
-
-    pub(super) fn gate(&self) -> gate::Limits {
-        gate::Limits { head: self.head, fields: self.headers }
-    }
-}
 
 /// How the connections ended that were open when the listener was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

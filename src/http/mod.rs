@@ -3,6 +3,7 @@
 
 mod connection;
 pub mod gate;
+mod limits;
 pub mod listener;
 mod patience;
 pub mod problem;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::gate::Violation;
+use super::gate::violation::Violation;
 
 /// Numbers of one door, shared by its workers.
 #[derive(Debug)]

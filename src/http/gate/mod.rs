@@ -19,7 +19,7 @@ mod name;
 mod octet;
 mod options;
 mod progress;
-mod violation;
+pub mod violation;
 mod word;
 
 use std::{

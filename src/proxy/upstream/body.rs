@@ -16,8 +16,7 @@ use tokio::time::Instant;
 
 use super::{
     alarm::Alarm,
-    error::{Cause, Side, UpstreamError},
-    exchange::words,
+    error::{Cause, Side, UpstreamError, words},
     lease::Hold,
     outgoing::Progress,
 };

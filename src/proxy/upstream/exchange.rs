@@ -24,7 +24,7 @@ use super::{
     alarm::{Alarm, Alarms},
     body::{Circumstances, UpstreamBody},
     dial::Destination,
-    error::{Cause, UpstreamError},
+    error::{Cause, UpstreamError, words},
     lease::{Connection, Hold},
     outgoing::{Outgoing, Patience, Progress},
 };
@@ -221,15 +221,4 @@ fn cause(error: &hyper::Error, upload: Option<&Progress>) -> Cause {
 fn is_refused(reason: &str) -> bool {
     reason.contains("stream error received: refused stream before processing")
         || reason.contains("connection error received: not a result of an error")
-}
-
-/// An error with all that lies behind it.
-pub(super) fn words(error: &hyper::Error) -> String {
-    let mut words = error.to_string();
-    let mut inner = std::error::Error::source(error);
-    while let Some(source) = inner {
-        words = format!("{words}: {source}");
-        inner = source.source();
-    }
-    words
 }
