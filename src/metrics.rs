@@ -7,7 +7,7 @@ use std::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::text::encode,
     metrics::{
         counter::Counter,
         family::Family,
@@ -22,46 +22,8 @@ use crate::{
     names::{AccountId, AppName},
 };
 
-/// Labels of an app.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AppLabels {
-    app: String,
-}
-
-/// Labels of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    app: String,
-    account: Option<String>,
-    status: u16,
-    by: &'static str,
-}
-
-/// Labels of a refresh.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefreshLabels {
-    app: String,
-    outcome: &'static str,
-}
-
-/// Labels of an account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AccountLabels {
-    app: String,
-    account: Option<String>,
-}
-
-/// Labels of a refusal of ours.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
-    code: &'static str,
-}
-
-/// Labels of a token endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndpointLabels {
-    endpoint: String,
-}
+/// Labels as they come: one that has no value is left out.
+type Labels = Vec<(&'static str, String)>;
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -70,16 +32,16 @@ pub struct Metrics {
     per_account: bool,
     /// Keepers that are running.
     pub keepers: Gauge,
-    requests: Family<RequestLabels, Counter>,
-    durations: Family<AppLabels, Histogram>,
-    refusals: Family<RefusalLabels, Counter>,
-    refreshes: Family<RefreshLabels, Counter>,
-    refresh_durations: Family<AppLabels, Histogram>,
-    expiry: Family<AccountLabels, Gauge<f64, AtomicU64>>,
-    meter_used: Family<EndpointLabels, Gauge>,
-    meter_budget: Family<EndpointLabels, Gauge>,
-    meter_waiting: Family<EndpointLabels, Gauge>,
-    replays: Family<AppLabels, Counter>,
+    requests: Family<Labels, Counter>,
+    durations: Family<Labels, Histogram>,
+    refusals: Family<Labels, Counter>,
+    refreshes: Family<Labels, Counter>,
+    refresh_durations: Family<Labels, Histogram>,
+    expiry: Family<Labels, Gauge<f64, AtomicU64>>,
+    meter_used: Family<Labels, Gauge>,
+    meter_budget: Family<Labels, Gauge>,
+    meter_waiting: Family<Labels, Gauge>,
+    replays: Family<Labels, Counter>,
 }
 
 fn seconds() -> Histogram {
@@ -119,7 +81,11 @@ impl Metrics {
         r.register("refusals", "Answers of the proxy's own, by code", self.refusals.clone());
         r.register("refreshes", "Token calls, by outcome", self.refreshes.clone());
         r.register("refresh_duration_seconds", "Duration of token calls", self.refresh_durations.clone());
-        r.register("token_expiry_timestamp_seconds", "When the newest token expires", self.expiry.clone());
+        r.register(
+            "token_expiry_timestamp_seconds",
+            "When the newest token expires, the earliest of the accounts in use",
+            self.expiry.clone(),
+        );
         r.register("keepers", "Accounts whose token is being kept", self.keepers.clone());
         r.register("meter_calls", "Token calls counted in the current window", self.meter_used.clone());
         r.register("meter_budget_calls", "Token calls allowed in a window", self.meter_budget.clone());
@@ -134,42 +100,52 @@ impl Metrics {
 
     /// A marketplace's answer was passed on.
     pub fn answered(&self, id: &AccountId, status: u16, took: Duration) {
-        let account = self.per_account.then(|| id.account.to_string());
-        let labels = RequestLabels { app: id.app.to_string(), account, status, by: "marketplace" };
+        let mut labels = self.account_labels(id);
+        labels.extend([("status", status.to_string()), ("by", "marketplace".to_owned())]);
         self.requests.get_or_create(&labels).inc();
-        self.durations.get_or_create(&AppLabels { app: id.app.to_string() }).observe(took.as_secs_f64());
+        self.durations.get_or_create(&vec![app_label(&id.app)]).observe(took.as_secs_f64());
     }
 
     /// The proxy answered itself.
     pub fn refused(&self, app: Option<&AppName>, status: u16, code: &'static str) {
-        let app = app.map(ToString::to_string).unwrap_or_default();
-        self.requests.get_or_create(&RequestLabels { app, account: None, status, by: "proxy" }).inc();
-        self.refusals.get_or_create(&RefusalLabels { code }).inc();
+        let mut labels: Labels = app.map(app_label).into_iter().collect();
+        labels.extend([("status", status.to_string()), ("by", "proxy".to_owned())]);
+        self.requests.get_or_create(&labels).inc();
+        self.refusals.get_or_create(&vec![("code", code.to_owned())]).inc();
     }
 
     /// A request was repeated with a fresh token.
     pub fn replayed(&self, app: &AppName) {
-        self.replays.get_or_create(&AppLabels { app: app.to_string() }).inc();
+        self.replays.get_or_create(&vec![app_label(app)]).inc();
     }
 
     /// A token call ended.
     pub fn refreshed(&self, app: &AppName, outcome: &'static str, took: Duration) {
-        self.refreshes.get_or_create(&RefreshLabels { app: app.to_string(), outcome }).inc();
-        self.refresh_durations.get_or_create(&AppLabels { app: app.to_string() }).observe(took.as_secs_f64());
+        self.refreshes.get_or_create(&vec![app_label(app), ("outcome", outcome.to_owned())]).inc();
+        self.refresh_durations.get_or_create(&vec![app_label(app)]).observe(took.as_secs_f64());
     }
 
-    /// A token arrived; None: it does not expire.
-    pub fn token_expires(&self, id: &AccountId, at: Option<Moment>) {
-        let seconds = at
-            .and_then(|at| at.wall.duration_since(UNIX_EPOCH).ok())
-            .map_or(f64::INFINITY, |d| d.as_secs_f64());
-        let account = self.per_account.then(|| id.account.to_string());
-        self.expiry.get_or_create(&AccountLabels { app: id.app.to_string(), account }).set(seconds);
+    /// When the newest tokens of the accounts in use expire; None: never. Where accounts share their labels, the earliest
+    /// counts. Told anew at every look, so that an account let go leaves nothing behind.
+    pub fn token_expiries<'a>(&self, expiries: impl Iterator<Item = (&'a AccountId, Option<Moment>)>) {
+        self.expiry.clear();
+        for (id, at) in expiries {
+            let since_epoch = at.and_then(|at| at.wall.duration_since(UNIX_EPOCH).ok());
+            let seconds = since_epoch.map_or(f64::INFINITY, |d| d.as_secs_f64());
+            let labels = self.account_labels(id);
+            let earliest = self.expiry.get(&labels).map_or(f64::INFINITY, |known| known.get());
+            self.expiry.get_or_create(&labels).set(seconds.min(earliest));
+        }
+    }
+
+    fn account_labels(&self, id: &AccountId) -> Labels {
+        let account = self.per_account.then(|| ("account", id.account.to_string()));
+        [Some(app_label(&id.app)), account].into_iter().flatten().collect()
     }
 
     /// The state of a token endpoint's meter; `budget` None: unlimited.
     pub fn meter(&self, endpoint: &str, used: usize, budget: Option<u32>, waiting: usize) {
-        let labels = EndpointLabels { endpoint: endpoint.to_owned() };
+        let labels = vec![("endpoint", endpoint.to_owned())];
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.meter_used.get_or_create(&labels).set(gauge(used));
         self.meter_waiting.get_or_create(&labels).set(gauge(waiting));
@@ -185,4 +161,8 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+fn app_label(app: &AppName) -> (&'static str, String) {
+    ("app", app.to_string())
 }

@@ -82,6 +82,8 @@ impl AdminDoor {
         for (endpoint, load) in self.door.accounts.meters() {
             self.door.metrics.meter(&endpoint, load.used, load.calls, load.waiting);
         }
+        let expiries = self.door.accounts.expiries();
+        self.door.metrics.token_expiries(expiries.iter().map(|(id, at)| (id, *at)));
         let body = self.door.metrics.text();
         respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body)
     }

@@ -62,6 +62,9 @@ pub fn run(place: &Place, arguments: &ExplainArguments) -> Result<(), Failure> {
 fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> Result<Explanation, Failure> {
     let method =
         Method::from_bytes(arguments.method.as_bytes()).map_err(|_| usage("the method is no method"))?;
+    if !arguments.path.starts_with('/') {
+        return Err(usage("the path must begin with `/`, as in a client's request"));
+    }
     let uri: Uri =
         arguments.path.parse().map_err(|_| usage("the path is no request target: begin it with `/`"))?;
     let sent = sent_headers(&arguments.header)?;

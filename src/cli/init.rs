@@ -11,7 +11,7 @@ use super::{Exit, Failure, streams};
 use crate::{
     config::{self, ProviderChoice},
     names::AppName,
-    provider::{Preset, preset::SIMULATOR},
+    provider::{GrantKind, Preset, preset::SIMULATOR},
 };
 
 /// Arguments of `init`.
@@ -61,6 +61,14 @@ fn choice(text: &str) -> Result<ProviderChoice, Failure> {
         Failure::new(Exit::Usage, format!("there is no provider `{provider}`"))
             .mend(format!("known are: {known}"))
     })?;
+    if preset.grants == [GrantKind::AuthorizationCode] {
+        let why = format!(
+            "{} needs a seller's consent for every token, which this version does not serve yet",
+            preset.title
+        );
+        return Err(Failure::new(Exit::Usage, why)
+            .mend("choose another marketplace; the changelog says when it comes"));
+    }
     let environments: Vec<&str> = preset.environments.keys().map(String::as_str).chain([SIMULATOR]).collect();
     let usual = preset.environments.keys().find(|name| *name == "production").map_or("", String::as_str);
     let environment = if environment.is_empty() { usual } else { environment };

@@ -14,9 +14,6 @@ pub struct Place {
     pub output: Output,
 }
 
-/// Where the admin door listens when no configuration says otherwise.
-const DEFAULT_ADMIN: &str = "http://127.0.0.1:8081";
-
 impl Place {
     /// The configuration, checked. Its warnings go to stderr.
     ///
@@ -42,16 +39,17 @@ impl Place {
     /// The admin door to ask: `server`, else what the configuration says, else the usual one.
     ///
     /// # Errors
-    /// When a configuration is named or found, but invalid.
+    /// When a configuration is named or found, but its `admin.listen` cannot be read.
     pub fn server(&self, server: Option<&str>) -> Result<String, Failure> {
         if let Some(server) = server {
             return Ok(server.to_owned());
         }
         if self.config.is_none() && config::find(None).is_err() {
-            return Ok(DEFAULT_ADMIN.to_owned());
+            return Ok(format!("http://{}", config::DEFAULT_ADMIN));
         }
-        let address = self.load()?.admin.address;
-        Ok(format!("http://{address}"))
+        config::admin_address(&self.file()?)
+            .map(|address| format!("http://{address}"))
+            .map_err(|why| Failure::new(Exit::Configuration, why).mend("`marketgate check` says more"))
     }
 }
 

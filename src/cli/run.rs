@@ -85,7 +85,7 @@ pub fn summary(settings: &Settings) -> String {
     if let (Some(listener), Some(app)) = (listener, settings.apps.values().next()) {
         let _ = write!(
             out,
-            "\ntry:  curl -i {}{}\n",
+            "\ntry:  curl -i '{}{}'\n",
             base_url(listener, app),
             sample_path(&app.profile.provider)
         );

@@ -37,7 +37,7 @@ const BETWEEN: Duration = Duration::from_millis(100);
 pub fn run(place: &Place, arguments: &WaitArguments) -> Result<(), Failure> {
     let client = AdminClient::new(&place.server(arguments.server.as_deref())?)?;
     let path = match &arguments.account {
-        Some(name) => Some(account_path(place, name)?),
+        Some(name) => Some(account_path(place, name, arguments.timeout)?),
         None => None,
     };
     block_on(async {
@@ -55,12 +55,14 @@ pub fn run(place: &Place, arguments: &WaitArguments) -> Result<(), Failure> {
 }
 
 /// With the configuration at hand, `APP` alone means what it means in a request.
-fn account_path(place: &Place, name: &AccountRef) -> Result<String, Failure> {
+fn account_path(place: &Place, name: &AccountRef, timeout: Duration) -> Result<String, Failure> {
     let account = match &name.account {
         Some(account) => account.clone(),
         None => super::token::named(&place.load()?, name)?.1.id.account.clone(),
     };
-    Ok(format!("/api/accounts/{}/{account}?wait=30", name.app))
+    // Shorter than our own patience, so that the door has told what is wrong before we give up.
+    let wait = timeout.as_secs().saturating_sub(1).min(30);
+    Ok(format!("/api/accounts/{}/{account}?wait={wait}", name.app))
 }
 
 async fn until_ready(

@@ -21,7 +21,13 @@ pub struct Capacity {
 
 impl fmt::Display for Capacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} allows {} token calls", self.endpoint, self.budget)?;
+        write!(
+            f,
+            "{} allows {} token calls per {} s",
+            self.endpoint,
+            self.budget.calls,
+            self.budget.window.as_secs()
+        )?;
         if let Some(carries) = self.carries {
             write!(f, ": about {carries} accounts that are busy all the time")?;
         }

@@ -6,6 +6,7 @@ use std::{net::SocketAddr, ops::Range};
 use toml::{Spanned, de::DeValue};
 
 use super::{
+    DEFAULT_ADMIN,
     apps::Apps,
     grammar,
     reader::{Misfit, Section, Text, nearest},
@@ -137,9 +138,9 @@ fn refuse_strangers(proxy: &Section<'_>, address: SocketAddr, span: Option<&Rang
 fn admin(root: &Section<'_>, taken: &mut Addresses) -> AdminSettings {
     let admin = root.section("admin", &schema::ADMIN);
     let Some(text) = admin.text("listen") else {
-        return AdminSettings { address: SocketAddr::from(([127, 0, 0, 1], 8081)) };
+        return AdminSettings { address: DEFAULT_ADMIN };
     };
-    let address = claim(&admin, taken, &text).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8081)));
+    let address = claim(&admin, taken, &text).unwrap_or(DEFAULT_ADMIN);
     if !grammar::is_loopback(address) {
         let message = format!(
             "`{address}` is open to other machines: the admin door has no keys yet and listens on loopback only"

@@ -6,6 +6,7 @@
 //! `accounts` read one section each into the shape of [`settings`]; `mask` hides secrets in what is shown of the text.
 
 mod accounts;
+mod admin_address;
 mod apps;
 mod capacity;
 mod doors;
@@ -36,6 +37,7 @@ use std::{
 
 use toml::de::DeTable;
 
+pub use admin_address::{DEFAULT_ADMIN, admin_address};
 pub use capacity::{Capacity, capacity};
 pub use finding::{ConfigError, Finding, Severity};
 pub use locate::{NotFound, find};

@@ -28,7 +28,7 @@ const HEAD: &str = "\
 listen = \"127.0.0.1:8080\"
 
 [admin]
-# Health, metrics and the status page.
+# Health, metrics and the accounts.
 listen = \"127.0.0.1:8081\"
 ";
 

@@ -216,36 +216,38 @@ impl LiveAccount {
         if changes.borrow().generation() <= generation && !self.force_refresh(generation) {
             return None;
         }
-        let newer = changes.wait_for(|p| p.generation() > generation || self.forced_failed(p, generation));
-        let published = tokio::time::timeout(wait, newer).await.ok()?.ok()?.clone();
+        let failures = changes.borrow().failures();
+        let settled = changes.wait_for(|p| p.generation() > generation || p.failures() > failures);
+        let published = tokio::time::timeout(wait, settled).await.ok()?.ok()?.clone();
         published
             .usable(self.clock.now())
             .filter(|credential| credential.token.generation > generation)
             .cloned()
     }
 
-    /// True when a refresh was forced for `generation`, by this request or another one.
+    /// True when a refresh is under way or was asked for because `generation` was refused, by this request or another one.
     fn force_refresh(&self, generation: u64) -> bool {
         let now = self.clock.now();
-        let age = self.published.borrow().credential.as_ref().map(|c| (c.token.age(now), c.token.lifetime));
-        if age.is_none_or(|(age, lifetime)| age < timing::MINTED_JUST_NOW || lifetime.is_none()) {
-            return false;
-        }
+        let published = self.published();
+        let stale = published
+            .credential
+            .as_ref()
+            .is_some_and(|c| c.token.lifetime.is_some() && c.token.age(now) >= timing::MINTED_JUST_NOW);
         let mut forced = self.forced.lock().unwrap_or_else(PoisonError::into_inner);
-        if forced.refused == generation {
-            return self.published.borrow().trouble.is_none();
+        let in_vain = |t: &Trouble| !t.is_mended(&self.account.credentials);
+        let go = if forced.refused == generation {
+            !published.trouble.as_deref().is_some_and(in_vain)
+        } else {
+            stale && forced.at.is_none_or(|at| now.since(at) >= timing::FORCED_EVERY)
+        };
+        if go && forced.refused != generation {
+            *forced = Forced { refused: generation, at: Some(now) };
         }
-        if forced.at.is_some_and(|at| now.since(at) < timing::FORCED_EVERY) {
-            return false;
-        }
-        *forced = Forced { refused: generation, at: Some(now) };
         drop(forced);
-        self.demand.wake.notify_one();
-        true
-    }
-
-    fn forced_failed(&self, published: &Published, generation: u64) -> bool {
-        published.generation() == generation && published.trouble.is_some()
+        if go {
+            self.demand.wake.notify_one();
+        }
+        go
     }
 
     /// Whether the current token was refused, so that it is replaced though it has not expired.

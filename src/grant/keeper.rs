@@ -136,9 +136,12 @@ impl Keeper {
         account.publish(|p| p.state = AccountState::Refreshing);
         let asked = self.surroundings.clock.now();
         let started = std::time::Instant::now();
-        let outcome = self.call(account, token_endpoint).await;
+        // A grant that does not rotate has nothing to lose: a call under way need not hold up the end of the program.
+        let stop = self.surroundings.stop.clone();
+        let outcome = stop.run_until_cancelled(self.call(account, token_endpoint)).await;
         drop(permit);
         account.publish(|p| p.state = was);
+        let Some(outcome) = outcome else { return };
         let label = outcome.as_ref().map_or_else(|setback| setback.outcome, |_| "ok");
         self.surroundings.metrics.refreshed(&account.id().app, label, started.elapsed());
         match outcome {
@@ -229,7 +232,6 @@ impl Keeper {
         if generation != before.generation() {
             tracing::info!(account = %account.id(), token = %token.secret.fingerprint(), generation,
                 lifetime_s = lifetime.map(|l| l.as_secs()), "token ready");
-            self.surroundings.metrics.token_expires(account.id(), lifetime.map(|life| asked.plus(life)));
         }
         let credential = Arc::new(Credential { token, header, refresh_age });
         account.publish(|p| {

@@ -19,7 +19,7 @@ use super::{
     meter::Load,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Moment},
     config::{Account, App},
     metrics::Metrics,
     names::AccountId,
@@ -99,6 +99,16 @@ impl LiveAccounts {
     pub fn evict(&self, id: &AccountId) {
         self.cache.invalidate(id);
         self.cache.run_pending_tasks();
+    }
+
+    /// When the newest token of every account in use expires; None: never.
+    pub fn expiries(&self) -> Vec<(AccountId, Option<Moment>)> {
+        let live: Vec<_> = self.slots().values().filter_map(Weak::upgrade).collect();
+        let expiry = |live: &Arc<LiveAccount>| {
+            let token = live.published().credential?.token.clone();
+            Some((live.id().clone(), token.lifetime.map(|life| token.asked.plus(life))))
+        };
+        live.iter().filter_map(expiry).collect()
     }
 
     /// Used calls, allowed calls and waiting refreshes of every token endpoint, for metrics.

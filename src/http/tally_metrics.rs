@@ -45,7 +45,7 @@ fn single(
     help: &str,
     metric: &impl EncodeMetric,
 ) -> Result<(), std::fmt::Error> {
-    let encoder = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
+    let encoder = encoder.encode_descriptor(name, &format!("{help}."), None, metric.metric_type())?;
     metric.encode(encoder)
 }
 
@@ -56,7 +56,7 @@ fn labelled(
     values: impl Iterator<Item = (&'static str, u64)>,
 ) -> Result<(), std::fmt::Error> {
     let kind = ConstCounter::new(0u64).metric_type();
-    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+    let mut family = encoder.encode_descriptor(name, &format!("{help}."), None, kind)?;
     for (reason, count) in values {
         let labels = [("reason", reason)];
         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;

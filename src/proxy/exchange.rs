@@ -25,7 +25,7 @@ use super::{
 use crate::{
     grant::{Credential, LiveAccount, Unavailable},
     http::problem::{Code, Problem, proxy_status},
-    names::AccountId,
+    names::{AccountId, AccountRef},
     provider::Replay,
 };
 
@@ -147,8 +147,11 @@ impl Worker {
     fn refuse(&self, head: &Parts, problem: &Problem) -> Response<ReplyBody> {
         let request_id = uuid::Uuid::new_v4().to_string();
         let code = problem.code;
+        let account =
+            problem.app.as_ref().map(|app| AccountRef { app: app.clone(), account: problem.account.clone() });
+        let account = account.map(tracing::field::display);
         self.door.metrics.refused(problem.app.as_ref(), code.status().as_u16(), code.as_str());
-        tracing::info!(request_id, code = code.as_str(), method = %head.method, path = ?head.uri.path(), "refused: {}", problem.detail);
+        tracing::info!(request_id, code = code.as_str(), method = %head.method, path = head.uri.path(), account, "refused: {}", problem.detail);
         problem.answer(&head.headers, &request_id).map(ReplyBody::Own)
     }
 
@@ -162,8 +165,8 @@ impl Worker {
         if !self.door.access_log {
             return;
         }
-        // `?`: control characters and quotes of a hostile path stay escaped. Query strings may hold secrets.
-        tracing::info!(target: "marketgate::access", method = %head.method, path = ?head.uri.path(),
+        // The gate let only visible ASCII through, so a path cannot forge a line. Query strings may hold secrets.
+        tracing::info!(target: "marketgate::access", method = %head.method, path = head.uri.path(),
             account = account.map(tracing::field::display), status = response.status().as_u16(),
             ms = started.elapsed().as_millis() as u64, "request");
     }

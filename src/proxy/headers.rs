@@ -12,9 +12,6 @@ use crate::{
     provider::{Dressing, Profile, dressing::same_spelling},
 };
 
-/// Asks for an explanation in the reply.
-pub const EXPLAIN_HEADER: &str = "marketgate-explain";
-
 /// Fields about one connection only (RFC 9110 §7.6.1), and those that make a proxy change protocols.
 const HOP_BY_HOP: [&str; 10] = [
     "connection",

@@ -59,7 +59,7 @@ pub fn find<'a>(
     named.account = agreed(named.account, account_header)?;
     let app = apps.get(&named.app).ok_or_else(|| no_such_app(apps, named.app.as_str(), target))?;
     let account = account_of(app, named.account.as_ref())?;
-    dots::refuse(named.rest).map_err(|why| bad_route(why).about(&app.name, Some(&account.id.account)))?;
+    dots::refuse(named.rest).map_err(|why| climbing(why).about(&app.name, Some(&account.id.account)))?;
     Ok(Route { app, account, rest: named.rest, prefix: named.prefix })
 }
 
@@ -149,6 +149,10 @@ fn account_of<'a>(app: &'a App, named: Option<&AccountName>) -> Result<&'a Arc<A
     }
 }
 
+fn climbing(why: String) -> Problem {
+    Problem::new(Code::BadRoute, why, "send the path it leads to, without `.` and `..` segments")
+}
+
 fn bad_route(why: String) -> Problem {
     Problem::new(
         Code::BadRoute,
@@ -162,17 +166,30 @@ fn no_such_app(apps: &BTreeMap<AppName, Arc<App>>, segment: &str, target: &str) 
     let known = apps.keys().map(|name| format!("/{name}/")).collect::<Vec<_>>().join(", ");
     let shown: String = segment.chars().take(40).collect();
     let detail = format!("the path begins with `/{shown}`, which is no app of this Marketgate");
-    let owner = apps.values().find(|app| has_path_like(app, target));
-    let owner = owner.or_else(|| apps.values().next().filter(|_| looks_like_api(target)));
-    let action = match owner {
-        Some(app) => format!(
-            "this looks like a path of `{0}` whose prefix was dropped when URLs were joined: let the base URL end with \
-             `/{0}/` and join relative paths, or send `Marketgate-App: {0}`",
-            app.name
-        ),
-        None => format!("begin the path with one of {known}, or send Marketgate-App"),
+    let owners: Vec<&AppName> = candidates(apps, target).collect();
+    let action = match owners.as_slice() {
+        [] => format!("begin the path with one of {known}, or send Marketgate-App"),
+        [first, ..] => {
+            let names = owners.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+            format!(
+                "this looks like a path of {names} whose prefix was dropped when URLs were joined: let the base URL end \
+                 with `/{first}/` and join relative paths, or send `Marketgate-App: {first}`"
+            )
+        }
     };
     Problem::new(Code::NoSuchApp, detail, action)
+}
+
+/// Apps whose vendor has such paths; where no vendor is known to, a path that looks like an API's may be anybody's.
+fn candidates<'a>(
+    apps: &'a BTreeMap<AppName, Arc<App>>,
+    target: &'a str,
+) -> impl Iterator<Item = &'a AppName> {
+    let known = apps.values().any(|app| has_path_like(app, target));
+    let fits = move |app: &App, target: &str| {
+        if known { has_path_like(app, target) } else { looks_like_api(target) }
+    };
+    apps.iter().filter(move |(_, app)| fits(app, target)).map(|(name, _)| name)
 }
 
 fn has_path_like(app: &App, target: &str) -> bool {
