@@ -57,6 +57,10 @@ for (const name of ["basic", "body"]) {
   });
 }
 
+test("the API is spoken to in HTTP/2, which it offers", async () => {
+  assert.equal((await ask("/basic/items")).body.version, "2.0");
+});
+
 test("a parameter of the token call brings a JWT for the resource it names", async () => {
   const { status, body } = await ask("/jwt/items");
   assert.equal(status, 200, JSON.stringify(body));
