@@ -183,12 +183,7 @@ impl Canned {
     }
 }
 
-async fn converse(
-    stream: TcpStream,
-    answer: &'static [u8],
-    keep: bool,
-    seen: mpsc::UnboundedSender<String>,
-) {
+async fn converse(stream: TcpStream, answer: &'static [u8], keep: bool, seen: mpsc::UnboundedSender<String>) {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while stream.read_line(&mut head).await.is_ok_and(|read| read > 0) {
