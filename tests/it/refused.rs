@@ -797,3 +797,14 @@ fn the_admin_doors_paths_are_no_paths_of_the_proxy_door() {
         }
     });
 }
+
+#[test]
+#[ignore = "TRACE is passed on with our credential"]
+fn trace_would_show_our_credential_to_the_caller_and_goes_nowhere() {
+    // RFC 9110 §9.3.8: the answer repeats the request, and a client must send nothing secret in one.
+    gate(Time::Runs, ALL_APPS, |w| async move {
+        let answer = w.ask(request("TRACE", &[HOST])).await;
+        assert!((400..=501).contains(&answer.status), "{}", answer.status);
+        assert_eq!(w.arrived(), 0);
+    });
+}
