@@ -1,5 +1,7 @@
 //! The whole program over real sockets, against the simulated marketplaces.
 
+mod canary;
+mod certificates;
 mod commands;
 mod config_only;
 mod fidelity;
