@@ -34,14 +34,14 @@ pub fn run(place: &Place, arguments: &CheckArguments) -> Result<(), Failure> {
     if arguments.online { check_online(&settings) } else { Ok(()) }
 }
 
-/// As every command loads it; a program gets the mistakes as data.
+/// As every command loads it; a program gets the mistakes as data besides.
 fn load(place: &Place) -> Result<Settings, Failure> {
     if place.output == Output::Text {
         return place.load();
     }
     let loaded = config::load(&place.file()?).map_err(|mistakes| {
         streams::data(serde_json::json!({ "valid": false, "findings": mistakes.findings() }));
-        Failure::told(Exit::Configuration)
+        Failure::rendered(Exit::Configuration, mistakes.render(false))
     })?;
     Ok(loaded.settings)
 }
@@ -86,10 +86,10 @@ fn check_online(settings: &Settings) -> Result<(), Failure> {
             Gateway::new(settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
         let mut last = None;
         for (app, account) in accounts(settings) {
-            match gateway.accounts().find(app, account).token(WAIT).await {
+            match gateway.accounts().find(app, account).first_token(WAIT).await {
                 Ok(credential) => {
                     let fingerprint = credential.token.secret.fingerprint();
-                    streams::data(format_args!("{}: token {fingerprint}", account.id));
+                    streams::talk(format_args!("{}: token {fingerprint}", account.id));
                 }
                 Err(unavailable) => last = Some(tell(account, unavailable)),
             }

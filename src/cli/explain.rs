@@ -62,7 +62,7 @@ pub fn run(place: &Place, arguments: &ExplainArguments) -> Result<(), Failure> {
 fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> Result<Explanation, Failure> {
     let method =
         Method::from_bytes(arguments.method.as_bytes()).map_err(|_| usage("the method is no method"))?;
-    if !arguments.path.starts_with('/') {
+    if !arguments.path.starts_with('/') && !arguments.path.contains("://") {
         return Err(usage("the path must begin with `/`, as in a client's request"));
     }
     let uri: Uri =
@@ -70,7 +70,11 @@ fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> 
     let sent = sent_headers(&arguments.header)?;
     let route = route::find(&settings.apps, None, &uri, &sent).map_err(refused)?;
     let profile = &route.app.profile;
-    let dressing = Dressing::new(profile, |name| route.account.setting(name));
+    // A header may be made of the client secret: who reads an explanation need not know it.
+    let dressing = Dressing::new(profile, |name| match name {
+        "client_secret" => Some("(client_secret)".into()),
+        _ => route.account.setting(name),
+    });
     let mut fields = sent.clone();
     headers::clean_request(&mut fields, profile, &dressing);
     dressing.dress(&mut fields, || "(a new UUID)".to_owned());

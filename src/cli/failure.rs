@@ -47,11 +47,6 @@ impl Failure {
         Self { exit, message, action: None }
     }
 
-    /// A failure that was told already.
-    pub fn told(exit: Exit) -> Self {
-        Self { exit, message: String::new(), action: None }
-    }
-
     /// Adds what mends it.
     #[must_use]
     pub fn mend(mut self, action: impl Display) -> Self {
@@ -71,7 +66,6 @@ impl Failure {
         use std::io::Write;
         let mut err = std::io::stderr().lock();
         let told = match &self.action {
-            None if self.message.is_empty() => Ok(()),
             Some(action) => writeln!(err, "{}\n  help: {action}", self.message.trim_end()),
             None => writeln!(err, "{}", self.message.trim_end()),
         };

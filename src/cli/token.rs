@@ -46,7 +46,7 @@ pub fn run(place: &Place, arguments: &TokenArguments) -> Result<(), Failure> {
         let gateway =
             Gateway::new(&settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
         let live = gateway.accounts().find(&app, &account);
-        Ok(live.token(WAIT).await?)
+        Ok(live.first_token(WAIT).await?)
     })?;
     let token = &credential.token;
     let line = match place.output {

@@ -124,7 +124,21 @@ impl LiveAccount {
     pub async fn token(&self, wait: Duration) -> Result<Arc<Credential>, Unavailable> {
         match self.borrow_token() {
             Some(credential) => Ok(credential),
-            None => self.await_token(wait).await,
+            None => match self.refusal_at_once(wait) {
+                Some(refusal) => Err(refusal),
+                None => self.await_token(wait, |p| self.is_hopeless(p, wait)).await,
+            },
+        }
+    }
+
+    /// As [`LiveAccount::token`] for somebody who wants to know why there is none: the first failure ends the wait.
+    ///
+    /// # Errors
+    /// That failure, or that nothing happened in time.
+    pub async fn first_token(&self, wait: Duration) -> Result<Arc<Credential>, Unavailable> {
+        match self.borrow_token() {
+            Some(credential) => Ok(credential),
+            None => self.await_token(wait, |_| true).await,
         }
     }
 
@@ -141,15 +155,16 @@ impl LiveAccount {
         Some(credential.clone())
     }
 
-    async fn await_token(&self, wait: Duration) -> Result<Arc<Credential>, Unavailable> {
-        if let Some(refusal) = self.refusal_at_once(wait) {
-            self.demand.wake.notify_one();
-            return Err(refusal);
-        }
+    /// Waits for a token; a failure meanwhile ends the wait if `is_final` says so.
+    async fn await_token(
+        &self,
+        wait: Duration,
+        is_final: impl Fn(&Published) -> bool,
+    ) -> Result<Arc<Credential>, Unavailable> {
         let _waiting = Waiting::new(&self.demand);
         let mut changes = self.published.subscribe();
         let failures = changes.borrow().failures();
-        let given_up = |p: &Published| p.failures() != failures && self.is_hopeless(p, wait);
+        let given_up = |p: &Published| p.failures() != failures && is_final(p);
         let settled = changes.wait_for(|p| p.usable(self.clock.now()).is_some() || given_up(p));
         let settled = tokio::time::timeout(wait, settled).await;
         let published = match settled {
@@ -169,6 +184,7 @@ impl LiveAccount {
             return None;
         }
         self.demand.used.store(true, Relaxed);
+        self.demand.wake.notify_one();
         Some(self.unavailable(&published))
     }
 

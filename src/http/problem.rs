@@ -27,7 +27,7 @@ pub enum Code {
     HostRefused,
     /// A request that a web page caused.
     BrowserRefused,
-    /// The admin door's method is another one.
+    /// A method that this door does not take.
     NotAllowed,
     /// The body is larger than `limits.body`.
     BodyTooLarge,

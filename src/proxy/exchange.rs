@@ -152,7 +152,11 @@ impl Worker {
         let account = account.map(tracing::field::display);
         self.door.metrics.refused(problem.app.as_ref(), code.status().as_u16(), code.as_str());
         tracing::info!(request_id, code = code.as_str(), method = %head.method, path = head.uri.path(), account, "refused: {}", problem.detail);
-        problem.answer(&head.headers, &request_id).map(ReplyBody::Own)
+        let mut response = problem.answer(&head.headers, &request_id).map(ReplyBody::Own);
+        if let Some(origin) = self.door.guard.allowed_origin(&head.headers) {
+            headers::allow_origin(response.headers_mut(), &origin);
+        }
+        response
     }
 
     fn log(

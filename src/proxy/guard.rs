@@ -54,12 +54,18 @@ impl Guard {
     pub fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Admitted, Problem> {
         self.check_host(headers)?;
         let origin = self.check_browser(headers)?;
+        check_method(method)?;
         let preflight = origin.is_some()
             && method == Method::OPTIONS
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         // A browser sends no credentials with a preflight.
         let caller = if preflight { None } else { self.check_caller(headers)? };
         Ok(Admitted { caller, origin, preflight })
+    }
+
+    /// The origin of a page that may read answers of ours as well.
+    pub fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        self.check_browser(headers).ok().flatten()
     }
 
     fn check_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
@@ -111,6 +117,15 @@ impl Guard {
             Problem::new(Code::CallerUnknown, detail, action)
         })
     }
+}
+
+/// A TRACE shows the request to whoever sent it (RFC 9110 §9.3.8), and with it the token we put on.
+fn check_method(method: &Method) -> Result<(), Problem> {
+    if *method != Method::TRACE {
+        return Ok(());
+    }
+    let detail = "TRACE would show the access token to the caller";
+    Err(Problem::new(Code::NotAllowed, detail, "use `marketgate explain` to see what would be sent"))
 }
 
 /// Every key a request shows: HTTP clients differ in which header they can set.

@@ -6,7 +6,6 @@ use http::{
     header::{self, Entry},
 };
 
-use super::route::{ACCOUNT_HEADER, APP_HEADER};
 use crate::{
     grant::Credential,
     provider::{Dressing, Profile, dressing::same_spelling},
@@ -52,9 +51,9 @@ pub fn clean_request(headers: &mut HeaderMap, profile: &Profile, dressing: &Dres
         is_ours(name)
             || HOP_BY_HOP.contains(&name)
             // `Host` stays where it is: the pool writes the upstream's over it.
-            || matches!(name, "expect" | "content-length")
-            || ORIGIN_OF_REQUEST.contains(&name)
-            || name.starts_with("x-forwarded-")
+            || name == "expect"
+            || ORIGIN_OF_REQUEST.iter().any(|known| same_spelling(known, name))
+            || begins_with("x-forwarded-", name)
             || is_credential(name, token_header)
             || dressing.refuses(name)
             || nominated.iter().any(|n| n == name)
@@ -82,8 +81,11 @@ pub fn clean_reply(headers: &mut HeaderMap) {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with("marketgate-")
-        || [APP_HEADER, ACCOUNT_HEADER].iter().any(|ours| same_spelling(ours, name))
+    begins_with("marketgate-", name)
+}
+
+fn begins_with(prefix: &str, name: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| same_spelling(prefix, start))
 }
 
 /// Compared with `_`, `-` and `.` folded, and a trailing one cut: `Authorization_` is `Authorization` to some servers.

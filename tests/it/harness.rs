@@ -16,11 +16,7 @@ use marketgate::{
     grant::LiveAccounts,
     sim::Simulator,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    task::LocalSet,
-};
+use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 /// What a test sees of the running program.
@@ -34,7 +30,6 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) stop: CancellationToken,
     pub(crate) http: reqwest::Client,
-    pub(crate) clock: Clock,
 }
 
 /// Whether time runs by itself.
@@ -157,8 +152,7 @@ fn start(
         Ok(loaded) => loaded.settings,
         Err(error) => panic!("{}", error.render(false)),
     };
-    let clock = Clock::tokio();
-    let options = Options { clock: clock.clone(), workers: 0, capacity };
+    let options = Options { clock: Clock::tokio(), workers: 0, capacity };
     let gateway = Gateway::new(&settings, options).unwrap();
     let accounts = gateway.accounts().clone();
     let fixed_route = settings.proxy.listeners.iter().find_map(|l| l.fixed.clone());
@@ -182,7 +176,6 @@ fn start(
         settings,
         stop,
         http: client(),
-        clock,
     };
     (Rc::new(world), serving)
 }
@@ -242,11 +235,6 @@ impl World {
         Answer { status, headers, body: response.text().await.unwrap() }
     }
 
-    /// Writes bytes as they are and reads until the other side closes.
-    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
-        raw_to(self.proxy, bytes).await
-    }
-
     /// Moves held time on in steps small enough for timers to fire one after another.
     pub(crate) async fn pass(&self, time: Duration, step: Duration) {
         let steps = time.as_millis() / step.as_millis();
@@ -255,16 +243,6 @@ impl World {
             settle().await;
         }
     }
-}
-
-/// Writes bytes as they are and reads until the other side closes.
-pub(crate) async fn raw_to(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    // The other side may refuse before it has read everything.
-    drop(stream.write_all(bytes).await);
-    let mut answer = Vec::new();
-    drop(stream.read_to_end(&mut answer).await);
-    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Lets everything that is ready run.

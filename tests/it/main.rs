@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod canary;
+mod certificates;
 mod commands;
 mod config_only;
 mod fidelity;
@@ -13,9 +15,11 @@ mod mistakes;
 mod oauth_answers;
 mod oauth_client;
 mod outage;
+mod program;
 mod refresh;
 mod refused;
 mod replay;
 mod routing;
 mod sim;
 mod upstream_pool;
+mod wire;

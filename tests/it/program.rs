@@ -1,0 +1,243 @@
+//! The built program as a process of its own. The one rule: no process outlives its test.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    time::{Duration, Instant},
+};
+
+/// Far longer than anything here takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A command line of the program, free of the user's own surroundings.
+pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_marketgate"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    for name in ["MARKETGATE_CONFIG", "NO_COLOR", "RUST_LOG", "RUST_BACKTRACE", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+    command.env("XDG_CONFIG_HOME", folder).env("HOME", folder);
+    command
+}
+
+/// What a command that ends by itself said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs a command to its end.
+pub(crate) fn say(folder: &Path, arguments: &[&str]) -> Said {
+    ended(command(folder, arguments))
+}
+
+pub(crate) fn ended(mut command: Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// A running program.
+pub(crate) struct Program {
+    child: Child,
+    out: Arc<Stream>,
+    err: Arc<Stream>,
+}
+
+/// What a program wrote so far.
+#[derive(Default)]
+struct Stream {
+    text: Mutex<(String, bool)>,
+    more: Condvar,
+}
+
+impl Stream {
+    fn follow(source: impl Read + Send + 'static) -> Arc<Self> {
+        let stream = Arc::new(Self::default());
+        let follower = stream.clone();
+        std::thread::spawn(move || {
+            let mut source = BufReader::new(source);
+            let mut line = Vec::new();
+            while source.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                follower.text.lock().unwrap().0.push_str(&String::from_utf8_lossy(&line));
+                follower.more.notify_all();
+                line.clear();
+            }
+            follower.text.lock().unwrap().1 = true;
+            follower.more.notify_all();
+        });
+        stream
+    }
+
+    /// The text, as soon as it holds `wanted`.
+    fn until(&self, wanted: &str) -> String {
+        let text = self.text.lock().unwrap();
+        let missing = |(text, over): &mut (String, bool)| !text.contains(wanted) && !*over;
+        let (text, _) = self.more.wait_timeout_while(text, PATIENCE, missing).unwrap();
+        assert!(text.0.contains(wanted), "{wanted:?} was not said, but:\n{}", text.0);
+        text.0.clone()
+    }
+
+    fn whole(&self) -> String {
+        let text = self.text.lock().unwrap();
+        let (text, timeout) = self.more.wait_timeout_while(text, PATIENCE, |(_, over)| !*over).unwrap();
+        assert!(!timeout.timed_out(), "the stream did not end");
+        text.0.clone()
+    }
+}
+
+impl Program {
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::begin(command(folder, arguments))
+    }
+
+    pub(crate) fn begin(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (out, err) =
+            (Stream::follow(child.stdout.take().unwrap()), Stream::follow(child.stderr.take().unwrap()));
+        Self { child, out, err }
+    }
+
+    /// What stands on stdout, as soon as it holds `wanted`.
+    pub(crate) fn says(&self, wanted: &str) -> String {
+        self.out.until(wanted)
+    }
+
+    /// The same for stderr.
+    pub(crate) fn mentions(&self, wanted: &str) -> String {
+        self.err.until(wanted)
+    }
+
+    /// Sends a signal: `TERM`, `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let number = match name {
+            "TERM" => rustix::process::Signal::TERM,
+            "INT" => rustix::process::Signal::INT,
+            other => panic!("{other}"),
+        };
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, number).unwrap();
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "the process did not end");
+            // The standard library cannot wait for a child with a time limit: this looks rather than waits.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks it to end, and what it said until then.
+    pub(crate) fn end(self, signal: &str) -> Said {
+        self.signal(signal);
+        self.ended()
+    }
+
+    /// Waits for its end, and what it said until then.
+    pub(crate) fn ended(mut self) -> Said {
+        let code = self.wait().code();
+        Said { code, out: self.out.whole(), err: self.err.whole() }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The simulated marketplaces as a process, and their origin.
+pub(crate) fn simulator(folder: &Path) -> (Program, String) {
+    let program = Program::start(folder, &["sim", "--listen", "127.0.0.1:0"]);
+    let origin = program.says("\n").trim().to_owned();
+    (program, origin)
+}
+
+/// Ports that were free a moment ago; each test's own, since they are bound all at once.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let sockets: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    sockets.map(|socket| socket.local_addr().unwrap().port())
+}
+
+/// A running gate before a running simulator.
+pub(crate) struct Gate {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) proxy: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) sim: String,
+    pub(crate) program: Program,
+    _simulator: Program,
+}
+
+impl Gate {
+    /// `apps` is the configuration without its doors, `SIM` standing for the simulator.
+    pub(crate) fn open(apps: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (simulator, sim) = simulator(folder.path());
+        let [proxy, admin] = free_ports();
+        let file = folder.path().join("proxy.toml");
+        std::fs::write(&file, doors(proxy, admin) + &apps.replace("SIM", &sim)).unwrap();
+        let program = Program::start(folder.path(), &["run"]);
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        program.mentions("admin: http");
+        let gate = Self {
+            folder,
+            proxy: address(proxy),
+            admin: address(admin),
+            sim,
+            program,
+            _simulator: simulator,
+        };
+        assert_eq!(gate.say(&["wait", "--timeout", "20s"]).code, Some(0));
+        gate
+    }
+
+    /// Runs another command beside it.
+    pub(crate) fn say(&self, arguments: &[&str]) -> Said {
+        say(self.folder.path(), arguments)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> String {
+        get(self.proxy, path, "")
+    }
+}
+
+pub(crate) fn doors(proxy: u16, admin: u16) -> String {
+    format!("[proxy]\nlisten = \"127.0.0.1:{proxy}\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n")
+}
+
+/// A whole answer, head and body, of a server that closes after it.
+pub(crate) fn get(address: SocketAddr, path: &str, fields: &str) -> String {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n"))
+}
+
+pub(crate) fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Sends a fault to a simulator.
+pub(crate) fn befall(sim: &str, fault: &serde_json::Value) {
+    let address = sim.trim_start_matches("http://").parse().unwrap();
+    let body = fault.to_string();
+    let request = format!(
+        "POST /sim/faults HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = exchange(address, &request);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
