@@ -21,6 +21,8 @@ pub fn start(settings: &LogSettings) -> Result<(), String> {
     };
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // It would tell of a line it cannot write on the very stderr it cannot write to, and panic within a request.
+    let lines = lines.log_internal_errors(false);
     let started = if json {
         lines.json().flatten_event(true).with_current_span(false).try_init()
     } else {
