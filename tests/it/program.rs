@@ -137,7 +137,7 @@ impl Program {
     }
 
     /// Asks it to end, and what it said until then.
-    pub(crate) fn end(mut self, signal: &str) -> Said {
+    pub(crate) fn end(self, signal: &str) -> Said {
         self.signal(signal);
         self.ended()
     }

@@ -489,7 +489,7 @@ fn the_sandbox_of_golocal_cannot_be_reached_from_its_production() {
 const MARK: &str = "callers-own-7c21f";
 
 /// Fields that must not arrive, `MARK` standing where a secret would.
-const DROPPED: [&[&str]; 59] = [
+const DROPPED: [&[&str]; 62] = [
     &["Authorization: Bearer MARK"],
     &["authorization: Bearer MARK", "AUTHORIZATION: Basic MARK"],
     &["Authorization: MARK"],
@@ -522,6 +522,9 @@ const DROPPED: [&[&str]; 59] = [
     &["Connection: keep-alive", "Connection: x-a,x-b", "X-A: MARK", "X-B: MARK"],
     &["Connection: close, X-Secret", "X-Secret: MARK"],
     &["Connection: accept, x-secret", "X-Secret: MARK"],
+    &["Connection: authorization, wm_sec.access_token, x-amz-access-token", "Authorization: MARK"],
+    &["Connection: host, content-length, transfer-encoding, wm_qos.correlation_id"],
+    &["Connection: marketgate-key, close", "Marketgate-Key: MARK"],
     &["Keep-Alive: MARK"],
     &["Proxy-Connection: MARK"],
     &["TE: trailers, MARK"],
@@ -591,6 +594,45 @@ async fn arrives_clean(w: &World, path: &str, credential: &str, fields: &[&str])
 fn no_mark(arrived: &marketgate::sim::RecordedRequest, mark: &str, what: &str) {
     let all = format!("{:?} {:?}", arrived.headers, arrived.trailers);
     assert!(!all.contains(mark) && !all.contains(&fingerprint(mark)), "{what}: {all}");
+}
+
+#[test]
+fn what_connection_nominates_still_chooses_the_account_and_frames_the_body() {
+    gate(Time::Runs, ALL_APPS, |w| async move {
+        let named = [
+            "Host: localhost",
+            "Connection: marketgate-account, host, content-length",
+            "Marketgate-Account: b",
+        ];
+        let head = request("POST", &[&named[..], &["Content-Length: 2"]].concat()).replace("/any/", "/many/");
+        let answer = w.ask(format!("{head}ab")).await;
+        assert_eq!(
+            (answer.status, answer.json()["account"].as_str()),
+            (200, Some("many-b")),
+            "{}",
+            answer.body
+        );
+        assert_eq!(answer.json()["body_length"], 2);
+    });
+}
+
+#[test]
+fn a_head_beyond_the_limits_is_431_and_one_within_them_passes() {
+    gate(Time::Runs, ALL_APPS, |w| async move {
+        let fields = |count: usize| vec!["X-Field: 1"; count];
+        let with = |count: usize| request("GET", &[&["Host: localhost"][..], &fields(count)].concat());
+        let long =
+            |length: usize| request("GET", &["Host: localhost", &format!("X-Long: {}", "x".repeat(length))]);
+        for (request, status) in
+            [(with(100), 431), (with(1000), 431), (long(65_536), 431), (long(1 << 20), 431)]
+        {
+            assert_eq!(w.ask(&request).await.status, status, "{}", request.len());
+        }
+        assert_eq!(w.arrived(), 0);
+        for request in [with(97), long(60_000)] {
+            assert_eq!(w.ask(&request).await.status, 200, "{}", request.len());
+        }
+    });
 }
 
 #[test]
