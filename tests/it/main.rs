@@ -3,10 +3,12 @@
 // What is around the tests may fail them as they do themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod ambiguous;
 mod canary;
 mod certificates;
 mod commands;
 mod config_only;
+mod dropped;
 mod fidelity;
 mod harness;
 mod layers;
