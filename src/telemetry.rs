@@ -26,12 +26,25 @@ pub fn start(settings: &LogSettings) -> Result<(), String> {
     Ok(())
 }
 
+// `log_internal_errors` is off in both: it would tell of a line it cannot write on the very stderr it cannot write to, and
+// panic within a request.
 fn text() -> Box<dyn Layer<Registry> + Send + Sync> {
     let wants_colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let colour = wants_colour && std::io::stderr().is_terminal();
-    fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false).boxed()
+    fmt::layer()
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .boxed()
 }
 
 fn json() -> Box<dyn Layer<Registry> + Send + Sync> {
-    fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(std::io::stderr).boxed()
+    fmt::layer()
+        .log_internal_errors(false)
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_writer(std::io::stderr)
+        .boxed()
 }

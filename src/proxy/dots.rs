@@ -1,8 +1,8 @@
 //! Paths that some server would read as climbing upwards. The one rule: ambiguity is refused, not repaired.
 //!
 //! The path goes on byte for byte, so whatever decodes it next decides what it means. A segment that reads `.` or `..`
-//! in any of the usual ways (decoded up to twice, `\` for `/`, cut at `;` or NUL, overlong UTF-8) would leave the
-//! upstream's base path there, and with it the environment or the account.
+//! in any of the usual ways (decoded up to twice, `\` for `/`, cut at `;`, NUL or an encoded `?` or `#`, overlong UTF-8)
+//! would leave the upstream's base path there, and with it the environment or the account.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,7 @@ pub fn refuse(path_and_query: &str) -> Result<(), String> {
 fn has_dot_segment(path: &[u8]) -> bool {
     let plain = without_overlong(path);
     plain.split(|b| matches!(b, b'/' | b'\\')).any(|segment| {
-        let cut = segment.iter().position(|b| matches!(b, b';' | 0)).unwrap_or(segment.len());
+        let cut = segment.iter().position(|b| matches!(b, b';' | b'?' | b'#' | 0)).unwrap_or(segment.len());
         matches!(&segment[..cut], b"." | b"..")
     })
 }
@@ -112,6 +112,8 @@ mod tests {
             "/a%2f..%2fb",
             "/a%252f..%252fb",
             "/..%00/x",
+            "/..%3f/x",
+            "/..%23",
             "/%c0%ae%c0%ae/x",
             "/%c0%ae./x",
             "/..%c0%af",

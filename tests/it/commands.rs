@@ -84,6 +84,29 @@ fn run_serves_and_on_sigterm_finishes_what_is_under_way_and_exits_0() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_any_more_costs_no_request() {
+    let folder = folder();
+    let (_sim, sim) = simulator(folder.path());
+    let [proxy, admin] = free_ports();
+    let talkative = "[log]\nlevel = \"debug\"\n";
+    let text = doors(proxy, admin).replacen("[admin]", "access_log = true\n[admin]", 1) + talkative;
+    write(folder.path(), &(text + &APPS.replace("SIM", &sim)));
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut run = command(folder.path(), &["run"]).stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    assert_eq!(say(folder.path(), &["wait", "--timeout", "20s"]).code, Some(0));
+    drop(reader);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], proxy));
+    let answers: Vec<String> = ["/any/x", "/nope/x", "/walmart/v3/items", "/any/x"]
+        .iter()
+        .map(|path| get(address, path, "")[9..12].to_owned())
+        .collect();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&run), rustix::process::Signal::TERM)
+        .unwrap();
+    let code = run.wait().unwrap().code();
+    assert_eq!((answers, code), (["200", "421", "200", "200"].map(str::to_owned).to_vec(), Some(0)));
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let gate = Gate::open(APPS);
     befall(&gate.sim, &json!({ "on": "api", "fault": { "kind": "hang" } }));
@@ -250,7 +273,7 @@ fn init_writes_a_configuration_that_passes_once_its_variables_are_set_and_never_
         assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{}", said.err);
         assert!(said.err.contains("marketgate check"), "{}", said.err);
         let mut check = command(folder.path(), &["check"]);
-        check.envs(variables.iter().map(|name| (name, "value-1")));
+        check.envs(variables.iter().map(|name| (*name, "value-1")));
         let checked = ended(check);
         assert_eq!(checked.code, Some(0), "{providers:?}: {}", checked.err);
         assert!(!checked.err.contains("warning"), "{}", checked.err);

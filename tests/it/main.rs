@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod ambiguous;
 mod canary;
 mod certificates;
 mod commands;
 mod config_only;
+mod dropped;
 mod fidelity;
 mod harness;
 mod http_gate;
