@@ -23,40 +23,47 @@ TOKEN_PATHS = {"other": "/generic/oauth/token", "walmart": "/walmart-marketplace
 
 
 class Client:
-    """A client, and how it is given a route."""
+    """A client, and the form of route it is given: prefix, account, header or port."""
 
-    def __init__(self, name, command, by_header=False, logs_in=False):
-        self.name, self.command = name, command
-        self.by_header, self.logs_in = by_header, logs_in
+    def __init__(self, name, command, route="prefix", joins=False, logs_in=False):
+        self.name, self.command, self.route = name, command, route
+        # Joins URLs by RFC 3986, so that the path of its base is lost.
+        self.joins = joins
+        # Fetches a token itself and insists on using it.
+        self.logs_in = logs_in
 
     def does(self, exchange):
+        if exchange["app"] == "nowhere" and self.route == "port":
+            return False
         return not self.logs_in or exchange["app"] == "walmart"
 
     def direct(self, simulator_url, tokens):
+        """Bases and credentials for direct calls."""
         apps = {}
         for app, path in BASES.items():
             header, prefix = CREDENTIALS[app]
-            apps[app] = self._base(simulator_url, path, {header: prefix + tokens[app]})
+            base = {"base": simulator_url, "base_path": path} if self.joins else {"base": simulator_url + path}
+            apps[app] = base | {"headers": {header: prefix + tokens[app]}}
         return self._with_login(apps)
 
-    def proxied(self, gate_url):
-        apps = {}
-        for app in ("other", "walmart", "nowhere"):
-            if self.by_header:
-                # The base that a careless user would write: its path is dropped, the header tells the route.
-                route = {} if app == "nowhere" else {"Marketgate-App": app}
-                apps[app] = {"base": f"{gate_url}/{app}", "base_path": "", "headers": route}
-            else:
-                apps[app] = {"base": f"{gate_url}/{app}", "headers": {}}
-        return self._with_login(apps)
+    def proxied(self, gate):
+        """Bases and routes for calls through Marketgate; no credentials."""
+        return self._with_login({app: self._routed(gate, app) for app in (*BASES, "nowhere")})
 
     def prefix(self, app):
-        return "" if self.by_header else f"/{app}"
+        """What stands before the path of the API."""
+        return {"prefix": f"/{app}", "account": f"/{app}@default", "header": "", "port": ""}[self.route]
 
-    def _base(self, origin, path, headers):
-        if self.by_header:
-            return {"base": origin, "base_path": path, "headers": headers}
-        return {"base": origin + path, "headers": headers}
+    def _routed(self, gate, app):
+        match self.route:
+            case "prefix" | "account":
+                return {"base": gate.url + self.prefix(app), "headers": {}}
+            case "header":
+                # The base of a careless user: its path will be dropped, and the header tells the route.
+                headers = {"Marketgate-App": app} if app in BASES else {}
+                return {"base": f"{gate.url}/{app}", "base_path": "", "headers": headers}
+            case "port":
+                return {"base": gate.ports.get(app, gate.url), "base_path": "", "headers": {}}
 
     def _with_login(self, apps):
         if self.logs_in:
@@ -71,20 +78,25 @@ class Client:
         return apps
 
 
+CURL = [sys.executable, HERE / "with_curl.py"]
+REQUESTS = [sys.executable, HERE / "with_requests.py"]
+HTTPX = [sys.executable, HERE / "with_httpx.py"]
+FETCH = ["node", HERE / "with_fetch.mjs"]
 CLIENTS = [
-    Client("curl", [sys.executable, HERE / "with_curl.py"]),
-    Client("requests", [sys.executable, HERE / "with_requests.py"]),
-    Client("httpx", [sys.executable, HERE / "with_httpx.py"]),
-    Client("fetch", ["node", HERE / "with_fetch.mjs"], by_header=True),
-    Client("token first", [sys.executable, HERE / "with_requests.py"], logs_in=True),
+    Client("curl", CURL),
+    Client("requests", REQUESTS),
+    Client("httpx", HTTPX, route="account"),
+    Client("fetch", FETCH, route="header", joins=True),
+    Client("fetch, port", FETCH, route="port", joins=True),
+    Client("token first", REQUESTS, logs_in=True),
 ]
 
 
 class Stage:
     """Simulator and Marketgate, with what the runner itself knows of them."""
 
-    def __init__(self, simulator_url, gate_url, directory):
-        self.simulator_url, self.gate_url, self.directory = simulator_url, gate_url, directory
+    def __init__(self, simulator_url, gate, directory):
+        self.simulator_url, self.gate, self.directory = simulator_url, gate, directory
         self.records = servers.Records(simulator_url)
         self.tokens = {
             "other": servers.token(simulator_url, TOKEN_PATHS["other"], {}),
@@ -135,10 +147,10 @@ class Stage:
         mine = [exchange for exchange in exchanges if client.does(exchange)]
         comparable = [exchange for exchange in mine if "own" not in exchange]
         direct = self.run(client, "direct", client.direct(self.simulator_url, self.tokens), comparable)
-        proxied = self.run(client, "proxied", client.proxied(self.gate_url), mine)
+        proxied = self.run(client, "proxied", client.proxied(self.gate), mine)
         found = {exchange["name"]: self._judge(client, exchange, direct, proxied) for exchange in mine}
         if client.logs_in:
-            strays = [record for record in self.records.of_tokens()]
+            strays = self.records.of_tokens()
             found["no token call upstream"] = [f"token calls at the marketplace: {strays}"] if strays else []
         return found
 
@@ -153,7 +165,7 @@ class Stage:
         """python-walmart through Marketgate, against direct calls of the runner's own."""
         todo = self.directory / "python-walmart.json"
         todo.write_text(json.dumps({
-            "base": f"{self.gate_url}/walmart/v3", "sku": sku,
+            "base": f"{self.gate.url}/walmart/v3", "sku": sku,
             "client_id": "whoever", "client_secret": "whatever",
         }))
         done = subprocess.run([sys.executable, HERE / "with_python_walmart.py", todo], env=environment(),
@@ -217,8 +229,8 @@ def main(binary):
     with tempfile.TemporaryDirectory(prefix="marketgate-clients-") as text:
         directory = Path(text)
         with servers.simulator(binary, directory) as simulator_url:
-            with servers.marketgate(binary, directory, simulator_url) as gate_url:
-                rows, vendor = judge_all(Stage(simulator_url, gate_url, directory))
+            with servers.marketgate(binary, directory, simulator_url) as gate:
+                rows, vendor = judge_all(Stage(simulator_url, gate, directory))
     return 1 if report(rows, vendor) else 0
 
 

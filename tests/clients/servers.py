@@ -1,17 +1,33 @@
 """The simulator and Marketgate in front of it, as processes. The one rule: readiness is asked for, never slept for."""
 
+import base64
 import json
 import signal
 import socket
 import subprocess
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 CLIENT = "shop-42"
 SECRET = "shop-42-secret"
 
-APPS = """\
+CONFIGURATION = """\
+[proxy]
+listen = "127.0.0.1:{proxy}"
+
+[[proxy.listener]]
+listen = "127.0.0.1:{other}"
+app = "other"
+
+[[proxy.listener]]
+listen = "127.0.0.1:{walmart}"
+app = "walmart"
+
+[admin]
+listen = "127.0.0.1:{admin}"
+
 [apps.other]
 provider = "generic"
 environment = "simulator"
@@ -26,6 +42,14 @@ simulator = "{simulator}"
 client_id = "shop-42"
 client_secret = {{ file = "secret" }}
 """
+
+
+@dataclass
+class Gate:
+    """Where Marketgate listens: for all apps, and for one app each."""
+
+    url: str
+    ports: dict
 
 
 class Failed(Exception):
@@ -44,12 +68,11 @@ def simulator(binary, directory):
 
 @contextmanager
 def marketgate(binary, directory, simulator_url):
-    """`marketgate run` with a proxy.toml of its own, once every app has a token; yields its URL."""
-    proxy, admin = _free_ports()
+    """`marketgate run` with a proxy.toml of its own, once every app has a token; yields its `Gate`."""
+    ports = dict(zip(("proxy", "admin", "other", "walmart"), _free_ports(4), strict=True))
     (directory / "secret").write_text(SECRET + "\n")
-    doors = f'[proxy]\nlisten = "127.0.0.1:{proxy}"\n\n[admin]\nlisten = "127.0.0.1:{admin}"\n\n'
     config = directory / "proxy.toml"
-    config.write_text(doors + APPS.format(simulator=simulator_url))
+    config.write_text(CONFIGURATION.format(simulator=simulator_url, **ports))
     with _process([binary, "run", "--config", config], directory, "run") as process:
         for app in ("other", "walmart"):
             wait = [binary, "wait", "--config", config, app, "--timeout", "30s"]
@@ -57,7 +80,8 @@ def marketgate(binary, directory, simulator_url):
             if waited.returncode != 0 or process.poll() is not None:
                 log = (directory / "run.log").read_text()
                 raise Failed(f"no token for {app}: {waited.stderr}\n{log}")
-        yield f"http://127.0.0.1:{proxy}"
+        urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        yield Gate(urls.pop("proxy"), urls)
 
 
 @contextmanager
@@ -78,12 +102,13 @@ def _process(command, directory, name):
         process.stdout.close()
 
 
-def _free_ports():
-    """Two ports that were free just now: `run` does not say which port it got for port 0."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+def _free_ports(count):
+    """Ports that were free just now: `run` does not say which one it got for port 0."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for bound in sockets:
+            bound.bind(("127.0.0.1", 0))
+        return [bound.getsockname()[1] for bound in sockets]
 
 
 class Records:
@@ -108,8 +133,6 @@ class Records:
 
 def token(simulator_url, path, headers):
     """A token the script fetches for itself, for direct calls."""
-    import base64
-
     basic = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
     headers = {
         "Authorization": f"Basic {basic}",

@@ -5,4 +5,9 @@ MARKETGATE=$(realpath "${1:?usage: tests/oidc/run.sh BINARY}")
 export MARKETGATE
 cd "$(dirname "$0")"
 npm install --omit=dev --no-audit --no-fund --loglevel=error
+# The lock says which versions, not where this machine got them.
+if grep -q '"resolved"' package-lock.json; then
+    echo 'package-lock.json names addresses: remove its "resolved" members' >&2
+    exit 1
+fi
 exec node --test --test-reporter=spec oidc.test.mjs
