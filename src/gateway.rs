@@ -30,7 +30,7 @@ use crate::{
 pub const DRAIN: Duration = Duration::from_secs(20);
 
 /// Connections the admin door serves at once.
-const ADMIN_CONNECTIONS: usize = 64;
+const ADMIN_CONNECTIONS: usize = 256;
 
 /// How often idle accounts are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
@@ -178,7 +178,12 @@ impl Gateway {
         local.spawn_local(self.admin_door(admin.clone(), listeners.admin, admin_stop.clone())?);
         local.spawn_local(housekeeping(self.accounts.clone(), admin_stop.clone()));
         let serve = async {
-            let proxy = self.proxy_door(listeners.proxy, &stop);
+            // However the proxy door ends, the program does: one that serves nothing must not look ready.
+            let proxy = async {
+                let served = self.proxy_door(listeners.proxy, &stop).await;
+                stop.cancel();
+                served
+            };
             let announce = async {
                 stop.cancelled().await;
                 tracing::info!("stopping: finishing requests under way");
@@ -222,11 +227,11 @@ impl Gateway {
         if self.workers == 0 {
             return work(self.door.clone(), sockets, self.limits.clone(), stop.clone()).await;
         }
-        let mut threads = Vec::new();
+        let mut threads = tokio::task::JoinSet::new();
         for number in 0..self.workers {
             let sockets = sockets.iter().map(|(socket, fixed)| Ok((socket.try_clone()?, fixed.clone())));
             let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
-            threads.push(start_worker(
+            threads.spawn(start_worker(
                 number,
                 self.door.clone(),
                 sockets,
@@ -235,10 +240,18 @@ impl Gateway {
             )?);
         }
         drop(sockets);
-        for ended in threads {
-            ended.await.unwrap_or_else(|_| Err(io::Error::other("a worker thread panicked")))?;
+        let mut served = Ok(());
+        while let Some(ended) = threads.join_next().await {
+            let ended = ended
+                .map_err(io::Error::other)?
+                .unwrap_or_else(|_| Err(io::Error::other("a worker thread panicked")));
+            if ended.is_err() {
+                // The others end too, in their own order: half a program would be harder to notice.
+                stop.cancel();
+                served = served.and(ended);
+            }
         }
-        Ok(())
+        served
     }
 }
 

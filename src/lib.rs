@@ -28,7 +28,7 @@
 //! | [`tls`], [`telemetry`] | certificates; log lines |
 //! | [`config`] | `proxy.toml`: from text to checked settings, every mistake where it stands |
 //! | [`provider`] | the presets, and how a request of theirs is dressed |
-//! | [`metrics`], [`token`], [`secret`], [`clock`], [`names`] | the ground |
+//! | [`metrics`], [`token`], [`secret`], [`clock`], [`names`], [`dots`] | the ground |
 //!
 //! [`sim`], the simulated marketplaces, stands beside the house and imports nothing of it: a simulator that shared our
 //! code would confirm our misunderstandings.
@@ -50,6 +50,7 @@ pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dots;
 pub mod gateway;
 pub mod grant;
 pub mod http;

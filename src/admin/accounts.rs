@@ -115,8 +115,8 @@ pub struct Query {
     pub app: Option<String>,
     /// Only those in this state.
     pub state: Option<String>,
-    /// Only those after `APP@ACCOUNT`.
-    pub after: Option<String>,
+    /// Only those after this one.
+    pub after: Option<(String, String)>,
     /// At most so many.
     pub limit: usize,
 }
@@ -131,7 +131,9 @@ pub fn page<'a>(
     let accounts = apps.flat_map(|app| app.accounts.values().map(move |account| (app, account)));
     let wanted = |app: &App, account: &Account| {
         query.app.as_ref().is_none_or(|name| *name == app.name.as_str())
-            && query.after.as_ref().is_none_or(|after| account.id.to_string() > *after)
+            && query.after.as_ref().is_none_or(|(after_app, after_account)| {
+                (app.name.as_str(), account.id.account.as_str()) > (after_app, after_account)
+            })
     };
     let documents = accounts
         .filter(|(app, account)| wanted(app, account))

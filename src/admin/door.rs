@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::accounts::{self, AccountDocument, Query};
 use crate::{
@@ -23,16 +24,21 @@ use crate::{
 /// The longest a client may have the door wait for a token.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// How many may wait for a token at once.
+const MOST_WAITS: usize = 16;
+
 /// What the admin door knows.
 pub struct AdminDoor {
     door: Arc<Door>,
     draining: AtomicBool,
+    /// Room for those who wait for a token: probes must not find the door taken.
+    waits: Semaphore,
 }
 
 impl AdminDoor {
     /// An admin door beside a proxy door.
     pub fn new(door: Arc<Door>) -> Self {
-        Self { door, draining: AtomicBool::new(false) }
+        Self { door, draining: AtomicBool::new(false), waits: Semaphore::new(MOST_WAITS) }
     }
 
     /// From now on not ready.
@@ -94,7 +100,7 @@ impl AdminDoor {
             match key.as_ref() {
                 "app" => asked.app = Some(value.into_owned()),
                 "state" => asked.state = Some(value.into_owned()),
-                "after" => asked.after = Some(value.into_owned()),
+                "after" => asked.after = Some(place(&value)?),
                 "limit" => asked.limit = whole_number(&value, 1, 10_000)?,
                 other => return Err(unknown_parameter(other, "app, state, after, limit")),
             }
@@ -106,16 +112,20 @@ impl AdminDoor {
     async fn account(&self, app: &str, account: &str, query: &str) -> Result<Response<Full<Bytes>>, Problem> {
         let app = self.door.apps.get(app).ok_or_else(|| no_such(Code::NoSuchApp, app))?;
         let account = app.accounts.get(account).ok_or_else(|| no_such(Code::NoSuchAccount, account))?;
+        let mut wait = Duration::ZERO;
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match key.as_ref() {
                 "wait" => {
-                    let wait =
-                        Duration::from_secs(whole_number(&value, 0, LONGEST_WAIT.as_secs() as usize)? as u64);
-                    // Whether a token came is told by the document.
-                    drop(self.door.accounts.find(app, account).token(wait).await);
+                    let seconds = whole_number(&value, 0, LONGEST_WAIT.as_secs() as usize)?;
+                    wait = Duration::from_secs(seconds as u64);
                 }
                 other => return Err(unknown_parameter(other, "wait")),
             }
+        }
+        if !wait.is_zero() {
+            let _waiting = self.waits.try_acquire().map_err(|_| too_many_waits())?;
+            // Whether a token came is told by the document.
+            drop(self.door.accounts.find(app, account).token(wait).await);
         }
         Ok(json(&AccountDocument::new(app, account, &self.door.accounts, self.door.clock.now())))
     }
@@ -154,6 +164,11 @@ fn method_refused() -> Problem {
     Problem::new(Code::NotAllowed, "the admin door answers GET only", "use GET")
 }
 
+fn too_many_waits() -> Problem {
+    Problem::new(Code::Overloaded, "too many wait for a token already", "ask again")
+        .retry_after(Duration::from_secs(1))
+}
+
 fn no_such_path(path: &str) -> Problem {
     Problem::new(Code::BadRequest, format!("the admin door has no {path:?}"), "GET / lists what there is")
 }
@@ -168,6 +183,13 @@ fn no_such(code: Code, name: &str) -> Problem {
 
 fn unknown_parameter(name: &str, known: &str) -> Problem {
     Problem::new(Code::BadRequest, format!("unknown parameter {name:?}"), format!("known are: {known}"))
+}
+
+fn place(text: &str) -> Result<(String, String), Problem> {
+    let pair = text.split_once('@').map(|(app, account)| (app.to_owned(), account.to_owned()));
+    pair.ok_or_else(|| {
+        Problem::new(Code::BadRequest, format!("{text:?} is no place in the list"), "write APP@ACCOUNT")
+    })
 }
 
 fn whole_number(text: &str, least: usize, most: usize) -> Result<usize, Problem> {

@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{
     clock::{Clock, Moment},
-    config::{Account, App},
+    config::{Account, App, Credentials},
     names::AccountId,
     provider::Dressing,
+    token::Token,
 };
 
 /// An account that has a keeper.
@@ -55,6 +56,25 @@ struct Forced {
     refused: u64,
     /// When a refresh was last forced.
     at: Option<Moment>,
+    /// How often in a row the token so obtained was refused as well.
+    in_vain: u32,
+}
+
+impl Forced {
+    fn may_force(&self, generation: u64, now: Moment) -> bool {
+        let every = timing::forced_every(self.in_vain_with(generation));
+        self.at.is_none_or(|at| now.since(at) >= every)
+    }
+
+    fn note(&mut self, generation: u64, now: Moment) {
+        if self.refused != generation {
+            *self = Self { refused: generation, at: Some(now), in_vain: self.in_vain_with(generation) };
+        }
+    }
+
+    fn in_vain_with(&self, generation: u64) -> u32 {
+        if self.refused != 0 && generation == self.refused + 1 { self.in_vain + 1 } else { 0 }
+    }
 }
 
 /// Why a request gets no token.
@@ -176,7 +196,8 @@ impl LiveAccount {
 
     /// What a caller hears who is not kept waiting for what is known not to come.
     fn refusal_at_once(&self, wait: Duration) -> Option<Unavailable> {
-        let published = self.published.borrow();
+        // A copy: secret files may be read below, and the keeper must not wait for that.
+        let published = self.published();
         let trouble = published.trouble.as_ref()?;
         let due = self.clock.now().until(trouble.next_try(true)).is_zero()
             && published.state != AccountState::Refreshing;
@@ -226,13 +247,14 @@ impl LiveAccount {
     /// Tells that the marketplace refused the token of `generation`, and waits for a newer one, `wait` at most.
     ///
     /// None when a newer one would not help or must not be asked for: the token was minted moments ago, a refresh was
-    /// forced less than [`timing::FORCED_EVERY`] ago, or the refresh failed.
+    /// forced less than [`timing::forced_every`] ago, or the refresh failed.
     pub async fn replace_refused(&self, generation: u64, wait: Duration) -> Option<Arc<Credential>> {
         let mut changes = self.published.subscribe();
-        if changes.borrow().generation() <= generation && !self.force_refresh(generation) {
+        let failures = changes.borrow().failures();
+        let _waiting = Waiting::new(&self.demand);
+        if changes.borrow().generation() <= generation && !self.note_refused(generation) {
             return None;
         }
-        let failures = changes.borrow().failures();
         let settled = changes.wait_for(|p| p.generation() > generation || p.failures() > failures);
         let published = tokio::time::timeout(wait, settled).await.ok()?.ok()?.clone();
         published
@@ -241,34 +263,44 @@ impl LiveAccount {
             .cloned()
     }
 
-    /// True when a refresh is under way or was asked for because `generation` was refused, by this request or another one.
-    fn force_refresh(&self, generation: u64) -> bool {
-        let now = self.clock.now();
+    /// Tells that the marketplace refused the token of `generation`. True when another one is on its way because of
+    /// that, at this request's word or another one's.
+    pub fn note_refused(&self, generation: u64) -> bool {
         let published = self.published();
-        let stale = published
-            .credential
-            .as_ref()
-            .is_some_and(|c| c.token.lifetime.is_some() && c.token.age(now) >= timing::MINTED_JUST_NOW);
-        let mut forced = self.forced.lock().unwrap_or_else(PoisonError::into_inner);
-        let in_vain = |t: &Trouble| !t.is_mended(&self.account.credentials);
-        let go = if forced.refused == generation {
-            !published.trouble.as_deref().is_some_and(in_vain)
-        } else {
-            stale && forced.at.is_none_or(|at| now.since(at) >= timing::FORCED_EVERY)
+        let Some(credential) = published.credential.as_ref().filter(|c| c.token.generation == generation)
+        else {
+            return false;
         };
-        if go && forced.refused != generation {
-            *forced = Forced { refused: generation, at: Some(now) };
-        }
-        drop(forced);
+        let go = match &self.account.credentials {
+            Credentials::Key(source) => {
+                source.read().is_ok_and(|key| key.fingerprint() != credential.token.secret.fingerprint())
+            }
+            Credentials::Client { .. } => self.is_stale(&credential.token, published.trouble.as_deref()),
+        };
         if go {
+            self.forced().note(generation, self.clock.now());
             self.demand.wake.notify_one();
         }
         go
     }
 
+    fn is_stale(&self, token: &Token, trouble: Option<&Trouble>) -> bool {
+        let now = self.clock.now();
+        let forced = self.forced();
+        if forced.refused == token.generation {
+            let failed_since = |t: &Trouble| forced.at.is_none_or(|at| !t.last.since(at).is_zero());
+            return !trouble.is_some_and(|t| failed_since(t) && !t.is_mended(&self.account.credentials));
+        }
+        token.age(now) >= timing::MINTED_JUST_NOW && forced.may_force(token.generation, now)
+    }
+
+    fn forced(&self) -> std::sync::MutexGuard<'_, Forced> {
+        self.forced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the current token was refused, so that it is replaced though it has not expired.
     pub(super) fn is_forced(&self) -> bool {
-        let refused = self.forced.lock().unwrap_or_else(PoisonError::into_inner).refused;
+        let refused = self.forced().refused;
         refused != 0 && refused == self.published.borrow().generation()
     }
 
@@ -305,6 +337,9 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
+        if self.0.waiting.fetch_sub(1, Relaxed) == 1 {
+            // The last one left: what was urgent for his sake is so no more.
+            self.0.wake.notify_one();
+        }
     }
 }

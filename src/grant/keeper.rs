@@ -1,6 +1,6 @@
 //! The task that keeps one account's token fresh. The one rule: one refresh at a time, started by the keeper alone.
 //!
-//! It rests until [`plan`] says otherwise; while it refreshes it holds the account alive, so whoever asks for the account
+//! It rests until `plan` says otherwise; while it refreshes it holds the account alive, so whoever asks for the account
 //! meanwhile finds this very keeper and no second one. When the account is let go, the keeper ends; when the program
 //! stops, it first finishes the call it has under way.
 
@@ -25,7 +25,6 @@ use crate::{
     config::Credentials,
     metrics::Metrics,
     oauth::{GrantRequest, Granted, TokenClient, TokenRequest},
-    provider::TokenEndpoint,
     secret::{Secret, SecretSource},
     token::Token,
 };
@@ -68,7 +67,7 @@ impl Keeper {
 
     /// Keeps the token until the account is let go or the program stops.
     pub(super) async fn keep(mut self) {
-        self.surroundings.metrics.keepers.inc();
+        let _counted = Counted::new(self.surroundings.metrics.clone());
         while !self.demand.closed.load(Relaxed) && !self.surroundings.stop.is_cancelled() {
             let Some(account) = self.account.upgrade() else { break };
             match self.plan(&account) {
@@ -79,7 +78,6 @@ impl Keeper {
                 }
             }
         }
-        self.surroundings.metrics.keepers.dec();
     }
 
     async fn rest(&self, until: Option<Duration>) {
@@ -104,7 +102,13 @@ impl Keeper {
             forced: account.is_forced(),
             mended: published.trouble.as_ref().is_some_and(|t| t.is_mended(&account.account().credentials)),
         };
-        plan(&published, &asked, self.surroundings.clock.now())
+        match plan(&published, &asked, self.surroundings.clock.now()) {
+            // A secret file may be mended at any moment.
+            Plan::Rest(Some(rest)) if published.trouble.as_ref().is_some_and(|t| !t.passes) => {
+                Plan::Rest(Some(rest.min(FILE_CHECK)))
+            }
+            plan => plan,
+        }
     }
 
     async fn refresh(&mut self, account: &Arc<LiveAccount>, urgent: bool) {
@@ -126,72 +130,94 @@ impl Keeper {
     }
 
     async fn ask_for_token(&mut self, account: &Arc<LiveAccount>, urgent: bool) {
-        let (Some(endpoint), Some(token_endpoint)) =
-            (account.endpoint(), &account.app().profile.token_endpoint)
-        else {
+        let Some(endpoint) = account.endpoint() else {
             return; // Checked settings give every client an endpoint.
         };
-        let Some(permit) = self.permit(endpoint, urgent).await else { return };
         let was = account.published().state;
-        account.publish(|p| p.state = AccountState::Refreshing);
-        let asked = self.surroundings.clock.now();
-        let started = std::time::Instant::now();
         // A grant that does not rotate has nothing to lose: a call under way need not hold up the end of the program.
         let stop = self.surroundings.stop.clone();
-        let outcome = stop.run_until_cancelled(self.call(account, token_endpoint)).await;
-        drop(permit);
+        let outcome = stop.run_until_cancelled(self.call(account, endpoint, urgent)).await;
         account.publish(|p| p.state = was);
-        let Some(outcome) = outcome else { return };
-        let label = outcome.as_ref().map_or_else(|setback| setback.outcome, |_| "ok");
-        self.surroundings.metrics.refreshed(&account.id().app, label, started.elapsed());
         match outcome {
-            Ok(granted) => self.publish_granted(account, granted, asked, endpoint),
-            Err(setback) => self.publish_setback(account, setback, self.surroundings.clock.now()),
+            Some(Ok((granted, asked))) => self.publish_granted(account, granted, asked, endpoint),
+            Some(Err(setback)) => self.publish_setback(account, setback, self.surroundings.clock.now()),
+            // The program stops.
+            None => {}
         }
     }
 
-    /// Waits for its place at the token endpoint; a refresh that nobody waited for becomes urgent when somebody does.
-    /// None when the program stops meanwhile: nothing was sent yet.
-    async fn permit(&self, endpoint: &Endpoint, mut urgent: bool) -> Option<Permit> {
+    /// Waits for its place at the token endpoint: before all others while requests wait for it, and no longer before them
+    /// once the last of those requests has gone.
+    async fn permit(&self, endpoint: &Endpoint, mut urgent: bool) -> Permit {
+        let mut place = Box::pin(endpoint.meter.permit(urgent));
         loop {
             tokio::select! {
-                permit = endpoint.meter.permit(urgent) => return Some(permit),
-                () = self.surroundings.stop.cancelled() => return None,
-                () = self.demand.wake.notified(), if !urgent => urgent = self.demand.waiting.load(Relaxed) > 0,
+                permit = &mut place => return permit,
+                () = self.demand.wake.notified() => {
+                    let wanted = self.demand.waiting.load(Relaxed) > 0;
+                    if wanted != urgent {
+                        urgent = wanted;
+                        place = Box::pin(endpoint.meter.permit(urgent));
+                    }
+                }
             }
         }
     }
 
-    /// One token call; with several client secrets, each in turn until one is accepted.
-    async fn call(&mut self, account: &LiveAccount, endpoint: &TokenEndpoint) -> Result<Granted, Setback> {
-        let Credentials::Client { id, secrets } = &account.account().credentials else {
+    /// A token, and when it was asked for. With several client secrets each is tried in turn until one is accepted; every
+    /// try is a call and takes its own place at the meter.
+    async fn call(
+        &mut self,
+        account: &LiveAccount,
+        endpoint: &Endpoint,
+        urgent: bool,
+    ) -> Result<(Granted, Moment), Setback> {
+        let Credentials::Client { secrets, .. } = &account.account().credentials else {
             return Err(no_client());
         };
         let mut refusal = None;
         for step in 0..secrets.len() {
             let index = (self.secret_index + step) % secrets.len();
-            let answer = match secrets[index].read() {
-                Ok(secret) => self.call_with(account, endpoint, id, &secret).await,
-                Err(error) => Err(error.into()),
+            let setback = match secrets[index].read() {
+                Ok(secret) => match self.call_once(account, endpoint, urgent, &secret).await {
+                    Err(setback) if setback.credentials_refused => setback,
+                    outcome => {
+                        self.secret_index = index;
+                        return outcome;
+                    }
+                },
+                Err(error) => error.into(),
             };
-            match answer {
-                Err(setback) if setback.credentials_refused => refusal = Some(setback),
-                other => {
-                    self.secret_index = index;
-                    return other;
-                }
-            }
+            refusal.get_or_insert(setback);
         }
         Err(refusal.unwrap_or_else(no_client))
     }
 
-    async fn call_with(
+    async fn call_once(
         &self,
         account: &LiveAccount,
-        endpoint: &TokenEndpoint,
-        client_id: &str,
-        client_secret: &Secret,
-    ) -> Result<Granted, Setback> {
+        endpoint: &Endpoint,
+        urgent: bool,
+        secret: &Secret,
+    ) -> Result<(Granted, Moment), Setback> {
+        let permit = self.permit(endpoint, urgent).await;
+        account.publish(|p| p.state = AccountState::Refreshing);
+        let asked = self.surroundings.clock.now();
+        let started = std::time::Instant::now();
+        let outcome = self.call_with(account, secret).await;
+        drop(permit);
+        let label = outcome.as_ref().map_or_else(|setback| setback.outcome, |_| "ok");
+        self.surroundings.metrics.refreshed(&account.id().app, label, started.elapsed());
+        Ok((outcome?, asked))
+    }
+
+    async fn call_with(&self, account: &LiveAccount, client_secret: &Secret) -> Result<Granted, Setback> {
+        let endpoint = account.app().profile.token_endpoint.as_ref();
+        let (Some(endpoint), Credentials::Client { id: client_id, .. }) =
+            (endpoint, &account.account().credentials)
+        else {
+            return Err(no_client());
+        };
         let settings = |name: &str| account.account().setting(name);
         let grant = GrantRequest::ClientCredentials;
         let limit = grant.usual_limit();
@@ -262,6 +288,22 @@ impl Keeper {
     }
 }
 
+/// Counts a running keeper, however it ends.
+struct Counted(Arc<Metrics>);
+
+impl Counted {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.keepers.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.keepers.dec();
+    }
+}
+
 fn no_client() -> Setback {
     Setback::configuration("the account has no client credentials", "write client_id and client_secret")
 }
@@ -290,7 +332,7 @@ fn plan(published: &Published, asked: &Asked, now: Moment) -> Plan {
     if !due {
         return Plan::Rest(usable.filter(|c| !c.due_at(now)).and_then(|c| until_due(c, now)));
     }
-    let callers_wait = usable.is_none();
+    let callers_wait = usable.is_none() || (asked.forced && asked.waiting);
     let pause = published.trouble.as_ref().map_or(Duration::ZERO, |t| now.until(t.next_try(callers_wait)));
     if pause.is_zero() || asked.mended {
         Plan::Refresh { urgent: asked.waiting }

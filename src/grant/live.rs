@@ -81,7 +81,8 @@ impl LiveAccounts {
         let live = Arc::new(LiveAccount::new(app.clone(), account.clone(), endpoint, clock));
         slots.insert(account.id.clone(), Arc::downgrade(&live));
         drop(slots);
-        self.keepers.spawn_on(Keeper::new(&live, self.surroundings.clone()).keep(), &self.runtime);
+        let keeping = self.runtime.spawn(Keeper::new(&live, self.surroundings.clone()).keep());
+        self.keepers.spawn_on(supervise(keeping, Arc::downgrade(&live), self.cache.clone()), &self.runtime);
         live
     }
 
@@ -122,4 +123,20 @@ impl LiveAccounts {
         self.keepers.close();
         self.keepers.wait().await;
     }
+}
+
+/// A keeper that panicked would leave its account without one for ever: the account is let go, so that the next request
+/// wakes another.
+async fn supervise(
+    keeping: tokio::task::JoinHandle<()>,
+    account: Weak<LiveAccount>,
+    cache: moka::sync::Cache<AccountId, Arc<LiveAccount>>,
+) {
+    if keeping.await.is_ok() {
+        return;
+    }
+    let Some(account) = account.upgrade() else { return };
+    tracing::error!(account = %account.id(), "the keeper of this account failed; the next request starts another");
+    account.publish(|p| p.state = super::AccountState::Degraded);
+    cache.invalidate(account.id());
 }

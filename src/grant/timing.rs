@@ -9,8 +9,13 @@ pub const ASSUMED_LIFETIME: Duration = Duration::from_secs(300);
 /// Two refreshes of one account are never closer than this, nor than half a lifetime where that is shorter.
 const FLOOR: Duration = Duration::from_secs(30);
 
-/// At most one refresh per this long may be forced by a marketplace that refuses a token.
-pub const FORCED_EVERY: Duration = Duration::from_secs(30);
+/// At most one refresh per this long may be forced by a marketplace that refuses a token. `in_vain` counts how often in a
+/// row the new token was refused as well: then the fault lies elsewhere, and the token endpoint is spared.
+pub fn forced_every(in_vain: u32) -> Duration {
+    const EVERY: Duration = Duration::from_secs(30);
+    const MOST: Duration = Duration::from_secs(600);
+    EVERY.saturating_mul(1 << in_vain.min(10)).min(MOST)
+}
 
 /// A token younger than this which is refused is unwelcome, not stale: another one would be refused as well.
 pub const MINTED_JUST_NOW: Duration = Duration::from_secs(5);

@@ -42,7 +42,7 @@ pub struct Served {
 /// Runs inside a `LocalSet`. A caller that hangs up drops the future of its request: a service must not hold
 /// there what has to come to an end. A service that panics costs its caller a 500 and its connection.
 ///
-/// Only unambiguous requests reach the service (see [`gate`]); HTTP/1.1 and 1.0 alone are spoken.
+/// Only unambiguous requests reach the service (see [`super::gate`]); HTTP/1.1 and 1.0 alone are spoken.
 pub async fn serve<S, F, B>(
     listener: TcpListener,
     service: S,

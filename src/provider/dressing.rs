@@ -40,11 +40,10 @@ impl Dressing {
         setting: &impl Fn(&str) -> Option<std::borrow::Cow<'a, str>>,
     ) {
         if template.is_per_request() {
-            match template.bound(setting) {
-                Some(bound) => self.per_request.push((name.clone(), bound)),
-                None if template.names_identity() => self.refused.push(name.clone()),
-                None => {}
+            if template.names_identity() {
+                self.refused.push(name.clone());
             }
+            self.per_request.extend(template.bound(setting).map(|bound| (name.clone(), bound)));
             return;
         }
         let value = template.render(setting).and_then(|value| HeaderValue::from_str(&value).ok());

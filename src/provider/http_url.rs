@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 
 use http::uri::Authority;
 
+use crate::dots;
+
 /// An `http` or `https` URL without userinfo, query or fragment; `http` on loopback only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl {
@@ -23,6 +25,7 @@ pub struct HttpUrl {
 impl FromStr for HttpUrl {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
+        check_spelling(text)?;
         let url: url::Url = text.parse().map_err(|e| format!("`{text}` is no URL: {e}"))?;
         let tls = match url.scheme() {
             "https" => true,
@@ -47,6 +50,22 @@ impl FromStr for HttpUrl {
         let port = url.port_or_known_default().unwrap_or(if tls { 443 } else { 80 });
         Ok(Self { tls, host: bare_host, port, authority, path: written_path(text) })
     }
+}
+
+/// What the URL standard would quietly repair would not be what goes out, so it is refused.
+fn check_spelling(text: &str) -> Result<(), String> {
+    if !text.contains("://") {
+        return Err(format!("`{text}` is no URL: write https://host/path"));
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
+        return Err("a URL holds visible ASCII characters only, and no backslash".to_owned());
+    }
+    let path = written_path(text);
+    dots::refuse(&path)?;
+    if path.contains("//") {
+        return Err(format!("`{text}` has an empty path segment: write single slashes"));
+    }
+    Ok(())
 }
 
 /// The path as it was written: the `url` crate resolves dots and encodes, which would not be byte for byte.
@@ -100,6 +119,12 @@ mod tests {
             "https://x/#a",
             "x",
             "https://",
+            "https:/x.test/a",
+            "https://x.test/a/../b",
+            "https://x.test/%2e%2e/b",
+            "https://x.test\\a",
+            "https://x.test/a b",
+            "https://x.test/a//b",
         ] {
             assert!(bad.parse::<HttpUrl>().is_err(), "{bad}");
         }
@@ -107,8 +132,8 @@ mod tests {
 
     #[test]
     fn a_base_path_is_kept_byte_for_byte() {
-        let url: HttpUrl = "https://x.test:8443/a%2Fb/../c/".parse().unwrap();
-        assert_eq!((url.path.as_str(), url.base_path(), url.port), ("/a%2Fb/../c/", "/a%2Fb/../c", 8443));
+        let url: HttpUrl = "https://x.test:8443/a%2Fb/c/".parse().unwrap();
+        assert_eq!((url.path.as_str(), url.base_path(), url.port), ("/a%2Fb/c/", "/a%2Fb/c", 8443));
         assert_eq!(url.authority.as_str(), "x.test:8443");
     }
 }

@@ -247,10 +247,34 @@ mod tests {
     }
 
     #[test]
+    fn no_spelling_of_a_vendor_url_leads_out_of_the_environment() {
+        let base = "https://developer.api.us.walmart.com/api-proxy/service/supplychain/transportation/v1";
+        for path in
+            ["//daas", "", "/sbx-daas/../daas", "/%64aas", "/daas", "/sbx-daass", "/sbx-daas/%2e%2e/daas"]
+        {
+            let api = Some(format!("{base}{path}"));
+            assert!(build("walmart-golocal", "sandbox", &Keys { api, ..Keys::default() }).is_err(), "{path}");
+        }
+        let below = Keys { api: Some(format!("{base}/sbx-daas/clients")), ..Keys::default() };
+        assert!(build("walmart-golocal", "sandbox", &below).is_ok());
+        let written_out = Keys {
+            api: Some("https://marketplace.walmartapis.com".into()),
+            token_url: Some("https://collector.example.net/t".into()),
+            ..Keys::default()
+        };
+        assert!(complaint("walmart-marketplace", "production", &written_out).contains("move `api`"));
+        let other =
+            Keys { token_url: Some("https://sandbox.walmartapis.com/v3/token/x".into()), ..Keys::default() };
+        assert!(complaint("walmart-marketplace", "production", &other).contains("environment `sandbox`"));
+        let simulated = Keys { api: Some("https://marketplace.walmartapis.com".into()), ..Keys::default() };
+        assert!(build("walmart-marketplace", "simulator", &simulated).is_err());
+    }
+
+    #[test]
     fn a_host_of_ones_own_must_be_given_for_api_and_tokens() {
         let api = Some("https://mock.test".to_owned());
         let alone = Keys { api: api.clone(), ..Keys::default() };
-        assert!(complaint("walmart-marketplace", "production", &alone).contains("override `token_url` too"));
+        assert!(complaint("walmart-marketplace", "production", &alone).contains("move `token_url`"));
         let both = Keys { api, token_url: Some("https://mock.test/token".into()), ..Keys::default() };
         assert!(build("walmart-marketplace", "production", &both).is_ok());
     }

@@ -69,13 +69,17 @@ pub struct Budget {
     pub window: Duration,
 }
 
+/// The longest window of a budget: thirty days.
+const LONGEST_WINDOW: Duration = Duration::from_secs(30 * 86_400);
+
 impl FromStr for Budget {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no budget: write calls and window, such as \"174/5m\"");
         let (calls, window) = text.split_once('/').ok_or_else(wrong)?;
         let calls = calls.trim().parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?;
-        let window = duration(window).filter(|w| !w.is_zero()).ok_or_else(wrong)?;
+        // Longer windows are a slip of the hand, and would overflow clocks.
+        let window = duration(window).filter(|w| !w.is_zero() && *w <= LONGEST_WINDOW).ok_or_else(wrong)?;
         Ok(Self { calls, window })
     }
 }
@@ -111,7 +115,9 @@ mod tests {
             "174/5m".parse::<Budget>().unwrap(),
             Budget { calls: 174, window: Duration::from_secs(300) }
         );
-        for bad in ["174", "0/5m", "174/0s", "174/5", "x/5m", "174/5y", ""] {
+        for bad in
+            ["174", "0/5m", "174/0s", "174/5", "x/5m", "174/5y", "", "10/18446744073709551615s", "1/31d"]
+        {
             assert!(bad.parse::<Budget>().is_err(), "{bad}");
         }
         assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));

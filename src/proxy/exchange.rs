@@ -16,9 +16,7 @@ use hyper::body::Incoming;
 use super::{
     body::{Kept, ReplyBody, RequestBody},
     door::Worker,
-    expiry,
-    guard::Admitted,
-    headers, location, placeholder,
+    expiry, headers, location, placeholder,
     route::{self, Route},
     upstream::{Cause, SendFailure, UpstreamError},
 };
@@ -35,10 +33,13 @@ impl Worker {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let outcome = self.exchange(&head, body).await;
-        let (account, response) = match outcome {
+        let (account, mut response) = match outcome {
             Ok((account, response)) => (account, response),
             Err(problem) => (None, self.refuse(&head, &problem)),
         };
+        if let Some(origin) = self.door.guard.allowed_origin(&head.headers) {
+            headers::allow_origin(response.headers_mut(), &origin);
+        }
         if let Some(account) = &account {
             self.door.metrics.answered(account, response.status().as_u16(), started.elapsed());
         }
@@ -53,7 +54,7 @@ impl Worker {
     ) -> Result<(Option<AccountId>, Response<ReplyBody>), Problem> {
         let admitted = self.door.guard.admit(&head.method, &head.headers)?;
         if admitted.preflight {
-            return Ok((None, preflight(&admitted, &head.headers)));
+            return Ok((None, preflight(&head.headers)));
         }
         let route = route::find(&self.door.apps, self.fixed.as_deref(), &head.uri, &head.headers)?;
         if let Some(answer) = placeholder::answer(route.app, &head.method, route.rest, &head.headers) {
@@ -64,11 +65,7 @@ impl Worker {
         let credential = live.token(self.door.timeouts.token_wait).await.map_err(|u| no_token(&live, u))?;
         let outgoing = Outgoing::new(head, &route, &live)?;
         let mut response = self.forward(&outgoing, body, credential).await.map_err(|p| about(p, &live))?;
-        headers::clean_reply(response.headers_mut());
         map_location(&mut response, &route);
-        if let Some(origin) = &admitted.origin {
-            headers::allow_origin(response.headers_mut(), origin);
-        }
         Ok((Some(live.id().clone()), response))
     }
 
@@ -94,9 +91,13 @@ impl Worker {
             return Ok(response);
         }
         let generation = credential.token.generation;
-        let fresh = outgoing.live.replace_refused(generation, self.door.timeouts.token_wait).await;
-        let whole = kept.borrow().whole().filter(|_| outgoing.may_repeat());
-        let (Some(fresh), Some(whole)) = (fresh, whole) else {
+        let Some(whole) = kept.borrow().whole().filter(|_| outgoing.may_repeat()) else {
+            // Nobody need wait for a token that this request cannot use; the next one can.
+            outgoing.live.note_refused(generation);
+            return Ok(self.pass_on_refusal(response, &credential, outgoing));
+        };
+        let Some(fresh) = outgoing.live.replace_refused(generation, self.door.timeouts.token_wait).await
+        else {
             return Ok(self.pass_on_refusal(response, &credential, outgoing));
         };
         drop(response);
@@ -125,8 +126,9 @@ impl Worker {
             true => too_large(),
             false => upstream_failed(&failure.error),
         };
-        let reply = sent.map_err(explain)?;
-        expiry::examine(reply.response, &profile.expiry_signals).await.map_err(|e| upstream_failed(&e))
+        let mut response = sent.map_err(explain)?.response;
+        headers::clean_reply(response.headers_mut());
+        expiry::examine(response, &profile.expiry_signals).await.map_err(|e| upstream_failed(&e))
     }
 
     /// A refusal that goes to the caller says what we know of the token, so that nobody blames a stale one for a wrong scope.
@@ -152,11 +154,7 @@ impl Worker {
         let account = account.map(tracing::field::display);
         self.door.metrics.refused(problem.app.as_ref(), code.status().as_u16(), code.as_str());
         tracing::info!(request_id, code = code.as_str(), method = %head.method, path = head.uri.path(), account, "refused: {}", problem.detail);
-        let mut response = problem.answer(&head.headers, &request_id).map(ReplyBody::Own);
-        if let Some(origin) = self.door.guard.allowed_origin(&head.headers) {
-            headers::allow_origin(response.headers_mut(), &origin);
-        }
-        response
+        problem.answer(&head.headers, &request_id).map(ReplyBody::Own)
     }
 
     fn log(
@@ -242,7 +240,7 @@ fn map_location(response: &mut Response<ReplyBody>, route: &Route<'_>) {
 }
 
 /// The answer to a preflight of an allowed origin: this page may send what it asked for.
-fn preflight(admitted: &Admitted, request: &HeaderMap) -> Response<ReplyBody> {
+fn preflight(request: &HeaderMap) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::Own(Full::default()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
@@ -256,9 +254,6 @@ fn preflight(admitted: &Admitted, request: &HeaderMap) -> Response<ReplyBody> {
         }
     }
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    if let Some(origin) = &admitted.origin {
-        headers::allow_origin(headers, origin);
-    }
     response
 }
 

@@ -25,14 +25,13 @@ pub async fn examine(
     let status = response.status();
     let codes: Vec<&str> =
         signals.iter().filter(|s| s.status == status.as_u16()).map(|s| s.code.as_str()).collect();
-    let refused = status == StatusCode::UNAUTHORIZED;
-    if !refused && codes.is_empty() {
-        return Ok((false, response.map(ReplyBody::Upstream)));
+    if status == StatusCode::UNAUTHORIZED || codes.is_empty() {
+        return Ok((status == StatusCode::UNAUTHORIZED, response.map(ReplyBody::Upstream)));
     }
     let (head, body) = response.into_parts();
     let (seen, body) = read_ahead(body, LOOK).await?;
     let encoding = head.headers.get(header::CONTENT_ENCODING).map(http::HeaderValue::as_bytes);
-    let refused = refused || names_a_code(&decoded(seen, encoding), &codes);
+    let refused = names_a_code(&decoded(seen, encoding), &codes);
     Ok((refused, Response::from_parts(head, ReplyBody::Begun(body))))
 }
 

@@ -26,11 +26,21 @@ const HOP_BY_HOP: [&str; 10] = [
 ];
 
 /// Credentials a caller may have left on a request, whichever way a server would spell them.
-const CREDENTIALS: [&str; 5] =
-    ["authorization", "proxy-authorization", "cookie", "wm_sec.access_token", "authentication"];
+const CREDENTIALS: [&str; 8] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "cookie2",
+    "wm_sec.access_token",
+    "wm_sec.auth_signature",
+    "authentication",
+    // CGI programs take it for the address of their own proxy.
+    "proxy",
+];
 
 /// What says where a request came from: the upstream shall not take its bearings from a caller.
-const ORIGIN_OF_REQUEST: [&str; 4] = ["forwarded", "x-real-ip", "x-original-url", "x-rewrite-url"];
+const ORIGIN_OF_REQUEST: [&str; 5] =
+    ["forwarded", "x-real-ip", "x-original-url", "x-original-host", "x-rewrite-url"];
 
 /// Reply fields that would act on the caller's browser or client for our origin, in the upstream's name.
 const REPLY_ONLY_FOR_UPSTREAM: [&str; 7] = [
@@ -48,14 +58,17 @@ pub fn clean_request(headers: &mut HeaderMap, profile: &Profile, dressing: &Dres
     let nominated = nominated(headers);
     let token_header = profile.token_header.as_str();
     let refused = |name: &str| {
-        is_ours(name)
+        // `Authorization_` and `-Authorization` are `Authorization` to some servers.
+        let bare = name.trim_matches(['_', '-', '.']);
+        begins_with("marketgate-", bare)
             || HOP_BY_HOP.contains(&name)
             // `Host` stays where it is: the pool writes the upstream's over it.
             || name == "expect"
-            || ORIGIN_OF_REQUEST.iter().any(|known| same_spelling(known, name))
-            || begins_with("x-forwarded-", name)
-            || is_credential(name, token_header)
-            || dressing.refuses(name)
+            || ORIGIN_OF_REQUEST.iter().any(|known| same_spelling(known, bare))
+            || begins_with("x-forwarded-", bare)
+            || CREDENTIALS.iter().any(|known| same_spelling(known, bare))
+            || same_spelling(token_header, bare)
+            || dressing.refuses(bare)
             || nominated.iter().any(|n| n == name)
     };
     remove(headers, refused);
@@ -78,20 +91,27 @@ pub fn clean_reply(headers: &mut HeaderMap) {
             || nominated.iter().any(|n| n == name)
     };
     remove(headers, refused);
+    remove_own_status(headers);
 }
 
-fn is_ours(name: &str) -> bool {
-    begins_with("marketgate-", name)
+/// An upstream's `Proxy-Status` passes, but nobody else speaks as `marketgate` (RFC 9209 §2).
+fn remove_own_status(headers: &mut HeaderMap) {
+    const NAME: &str = "proxy-status";
+    if !headers.contains_key(NAME) {
+        return;
+    }
+    let speaks_as_us = |value: &HeaderValue| {
+        let members = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        members.split(',').any(|member| member.trim().trim_start_matches('"').starts_with("marketgate"))
+    };
+    let theirs: Vec<HeaderValue> =
+        headers.get_all(NAME).iter().filter(|value| !speaks_as_us(value)).cloned().collect();
+    headers.remove(NAME);
+    headers.extend(theirs.into_iter().map(|value| (HeaderName::from_static(NAME), value)));
 }
 
 fn begins_with(prefix: &str, name: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|start| same_spelling(prefix, start))
-}
-
-/// Compared with `_`, `-` and `.` folded, and a trailing one cut: `Authorization_` is `Authorization` to some servers.
-fn is_credential(name: &str, token_header: &str) -> bool {
-    let name = name.trim_end_matches(['_', '-', '.']);
-    CREDENTIALS.iter().any(|known| same_spelling(known, name)) || same_spelling(token_header, name)
 }
 
 /// Fields that `Connection` names (RFC 9110 §7.6.1), lower-case. A message cannot be unframed that way.
@@ -113,6 +133,7 @@ fn remove(headers: &mut HeaderMap, refused: impl Fn(&str) -> bool) {
 /// Allows the page of an allowed origin to read a reply (Fetch standard §3.2): ours to say, never the upstream's.
 pub fn allow_origin(headers: &mut HeaderMap, origin: &HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }
 
@@ -153,6 +174,13 @@ mod tests {
             "WM.SEC.ACCESS.TOKEN",
             "Authentication",
             "authentication-",
+            "-Authorization",
+            "cookie2",
+            "Proxy",
+            "WM_SEC.AUTH_SIGNATURE",
+            "marketgate_key",
+            "x_forwarded_for",
+            "X_Original_Host",
         ] {
             assert_eq!(cleaned("depop", &[(name, "x"), ("accept", "y")]), ["accept"], "{name}");
         }

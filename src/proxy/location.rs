@@ -3,7 +3,7 @@
 
 use http::HeaderValue;
 
-use crate::provider::HttpUrl;
+use crate::{dots, provider::HttpUrl};
 
 /// The `Location` a caller must see, when it is not the upstream's own: `prefix` is the route he came by.
 pub fn map(location: &HeaderValue, api: &HttpUrl, prefix: &str) -> Option<HeaderValue> {
@@ -13,12 +13,20 @@ pub fn map(location: &HeaderValue, api: &HttpUrl, prefix: &str) -> Option<Header
         None if location.starts_with('/') && !location.starts_with("//") => location,
         None => return None,
     };
-    let rest = path
-        .strip_prefix(api.base_path())
-        .filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))?;
+    HeaderValue::from_str(&below_base(path, api, prefix)?).ok()
+}
+
+/// A path below the base as the caller's route names it; None where some reader would leave the route.
+fn below_base(path: &str, api: &HttpUrl, prefix: &str) -> Option<String> {
+    let rest = path.strip_prefix(api.base_path())?;
+    let fits = rest.is_empty() || rest.starts_with(['/', '?', '#']);
+    if !fits || dots::refuse(rest.split('#').next().unwrap_or_default()).is_err() {
+        return None;
+    }
     let local = format!("{prefix}{rest}");
     let local = if local.starts_with('/') { local } else { format!("/{local}") };
-    HeaderValue::from_str(&local).ok()
+    // A network-path reference (RFC 3986 §4.2) would name another host.
+    (!local.starts_with("//") && !local.starts_with("/\\")).then_some(local)
 }
 
 /// The path of an absolute URL of this very origin; the scheme's own port may be written or not.
@@ -55,6 +63,9 @@ mod tests {
             ("https://api.test/v20/x", None),
             ("/v1/x", None),
             ("x/y", None),
+            ("?page=2", None),
+            ("https://api.test/v2/../other", None),
+            ("/v2/%2e%2e/other", None),
             ("//evil/v2/x", None),
             ("http://api.test/v2/x", None),
             ("https://api.test:444/v2/x", None),
@@ -67,6 +78,7 @@ mod tests {
     #[test]
     fn without_a_prefix_the_path_stays_a_path() {
         assert_eq!(mapped("https://api.test", "https://api.test", "").as_deref(), Some("/"));
+        assert_eq!(mapped("https://api.test//evil.test/x", "https://api.test", ""), None);
         assert_eq!(mapped("https://api.test?x", "https://api.test/", "/a").as_deref(), Some("/a?x"));
     }
 }

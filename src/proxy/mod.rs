@@ -1,6 +1,6 @@
 //! The proxy door: plain requests in, authenticated requests out. The one rule: nothing is changed that need not be.
 //!
-//! A request passes, in this order: [`guard`] (may this caller talk to us), [`route`] (which account is meant; [`dots`]
+//! A request passes, in this order: [`guard`] (may this caller talk to us), [`route`] (which account is meant; [`crate::dots`]
 //! refuses paths that climb), [`placeholder`] (vendors' token paths), the account's token (borrowed from `grant`),
 //! [`headers`] (what must not cross, then the credential), [`upstream`] (sent; bodies stream both ways), and back through
 //! [`location`] and [`headers`]. [`exchange`] tells that sequence; [`expiry`] recognises a token that was refused;
@@ -8,7 +8,6 @@
 
 pub mod body;
 pub mod door;
-pub mod dots;
 pub mod exchange;
 pub mod expiry;
 pub mod guard;

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use http::{HeaderMap, Uri};
 
-use super::dots;
 use crate::{
     config::{Account, App, settings::FixedRoute},
+    dots,
     http::problem::{Code, Problem},
     names::{AccountName, AccountRef, AppName},
 };

@@ -266,11 +266,8 @@ fn keys_of_an_app_are_checked_where_they_stand() {
             "api_key = { env = \"SECRET\" }",
             (6, 11, "`api_key` has no effect with grant `client_credentials`"),
         ),
-        (
-            "api = \"https://sandbox.walmartapis.com\"",
-            (6, 7, "belongs to Walmart Marketplace's environment `sandbox`"),
-        ),
-        ("api = \"https://mock.test\"", (6, 7, "override `token_url` too")),
+        ("api = \"https://sandbox.walmartapis.com\"", (6, 7, "own host (environment `sandbox`)")),
+        ("api = \"https://mock.test\"", (6, 7, "move `token_url` to a host of your own")),
         (
             "api = \"http://mock.test\"\ntoken_url = \"https://mock.test/t\"",
             (6, 7, "http:// is for loopback only"),
