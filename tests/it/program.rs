@@ -5,7 +5,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -163,10 +166,15 @@ pub(crate) fn simulator(folder: &Path) -> (Program, String) {
     (program, origin)
 }
 
-/// Ports that were free a moment ago; each test's own, since they are bound all at once.
+/// Ports that are free now and that nobody else takes by chance: below those the system hands out, each given once.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let sockets: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    sockets.map(|socket| socket.local_addr().unwrap().port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut candidates = std::iter::repeat_with(|| {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        10_000 + (number % 20_000) as u16
+    });
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::array::from_fn(|_| candidates.by_ref().find(free).unwrap())
 }
 
 /// A running gate before a running simulator.
