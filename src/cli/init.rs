@@ -91,7 +91,7 @@ fn app_name(provider: &str) -> Result<AppName, Failure> {
         "walmart-marketplace" => "walmart",
         "walmart-supplier" => "supplier",
         "walmart-golocal" => "golocal",
-        "generic" => "api",
+        "generic" => "my-api",
         other => other,
     };
     name.parse().map_err(|e| Failure::new(Exit::Failure, e))

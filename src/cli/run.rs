@@ -31,8 +31,17 @@ pub fn run(place: &Place) -> Result<(), Failure> {
         let gateway =
             Gateway::new(&settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
         streams::talk(summary);
-        gateway.serve(listeners, stop).await.map_err(|e| Failure::new(Exit::Failure, e))
+        gateway.serve(listeners, stop).await.map_err(|e| cannot_serve(&e))
     })
+}
+
+fn cannot_serve(error: &std::io::Error) -> Failure {
+    let failure = Failure::new(Exit::Failure, format!("cannot serve: {error}"));
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => failure
+            .mend("allow the process more open files (`ulimit -n`): one for each connection, and some more"),
+        _ => failure,
+    }
 }
 
 /// Runs a command's future on a runtime of its own.

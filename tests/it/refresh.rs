@@ -228,3 +228,53 @@ fn a_static_key_from_a_file_is_replaced_within_seconds() {
         assert_eq!(shown(w.clone()).await, after, "a key that was good is kept when its file is gone");
     });
 }
+
+#[test]
+fn an_unreadable_secret_file_does_not_keep_the_other_secret_from_being_tried() {
+    let configuration = |file: &std::path::Path| {
+        format!(
+            "[apps.any]\nprovider = \"generic\"\napi = \"SIM/generic/api\"\ntoken_url = \"SIM/generic/oauth/token\"\n\
+             client_id = \"any-1\"\nclient_secret = [{{ file = \"{}\" }}, \"any-1-secret\"]\n",
+            file.display()
+        )
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "soon-gone").unwrap();
+    let path = file.path().to_owned();
+    gate(Time::Runs, &configuration(&path), |w| async move {
+        drop(file);
+        assert_eq!(w.get("/any/x").await.status, 200);
+        assert_eq!(w.sim.token_calls("generic"), 1);
+    });
+}
+
+#[test]
+fn a_caller_who_left_makes_room_for_one_who_waits() {
+    let mut configuration = String::from(
+        "[apps.many]\nprovider = \"generic\"\napi = \"SIM/generic/api\"\ntoken_url = \"SIM/generic/oauth/token\"\n\
+         credentials = \"per-account\"\ntoken_budget = \"1/1m\"\n",
+    );
+    for number in 0..20 {
+        configuration.push_str(&format!(
+            "[apps.many.accounts.s{number}]\nclient_id = \"s{number}\"\nclient_secret = \"s{number}-secret\"\n"
+        ));
+    }
+    gate(Time::Held, &configuration, |w| async move {
+        let app = &w.settings.apps["many"];
+        let live = |name: &str| w.accounts.find(app, &app.accounts[name]);
+        let mut left = JoinSet::new();
+        for number in 0..19 {
+            let account = live(&format!("s{number}"));
+            left.spawn_local(async move { account.token(600 * SECOND).await.is_ok() });
+        }
+        w.sim.until(|sim| sim.token_calls("generic") == 1).await;
+        left.abort_all();
+        while left.join_next().await.is_some() {}
+        let last = live("s19");
+        let waiting = tokio::task::spawn_local(async move { last.token(600 * SECOND).await.is_ok() });
+        w.pass(62 * SECOND, SECOND).await;
+        w.sim.until(|sim| sim.token_calls("generic") == 2).await;
+        assert!(waiting.await.unwrap(), "the one who waits was served last");
+        assert_eq!(w.sim.token_calls("generic"), 2);
+    });
+}

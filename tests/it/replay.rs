@@ -115,3 +115,56 @@ fn walmarts_expiry_told_by_a_400_with_a_code_is_understood() {
         assert_eq!(w.sim.token_calls("walmart-marketplace"), 2);
     });
 }
+
+#[test]
+fn a_refusal_that_breaks_off_is_a_refusal_all_the_same() {
+    gate(Time::Held, &app_with_lifetime(300), |w| async move {
+        assert_eq!(w.get("/any/x").await.status, 200);
+        tokio::time::advance(60 * SECOND).await;
+        w.sim.revoke("generic", "any-1");
+        w.sim.add_fault(Fault::CutBody { after_bytes: 3 }.at("generic").below("/api"));
+        assert_eq!(w.get("/any/x").await.status, 200);
+        assert_eq!(w.sim.token_calls("generic"), 2);
+    });
+}
+
+#[test]
+fn a_refresh_that_failed_before_does_not_keep_a_refused_token_in_use() {
+    gate(Time::Held, &app_with_lifetime(300), |w| async move {
+        assert_eq!(w.get("/any/x").await.status, 200);
+        let down = Fault::Status { status: 503, retry_after: None, body: None };
+        w.sim.add_fault(down.at("generic").on_token());
+        tokio::time::advance(240 * SECOND).await;
+        assert_eq!(w.get("/any/x").await.status, 200);
+        w.sim.until(|sim| sim.token_calls("generic") == 2).await;
+        w.sim.revoke("generic", "any-1");
+        let mut storm = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let w = w.clone();
+            storm.spawn_local(async move { w.get("/any/x").await.status });
+        }
+        let moved = async {
+            while w.sim.token_calls("generic") < 3 {
+                tokio::time::advance(SECOND / 10).await;
+                crate::harness::settle().await;
+            }
+        };
+        let (answers, ()) = tokio::join!(storm.join_all(), moved);
+        assert!(answers.iter().all(|status| *status == 200), "{answers:?}");
+        assert_eq!(w.sim.token_calls("generic"), 3);
+    });
+}
+
+#[test]
+fn a_marketplace_that_refuses_every_token_is_asked_for_ever_fewer() {
+    gate(Time::Held, &app_with_lifetime(3600), |w| async move {
+        let refuses = Fault::Status { status: 401, retry_after: None, body: None };
+        w.sim.add_fault(refuses.at("generic").below("/api").for_ever());
+        for _ in 0..600 {
+            tokio::time::advance(SECOND).await;
+            assert_eq!(w.get("/any/x").await.status, 401);
+        }
+        // 30 s, 60 s, 120 s, 240 s: doubled each time the new token is refused as well.
+        assert!((4..=7).contains(&w.sim.token_calls("generic")), "{}", w.sim.token_calls("generic"));
+    });
+}

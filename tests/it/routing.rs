@@ -162,6 +162,11 @@ fn the_admin_door_tells_health_metrics_and_accounts_but_no_token() {
         assert_eq!((any["state"].as_str(), any["token"]["generation"].as_u64()), (Some("ready"), Some(1)));
         let page = w.admin("/api/accounts?limit=2").await.json();
         assert_eq!(page["next"], "depop@default");
+        let across = w.admin("/api/accounts?limit=1&after=many@a").await.json();
+        assert_eq!(
+            (across["accounts"][0]["account"].as_str(), across["next"].as_str()),
+            (Some("b"), Some("many@b"))
+        );
         let rest = w.admin("/api/accounts?after=depop@default").await.json();
         assert_eq!(rest["accounts"][0]["app"], "golocal");
         let waited = w.admin("/api/accounts/many/a?wait=5").await.json();
