@@ -12,11 +12,12 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     endpoint::Endpoint,
+    forced::Forced,
     state::{AccountState, Credential, Published, Trouble},
     timing,
 };
 use crate::{
-    clock::{Clock, Moment},
+    clock::Clock,
     config::{Account, App, Credentials},
     names::AccountId,
     provider::Dressing,
@@ -47,34 +48,6 @@ pub(super) struct Demand {
     pub(super) waiting: AtomicUsize,
     /// Set when the account is gone and its keeper must end.
     pub(super) closed: AtomicBool,
-}
-
-/// Refreshes asked for because a marketplace refused the token.
-#[derive(Debug, Default)]
-struct Forced {
-    /// The generation that was refused.
-    refused: u64,
-    /// When a refresh was last forced.
-    at: Option<Moment>,
-    /// How often in a row the token so obtained was refused as well.
-    in_vain: u32,
-}
-
-impl Forced {
-    fn may_force(&self, generation: u64, now: Moment) -> bool {
-        let every = timing::forced_every(self.in_vain_with(generation));
-        self.at.is_none_or(|at| now.since(at) >= every)
-    }
-
-    fn note(&mut self, generation: u64, now: Moment) {
-        if self.refused != generation {
-            *self = Self { refused: generation, at: Some(now), in_vain: self.in_vain_with(generation) };
-        }
-    }
-
-    fn in_vain_with(&self, generation: u64) -> u32 {
-        if self.refused != 0 && generation == self.refused + 1 { self.in_vain + 1 } else { 0 }
-    }
 }
 
 /// Why a request gets no token.
@@ -252,7 +225,7 @@ impl LiveAccount {
         let mut changes = self.published.subscribe();
         let failures = changes.borrow().failures();
         let _waiting = Waiting::new(&self.demand);
-        if changes.borrow().generation() <= generation && !self.note_refused(generation) {
+        if !self.note_refused(generation) {
             return None;
         }
         let settled = changes.wait_for(|p| p.generation() > generation || p.failures() > failures);
@@ -263,13 +236,13 @@ impl LiveAccount {
             .cloned()
     }
 
-    /// Tells that the marketplace refused the token of `generation`. True when another one is on its way because of
-    /// that, at this request's word or another one's.
+    /// Tells that the marketplace refused the token of `generation`. True when there is a newer one already, or one is on
+    /// its way because of that, at this request's word or another one's.
     pub fn note_refused(&self, generation: u64) -> bool {
         let published = self.published();
         let Some(credential) = published.credential.as_ref().filter(|c| c.token.generation == generation)
         else {
-            return false;
+            return published.generation() > generation;
         };
         let go = match &self.account.credentials {
             Credentials::Key(source) => {
@@ -287,11 +260,11 @@ impl LiveAccount {
     fn is_stale(&self, token: &Token, trouble: Option<&Trouble>) -> bool {
         let now = self.clock.now();
         let forced = self.forced();
-        if forced.refused == token.generation {
-            let failed_since = |t: &Trouble| forced.at.is_none_or(|at| !t.last.since(at).is_zero());
-            return !trouble.is_some_and(|t| failed_since(t) && !t.is_mended(&self.account.credentials));
+        if forced.is_for(token.generation) {
+            let in_vain = |t: &Trouble| forced.was_before(t.last) && !t.is_mended(&self.account.credentials);
+            return !trouble.is_some_and(in_vain);
         }
-        token.age(now) >= timing::MINTED_JUST_NOW && forced.may_force(token.generation, now)
+        token.age(now) >= timing::MINTED_JUST_NOW && forced.may_be(token.generation, now)
     }
 
     fn forced(&self) -> std::sync::MutexGuard<'_, Forced> {
@@ -300,8 +273,7 @@ impl LiveAccount {
 
     /// Whether the current token was refused, so that it is replaced though it has not expired.
     pub(super) fn is_forced(&self) -> bool {
-        let refused = self.forced().refused;
-        refused != 0 && refused == self.published.borrow().generation()
+        self.forced().is_for(self.published.borrow().generation())
     }
 
     pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint>> {

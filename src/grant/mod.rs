@@ -7,6 +7,7 @@
 
 pub mod account;
 mod endpoint;
+mod forced;
 pub mod keeper;
 pub mod live;
 pub mod meter;

@@ -264,7 +264,7 @@ fn init_writes_a_configuration_that_passes_once_its_variables_are_set_and_never_
         ),
         (&["walmart-golocal"], &["GOLOCAL_CLIENT_ID", "GOLOCAL_CLIENT_SECRET"]),
         (&["walmart-supplier"], &["SUPPLIER_CLIENT_ID", "SUPPLIER_CLIENT_SECRET"]),
-        (&["generic"], &["API_CLIENT_ID", "API_CLIENT_SECRET"]),
+        (&["generic"], &["MY_API_CLIENT_ID", "MY_API_CLIENT_SECRET"]),
     ] {
         let folder = folder();
         let mut arguments = vec!["init"];
