@@ -148,6 +148,11 @@ impl LiveAccount {
         Some(credential.clone())
     }
 
+    /// Whether the marketplace should still accept it.
+    pub fn is_valid(&self, credential: &Credential) -> bool {
+        credential.token.usable_at(self.clock.now())
+    }
+
     /// Waits for a token; a failure meanwhile ends the wait if `is_final` says so.
     async fn await_token(
         &self,

@@ -115,12 +115,13 @@ impl Worker {
     ) -> Result<(bool, Response<ReplyBody>), Problem> {
         let profile = &outgoing.live.app().profile;
         let (origin, id) = (&profile.api, outgoing.live.id());
-        let mut sent = self.pool.send(origin, id, outgoing.request(body, credential)).await;
+        let ready = |headers: &mut HeaderMap| outgoing.keep_valid(headers, credential);
+        let mut sent = self.pool.send_when(origin, id, outgoing.request(body, credential), ready).await;
         if let Some(whole) =
             sent.as_ref().err().and_then(|failure| repeatable(failure, outgoing.method, kept))
         {
             let request = outgoing.request(RequestBody::whole(whole), credential);
-            sent = self.pool.send(origin, id, request).await;
+            sent = self.pool.send_when(origin, id, request, ready).await;
         }
         let explain = |failure: SendFailure<RequestBody>| match kept.borrow().is_too_large() {
             true => too_large(),
@@ -206,6 +207,19 @@ impl<'a> Outgoing<'a> {
         request
     }
 
+    /// A token that expired while the request waited for a connection is exchanged for the present one; without one,
+    /// nothing may be sent.
+    fn keep_valid(&self, headers: &mut HeaderMap, credential: &Credential) -> bool {
+        if self.live.is_valid(credential) {
+            return true;
+        }
+        let present = self.live.borrow_token();
+        if let Some(present) = &present {
+            headers.insert(self.live.app().profile.token_header.clone(), present.header.clone());
+        }
+        present.is_some()
+    }
+
     fn may_repeat(&self) -> bool {
         match self.live.app().profile.replay {
             Replay::All => true,
@@ -281,6 +295,7 @@ fn upstream_failed(error: &UpstreamError) -> Problem {
         _ if error.is_by_caller() => Code::BadRequest,
         _ if error.is_timeout() => Code::UpstreamTimeout,
         Cause::Closed { .. } | Cause::Incomplete { .. } | Cause::Protocol { .. } => Code::UpstreamBroken,
+        Cause::NotReady => Code::TokenUnavailable,
         Cause::Interrupted => Code::Internal,
         _ => Code::UpstreamUnreachable,
     };
@@ -291,7 +306,7 @@ fn upstream_failed(error: &UpstreamError) -> Problem {
     };
     let mut problem = Problem::new(code, error.sentence(), action);
     problem.error = Some(error.proxy_status_error());
-    if code == Code::Overloaded {
+    if matches!(code, Code::Overloaded | Code::TokenUnavailable) {
         problem = problem.retry_after(Duration::from_secs(1));
     }
     problem

@@ -136,3 +136,28 @@ fn unusable_answers_of_a_token_endpoint_never_reach_a_request() {
         assert_eq!(w.sim.api_calls("generic"), 0);
     });
 }
+
+#[test]
+fn a_token_that_expires_while_a_request_waits_for_a_connection_is_not_sent() {
+    let configuration = format!("[upstream]\nlimits = {{ connections = 1 }}\n{}", app_with_lifetime(40));
+    gate(Time::Held, &configuration, |w| async move {
+        assert_eq!(w.get("/any/x").await.status, 200);
+        w.sim.add_fault(Fault::Delay { ms: 50_000 }.at("generic").below("/api"));
+        let get = |path: &'static str| {
+            tokio::task::spawn_local({
+                let w = w.clone();
+                async move { w.get(path).await.status }
+            })
+        };
+        let slow = get("/any/slow");
+        w.sim.until(|sim| sim.api_calls("generic") == 2).await;
+        tokio::time::advance(25 * SECOND).await;
+        let waiting = get("/any/waiting");
+        crate::harness::settle().await;
+        w.pass(30 * SECOND, SECOND).await;
+        assert_eq!((slow.await.unwrap(), waiting.await.unwrap()), (200, 200));
+        let late = w.sim.requests().into_iter().filter(|request| request.target.ends_with("/waiting"));
+        let answers: Vec<_> = late.map(|request| request.status).collect();
+        assert_eq!(answers, [Some(200)], "an expired token went out");
+    });
+}

@@ -70,6 +70,8 @@ pub enum Cause {
     },
     /// The upstream refused the exchange unprocessed (RFC 9113 §8.7).
     RefusedStream,
+    /// What the request needs was no longer valid when a connection came free.
+    NotReady,
     /// The caller's request body ended early.
     RequestBody,
     /// All connections are in use and the queue is full, or the turn did not come in time.
@@ -163,7 +165,7 @@ impl UpstreamError {
             Cause::Tls { fault: TlsFault::Certificate, .. } => "tls_certificate_error",
             Cause::Tls { fault: TlsFault::Alert, .. } => "tls_alert_received",
             Cause::Tls { fault: TlsFault::Protocol, .. } => "tls_protocol_error",
-            Cause::ForwardProxy { .. } | Cause::RefusedStream => "destination_unavailable",
+            Cause::ForwardProxy { .. } | Cause::RefusedStream | Cause::NotReady => "destination_unavailable",
             Cause::Closed { .. } => "connection_terminated",
             Cause::HeadTimeout { .. } => "http_response_timeout",
             Cause::Stall { side: Side::UpstreamSending, .. } => "connection_read_timeout",
@@ -228,6 +230,9 @@ impl UpstreamError {
             Cause::Protocol { reason } => format!("{place} did not answer with proper HTTP ({reason})"),
             Cause::RefusedStream => {
                 format!("{place} refused the request without looking at it: send it again")
+            }
+            Cause::NotReady => {
+                format!("the access token expired while the request waited for a connection to {place}")
             }
             Cause::RequestBody => "the caller broke off within its request body".to_owned(),
             Cause::Overloaded { queue } => format!(

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use http::Request;
+use http::{HeaderMap, Request};
 use tokio::{
     sync::Notify,
     task::spawn_local,
@@ -100,6 +100,20 @@ impl<B: RequestBody> Pool<B> {
     ) -> Result<Reply, SendFailure<B>> {
         self.lane(origin, account).send(request).await
     }
+
+    /// [`Lane::send_when`] for those who keep no lane.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_when(
+        &self,
+        origin: &HttpUrl,
+        account: &AccountId,
+        request: Request<B>,
+        ready: impl Fn(&mut HeaderMap) -> bool,
+    ) -> Result<Reply, SendFailure<B>> {
+        self.lane(origin, account).send_when(request, ready).await
+    }
 }
 
 impl<B: RequestBody> Worker<B> {
@@ -156,6 +170,19 @@ impl<B: RequestBody> Lane<B> {
     /// When there is no connection in time, or it fails before the answer's head. The failure says whether the request
     /// may have arrived; when it was not touched, it comes back.
     pub async fn send(&self, request: Request<B>) -> Result<Reply, SendFailure<B>> {
+        self.send_when(request, |_| true).await
+    }
+
+    /// As [`Lane::send`]. `ready` is asked each time a connection is at hand, however long that took: it may still change
+    /// the header fields, and when it says no, nothing is sent.
+    ///
+    /// # Errors
+    /// As there, and [`Cause::NotReady`].
+    pub async fn send_when(
+        &self,
+        request: Request<B>,
+        ready: impl Fn(&mut HeaderMap) -> bool,
+    ) -> Result<Reply, SendFailure<B>> {
         let mut request = request.map(|body| Outgoing::new(body, Instant::now()));
         let terms = Terms {
             to: &self.origin.to,
@@ -168,6 +195,9 @@ impl<B: RequestBody> Lane<B> {
                 Err(error) => return Err(untouched(error, request)),
             };
             let Some(connection) = lease.take() else { continue };
+            if !ready(request.headers_mut()) {
+                return Err(untouched(self.origin.unsent(Cause::NotReady), request));
+            }
             request = match terms.exchange(connection, request).await {
                 Ok(reply) => return Ok(reply),
                 Err(Broken::Unsent(request)) => *request,
