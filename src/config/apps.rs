@@ -17,7 +17,7 @@ use super::{
 use crate::{
     names::{AppName, NameError},
     provider::{
-        GrantKind, HttpUrl, Keys, Preset, Profile,
+        Budget, GrantKind, HttpUrl, Keys, Preset, Profile,
         preset::{DEFAULT_SIMULATOR, SIMULATOR},
     },
 };
@@ -41,11 +41,53 @@ pub(super) fn read(root: &Section<'_>) -> Apps {
     }
     for (name, section) in sections {
         match app(&name, &section) {
-            Some(app) => drop(apps.served.insert(app.name.clone(), Arc::new(app))),
-            None => drop(apps.refused.insert(name.value)),
+            Some(app) if shares_budget(&section, &app, &apps.served) => {
+                apps.served.insert(app.name.clone(), Arc::new(app));
+            }
+            _ => {
+                apps.refused.insert(name.value);
+            }
         }
     }
+    spread_budgets(&mut apps.served);
     apps
+}
+
+/// What a token endpoint allows is counted over all apps that ask there with one grant: they must agree on it.
+fn shares_budget(section: &Section<'_>, app: &App, others: &BTreeMap<AppName, Arc<App>>) -> bool {
+    let Some((place, Some(own))) = budget(app) else { return true };
+    let differs = |other: &&Arc<App>| {
+        budget(other)
+            .is_some_and(|(there, budget)| there == place && budget.is_some_and(|budget| budget != own))
+    };
+    let Some(other) = others.values().find(differs) else { return true };
+    let message = format!("app `{}` asks the same token endpoint and has another `token_budget`", other.name);
+    let hint = "the endpoint counts both together: write the same budget in both, or in one of them only";
+    section.mistake_at("token_budget", Misfit::mended_by(message, hint));
+    false
+}
+
+/// A budget that one app names holds for all that ask at the same place.
+fn spread_budgets(apps: &mut BTreeMap<AppName, Arc<App>>) {
+    let known: Vec<_> =
+        apps.values().filter_map(|app| budget(app)).filter(|(_, budget)| budget.is_some()).collect();
+    for app in apps.values_mut() {
+        let here = budget(app).filter(|(_, budget)| budget.is_none());
+        let Some((_, found)) = here.and_then(|(place, _)| known.iter().find(|(there, _)| *there == place))
+        else {
+            continue;
+        };
+        if let Some(endpoint) = &mut Arc::make_mut(app).profile.token_endpoint {
+            endpoint.budget = *found;
+        }
+    }
+}
+
+type Place = (String, GrantKind);
+
+fn budget(app: &App) -> Option<(Place, Option<Budget>)> {
+    let endpoint = app.profile.token_endpoint.as_ref()?;
+    Some(((endpoint.url.to_string(), app.profile.grant), endpoint.budget))
 }
 
 fn app(name: &Text, section: &Section<'_>) -> Option<App> {

@@ -189,7 +189,7 @@ fn check_says_what_a_valid_configuration_comes_to() {
                 .replace("credentials =", "token_budget = \"174/5m\"\ncredentials =")),
     );
     let said = say(folder.path(), &["check"]);
-    assert!(said.out.contains("174") && said.out.contains("this configuration has 2"), "{}", said.out);
+    assert!(said.out.contains("174") && said.out.contains("this configuration has 3"), "{}", said.out);
 }
 
 #[test]

@@ -492,3 +492,31 @@ fn a_file_that_cannot_be_read_is_one_finding() {
     std::fs::write(&path, b"[proxy]\nlisten = \"\xff\"").unwrap();
     assert!(text(crate::config::load(&path).unwrap_err()).contains("it is not UTF-8 text"));
 }
+
+#[test]
+fn apps_that_share_a_token_endpoint_must_agree_on_its_budget() {
+    let app = |name: &str, budget: &str| {
+        format!(
+            "[apps.{name}]\nprovider = \"generic\"\napi = \"https://api.test\"\ntoken_url = \"https://auth.test/t\"\n\
+             client_id = \"id\"\nclient_secret = {{ env = \"SECRET\" }}\n{budget}"
+        )
+    };
+    let two = |a: &str, b: &str| app("a", a) + &app("b", b);
+    check(&two("token_budget = \"9/1m\"\n", "token_budget = \"9/1m\"\n"), &[]);
+    let other = "token_budget = \"8/1m\"\n";
+    check(&two("token_budget = \"9/1m\"\n", other), &[(14, 16, "app `a` asks the same token endpoint")]);
+}
+
+#[test]
+fn a_budget_that_one_app_names_holds_for_all_that_ask_at_the_same_endpoint() {
+    let app = |name: &str, budget: &str| {
+        format!(
+            "[apps.{name}]\nprovider = \"generic\"\napi = \"https://api.test\"\ntoken_url = \"https://auth.test/t\"\n\
+             client_id = \"id\"\nclient_secret = {{ env = \"SECRET\" }}\n{budget}"
+        )
+    };
+    let settings = read(&(app("a", "") + &app("b", "token_budget = \"9/1m\"\n"))).unwrap().settings;
+    let budgets =
+        settings.apps.values().map(|app| app.profile.token_endpoint.as_ref().unwrap().budget.unwrap().calls);
+    assert_eq!(budgets.collect::<Vec<_>>(), [9, 9]);
+}
