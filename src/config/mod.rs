@@ -63,14 +63,15 @@ pub struct Loaded {
 /// Every mistake in it, or that it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let name = path.display().to_string();
-    let text = std::fs::read(path).map_err(|error| unreadable(&name, &error.to_string()))?;
-    let text = String::from_utf8(text).map_err(|_| unreadable(&name, "it is not UTF-8 text"))?;
+    let init = "`marketgate init` writes a first one";
+    let text = std::fs::read(path).map_err(|error| unreadable(&name, &error.to_string(), init))?;
+    let text = String::from_utf8(text)
+        .map_err(|_| unreadable(&name, "it is not UTF-8 text", "save it as UTF-8, which TOML asks for"))?;
     let directory = path.parent().unwrap_or(Path::new(""));
     parse(&name, &text, directory, &|variable| std::env::var(variable).ok())
 }
 
-fn unreadable(name: &str, reason: &str) -> ConfigError {
-    let hint = "`marketgate init` writes a first one";
+fn unreadable(name: &str, reason: &str, hint: &str) -> ConfigError {
     ConfigError::new(vec![Finding::whole(name, format!("cannot be read: {reason}"), Some(hint.to_owned()))])
 }
 
