@@ -196,6 +196,12 @@ impl UpstreamError {
             Cause::ConnectTimeout { limit } => format!(
                 "{place} gave no connection within {limit:?}: a firewall may drop the packets (is `upstream.proxy_url` needed?), or the marketplace is down; the limit is `upstream.timeouts.connect`"
             ),
+            Cause::Tls { fault: TlsFault::Certificate, reason } if reason.contains("CaUsedAsEndEntity") => {
+                format!(
+                    "{place} shows a certificate authority's certificate as its own: make the server's with \
+                 basicConstraints=CA:FALSE, and name it or its issuer in `upstream.ca_file`"
+                )
+            }
             Cause::Tls { fault: TlsFault::Certificate, reason } => format!(
                 "the certificate of {place} is not trusted ({reason}): where a company's proxy intercepts TLS, name its certificate authority in `upstream.ca_file`"
             ),
@@ -272,4 +278,19 @@ pub(super) fn words(error: &hyper::Error) -> String {
         inner = source.source();
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_self_signed_authority_in_a_servers_place_is_told_from_an_unknown_one() {
+        let sentence = |reason: &str| {
+            let cause = Cause::Tls { fault: TlsFault::Certificate, reason: reason.to_owned() };
+            UpstreamError::unsent(&"api.test:443".into(), cause).sentence()
+        };
+        assert!(sentence("invalid peer certificate: Other(CaUsedAsEndEntity)").contains("CA:FALSE"));
+        assert!(sentence("invalid peer certificate: UnknownIssuer").contains("is not trusted"));
+    }
 }
