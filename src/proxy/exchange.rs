@@ -118,7 +118,7 @@ impl Worker {
         let ready = |headers: &mut HeaderMap| outgoing.keep_valid(headers, credential);
         let mut sent = self.pool.send_when(origin, id, outgoing.request(body, credential), ready).await;
         if let Some(whole) =
-            sent.as_ref().err().and_then(|failure| repeatable(failure, outgoing.method, kept))
+            sent.as_ref().err().and_then(|failure| repeatable(failure, &outgoing.head.method, kept))
         {
             let request = outgoing.request(RequestBody::whole(whole), credential);
             sent = self.pool.send_when(origin, id, request, ready).await;
@@ -177,33 +177,31 @@ impl Worker {
 
 /// A request ready to be sent, as often as needed.
 struct Outgoing<'a> {
-    method: &'a Method,
+    head: &'a Parts,
     target: Uri,
-    headers: HeaderMap,
     live: &'a LiveAccount,
 }
 
 impl<'a> Outgoing<'a> {
     fn new(head: &'a Parts, route: &Route<'_>, live: &'a LiveAccount) -> Result<Self, Problem> {
-        let profile = &live.app().profile;
-        let mut headers = head.headers.clone();
-        headers::clean_request(&mut headers, profile, live.dressing());
-        let target = target(profile.api.base_path(), route.rest).ok_or_else(|| {
+        let target = target(live.app().api().base_path(), route.rest).ok_or_else(|| {
             Problem::new(
                 Code::BadRequest,
                 "the target is too long or holds bytes no URL may hold",
                 "shorten or encode it",
             )
         })?;
-        Ok(Self { method: &head.method, target, headers, live })
+        Ok(Self { head, target, live })
     }
 
     fn request(&self, body: RequestBody, credential: &Credential) -> Request<RequestBody> {
         let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
+        *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = self.target.clone();
-        *request.headers_mut() = self.headers.clone();
-        headers::dress(request.headers_mut(), &self.live.app().profile, self.live.dressing(), credential);
+        *request.headers_mut() = self.head.headers.clone();
+        let (profile, dressing) = (&self.live.app().profile, self.live.dressing());
+        headers::clean_request(request.headers_mut(), profile, dressing);
+        headers::dress(request.headers_mut(), profile, dressing, credential);
         request
     }
 
@@ -223,7 +221,7 @@ impl<'a> Outgoing<'a> {
     fn may_repeat(&self) -> bool {
         match self.live.app().profile.replay {
             Replay::All => true,
-            Replay::Idempotent => self.method.is_idempotent(),
+            Replay::Idempotent => self.head.method.is_idempotent(),
             Replay::Off => false,
         }
     }
