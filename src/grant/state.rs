@@ -22,9 +22,6 @@ pub enum AccountState {
 }
 
 impl AccountState {
-    /// Every state.
-    pub const ALL: [Self; 4] = [Self::Ready, Self::Refreshing, Self::Degraded, Self::Misconfigured];
-
     /// The state's word.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -16,7 +16,9 @@ use hyper::body::Incoming;
 use super::{
     body::{Kept, ReplyBody, RequestBody},
     door::Worker,
-    expiry, headers, location, placeholder,
+    expiry,
+    guard::Admitted,
+    headers, location, placeholder,
     route::{self, Route},
     upstream::{Cause, SendFailure, UpstreamError},
 };
@@ -52,8 +54,7 @@ impl Worker {
         head: &Parts,
         body: Incoming,
     ) -> Result<(Option<AccountId>, Response<ReplyBody>), Problem> {
-        let admitted = self.door.guard.admit(&head.method, &head.headers)?;
-        if admitted.preflight {
+        if self.door.guard.admit(&head.method, &head.headers)? == Admitted::Preflight {
             return Ok((None, preflight(&head.headers)));
         }
         let route = route::find(&self.door.apps, self.fixed.as_deref(), &head.uri, &head.headers)?;

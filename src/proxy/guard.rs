@@ -4,7 +4,7 @@
 //! the page's own. So the `Host` must be one of ours, requests that a page caused are refused whatever their method, and
 //! where callers have keys, every one must show his.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -23,18 +23,17 @@ pub const KEY_HEADER: &str = "marketgate-key";
 pub struct Guard {
     hosts: Vec<String>,
     origins: Vec<String>,
-    callers: HashMap<[u8; 32], String>,
+    /// SHA-256 of every caller's key.
+    callers: HashSet<[u8; 32]>,
 }
 
-/// A request that may pass.
-#[derive(Debug, Clone, Default)]
-pub struct Admitted {
-    /// The caller's name, where callers have keys.
-    pub caller: Option<String>,
-    /// The web origin to answer to, when its pages may call.
-    pub origin: Option<HeaderValue>,
-    /// A preflight (Fetch standard §3.2.2) of such a page: answered here.
-    pub preflight: bool,
+/// What a request that may pass is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admitted {
+    /// One to be passed on.
+    Request,
+    /// The preflight (Fetch standard §3.2.2) of an allowed origin's page: answered here.
+    Preflight,
 }
 
 impl Guard {
@@ -43,7 +42,7 @@ impl Guard {
         let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let hosts =
             own.into_iter().chain(proxy.allowed_hosts.iter().map(|host| host.to_ascii_lowercase())).collect();
-        let callers = callers.iter().map(|caller| (caller.key_sha256, caller.name.clone())).collect();
+        let callers = callers.iter().map(|caller| caller.key_sha256).collect();
         Self { hosts, origins: proxy.allowed_origins.clone(), callers }
     }
 
@@ -55,17 +54,20 @@ impl Guard {
         self.check_host(headers)?;
         let origin = self.check_browser(headers)?;
         check_method(method)?;
-        let preflight = origin.is_some()
-            && method == Method::OPTIONS
-            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        // A browser sends no credentials with a preflight.
-        let caller = if preflight { None } else { self.check_caller(headers)? };
-        Ok(Admitted { caller, origin, preflight })
+        let asks_first = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        if origin.is_some() && method == Method::OPTIONS && asks_first {
+            // A browser sends no credentials with a preflight.
+            return Ok(Admitted::Preflight);
+        }
+        self.check_caller(headers)?;
+        Ok(Admitted::Request)
     }
 
-    /// The origin of a page that may read answers of ours as well.
+    /// The origin of a page that may read every answer, ours included; None for all that no allowed page sent.
     pub fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        self.check_browser(headers).ok().flatten()
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let origin = origins.next().filter(|_| origins.next().is_none())?;
+        self.origins.iter().any(|ours| ours.as_bytes() == origin.as_bytes()).then(|| origin.clone())
     }
 
     fn check_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
@@ -86,16 +88,9 @@ impl Guard {
     /// Either mark alone gives a page away: `Sec-Fetch-Site` is absent on plain-http names that were rebound, `Origin` on
     /// what an `<img>` fetches.
     fn check_browser(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
-        let mut origins = headers.get_all(header::ORIGIN).iter();
-        let origin = origins.next();
-        let allowed =
-            |origin: &HeaderValue| self.origins.iter().any(|ours| ours.as_bytes() == origin.as_bytes());
-        if let Some(origin) = origin {
-            return if allowed(origin) && origins.next().is_none() {
-                Ok(Some(origin.clone()))
-            } else {
-                Err(browser_refused("it carries an Origin that is not in proxy.allowed_origins"))
-            };
+        if headers.contains_key(header::ORIGIN) {
+            let refused = || browser_refused("it carries an Origin that is not in proxy.allowed_origins");
+            return self.allowed_origin(headers).map(Some).ok_or_else(refused);
         }
         let foreign = headers.get_all("sec-fetch-site").iter().any(|site| site.as_bytes() != b"none");
         if foreign {
@@ -105,17 +100,15 @@ impl Guard {
         }
     }
 
-    fn check_caller(&self, headers: &HeaderMap) -> Result<Option<String>, Problem> {
-        if self.callers.is_empty() {
-            return Ok(None);
+    fn check_caller(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if self.callers.is_empty() || shown_keys(headers).any(|key| self.callers.contains(&sha256(&key))) {
+            return Ok(());
         }
-        let known = shown_keys(headers).find_map(|key| self.callers.get(&sha256(&key)).cloned());
-        known.map(Some).ok_or_else(|| {
-            let detail = if shown_keys(headers).next().is_some() { "the key is not a known caller's" } else { "no key" };
-            let action = "send your key as `Marketgate-Key: KEY`, as `Authorization: Bearer KEY` or as a Basic password; \
+        let detail =
+            if shown_keys(headers).next().is_some() { "the key is not a known caller's" } else { "no key" };
+        let action = "send your key as `Marketgate-Key: KEY`, as `Authorization: Bearer KEY` or as a Basic password; \
                           `marketgate caller NAME` makes one";
-            Problem::new(Code::CallerUnknown, detail, action)
-        })
+        Err(Problem::new(Code::CallerUnknown, detail, action))
     }
 }
 
