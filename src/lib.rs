@@ -25,6 +25,7 @@
 //! | [`http`] | what doors share: the listener, the gate before the parser, answers of our own |
 //! | [`grant`] | the heart: accounts in use, their keepers, when to refresh, the meters |
 //! | [`oauth`] | the wire: one token call, and its answer sorted |
+//! | [`store`] | what must survive: accounts, grants, intents; its SQLite form, sealed |
 //! | [`tls`], [`telemetry`] | certificates; log lines |
 //! | [`config`] | `proxy.toml`: from text to checked settings, every mistake where it stands |
 //! | [`provider`] | the presets, and how a request of theirs is dressed |
@@ -61,6 +62,7 @@ pub mod provider;
 pub mod proxy;
 pub mod secret;
 pub mod sim;
+pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod token;

@@ -1,0 +1,55 @@
+//! Why the store did not do what it was asked. The one rule: whatever it says, nothing that was durable is lost.
+
+use std::fmt;
+
+/// What kind of failure it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    /// No room left where the store is.
+    Full,
+    /// The operating system or the database refused.
+    Io,
+    /// The store has been closed.
+    Closed,
+}
+
+/// A failed operation. It may be tried again: a write that failed has changed nothing, or all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreError {
+    /// What kind of failure.
+    pub trouble: Trouble,
+    /// What happened, for a person; holds no secret.
+    pub detail: String,
+}
+
+impl StoreError {
+    /// A failure of that kind.
+    pub fn new(trouble: Trouble, detail: impl Into<String>) -> Self {
+        Self { trouble, detail: detail.into() }
+    }
+
+    /// What mends it.
+    pub fn action(&self) -> &'static str {
+        match self.trouble {
+            Trouble::Full => "make room where the store is ([store] path); Marketgate keeps trying",
+            Trouble::Io => {
+                "look at the disk, its mount options and the permissions of the store's directory; \
+                 Marketgate keeps trying"
+            }
+            Trouble::Closed => "Marketgate is ending; start it again",
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.trouble {
+            Trouble::Full => "the store is full",
+            Trouble::Io => "the store failed",
+            Trouble::Closed => "the store is closed",
+        };
+        write!(f, "{what}: {}", self.detail)
+    }
+}
+
+impl std::error::Error for StoreError {}
