@@ -75,6 +75,16 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// The moment of a wall time that was written down, perhaps before the last boot. None for a time yet to come: a clock
+    /// was set back since, and how long ago it was cannot be told.
+    pub fn recall(&self, wall: SystemTime) -> Option<Moment> {
+        let now = self.now();
+        let ago = now.wall.duration_since(wall).ok()?;
+        Some(Moment { wall, boot: now.boot.saturating_sub(ago) })
+    }
+}
+
 fn system_now() -> Moment {
     let boot = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::AdminDoor,
+    chance::Chance,
     clock::Clock,
     config::{Settings, settings::FixedRoute},
-    grant::{LiveAccounts, live},
+    grant::{LiveAccounts, Means, live},
     http::{
         listener::{self, ListenerLimits},
         tally_metrics::TallyMetrics,
@@ -23,6 +24,7 @@ use crate::{
     metrics::Metrics,
     oauth::TokenClient,
     proxy::{Door, Worker, upstream::Connector},
+    store::Store,
     tls,
 };
 
@@ -109,12 +111,14 @@ pub struct Options {
     pub workers: usize,
     /// Accounts kept live at once.
     pub capacity: u64,
+    /// What keeps accounts that are not written in the configuration.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { clock: Clock::system(), workers, capacity: live::CAPACITY }
+        Self { clock: Clock::system(), workers, capacity: live::CAPACITY, store: None }
     }
 }
 
@@ -150,8 +154,14 @@ impl Gateway {
         let mut metrics = Metrics::new(settings.metrics.per_account);
         metrics.collect(Box::new(TallyMetrics(limits.tally.clone())));
         let metrics = Arc::new(metrics);
-        let accounts = LiveAccounts::new(options.clock.clone(), client, metrics.clone(), options.capacity);
-        let accounts = Arc::new(accounts);
+        let accounts = Arc::new(LiveAccounts::new(Means {
+            clock: options.clock.clone(),
+            chance: Chance::system(),
+            client: Arc::new(client),
+            store: options.store,
+            metrics: metrics.clone(),
+            capacity: options.capacity,
+        }));
         let connector = Connector::new(tls, &settings.upstream);
         let door = Door::new(settings, accounts.clone(), metrics, options.clock, connector);
         Ok(Self { door: Arc::new(door), accounts, limits, workers: options.workers })

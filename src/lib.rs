@@ -29,7 +29,7 @@
 //! | [`tls`], [`telemetry`] | certificates; log lines |
 //! | [`config`] | `proxy.toml`: from text to checked settings, every mistake where it stands |
 //! | [`provider`] | the presets, and how a request of theirs is dressed |
-//! | [`metrics`], [`token`], [`secret`], [`clock`], [`names`], [`dots`] | the ground |
+//! | [`metrics`], [`token`], [`secret`], [`clock`], [`chance`], [`names`], [`dots`] | the ground |
 //!
 //! [`sim`], the simulated marketplaces, stands beside the house and imports nothing of it: a simulator that shared our
 //! code would confirm our misunderstandings.
@@ -48,6 +48,7 @@
 //! argument is in [`grant::live`].
 
 pub mod admin;
+pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;

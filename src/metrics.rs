@@ -42,6 +42,9 @@ pub struct Metrics {
     meter_budget: Family<Labels, Gauge>,
     meter_waiting: Family<Labels, Gauge>,
     replays: Family<Labels, Counter>,
+    /// New refresh tokens that the store has refused to take so far.
+    pub unstored: Gauge,
+    store_durations: Histogram,
 }
 
 fn seconds() -> Histogram {
@@ -65,6 +68,8 @@ impl Metrics {
             meter_budget: Family::default(),
             meter_waiting: Family::default(),
             replays: Family::default(),
+            unstored: Gauge::default(),
+            store_durations: Histogram::new(exponential_buckets(0.000_5, 2.0, 14)),
         };
         metrics.register();
         metrics
@@ -90,6 +95,16 @@ impl Metrics {
         r.register("meter_calls", "Token calls counted in the current window", self.meter_used.clone());
         r.register("meter_budget_calls", "Token calls allowed in a window", self.meter_budget.clone());
         r.register("meter_waiting", "Refreshes waiting for their place", self.meter_waiting.clone());
+        r.register(
+            "unpersisted_refresh_tokens",
+            "New refresh tokens that are held in memory only, because the store refuses them",
+            self.unstored.clone(),
+        );
+        r.register(
+            "rotation_store_duration_seconds",
+            "From a token answer to the durable record: what a crash in between would lose",
+            self.store_durations.clone(),
+        );
         r.register("replays", "Requests repeated with a fresh token", self.replays.clone());
     }
 
@@ -123,6 +138,11 @@ impl Metrics {
     pub fn refreshed(&self, app: &AppName, outcome: &'static str, took: Duration) {
         self.refreshes.get_or_create(&vec![app_label(app), ("outcome", outcome.to_owned())]).inc();
         self.refresh_durations.get_or_create(&vec![app_label(app)]).observe(took.as_secs_f64());
+    }
+
+    /// An answer with tokens became durable so long after it had arrived.
+    pub fn stored(&self, took: Duration) {
+        self.store_durations.observe(took.as_secs_f64());
     }
 
     /// When the newest tokens of the accounts in use expire; None: never. Where accounts share their labels, the earliest

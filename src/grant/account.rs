@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     endpoint::Endpoint,
@@ -35,6 +36,7 @@ pub struct LiveAccount {
     published: watch::Sender<Published>,
     demand: Arc<Demand>,
     forced: Mutex<Forced>,
+    ended: CancellationToken,
 }
 
 /// What requests tell the keeper. It outlives the account, so that the keeper can sleep on it without keeping the account alive.
@@ -46,8 +48,21 @@ pub(super) struct Demand {
     pub(super) used: AtomicBool,
     /// Requests that wait because there is no usable token.
     pub(super) waiting: AtomicUsize,
-    /// Set when the account is gone and its keeper must end.
-    pub(super) closed: AtomicBool,
+    /// Whether a refresh was ordered, needed or not.
+    pub(super) ordered: AtomicBool,
+    /// Set when the account is gone, or is to be made anew, and its keeper must end.
+    closed: AtomicBool,
+}
+
+impl Demand {
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Relaxed);
+        self.wake.notify_one();
+    }
 }
 
 /// Why a request gets no token.
@@ -59,8 +74,10 @@ pub struct Unavailable {
     pub detail: String,
     /// What mends it.
     pub action: String,
-    /// When asking again may help.
-    pub retry_after: Duration,
+    /// When asking again may help; None: not before a person has done something.
+    pub retry_after: Option<Duration>,
+    /// Whether the account has been changed meanwhile: to be found anew, and asked again at once.
+    pub changed: bool,
 }
 
 impl LiveAccount {
@@ -82,6 +99,7 @@ impl LiveAccount {
             published,
             demand: Arc::default(),
             forced: Mutex::default(),
+            ended: CancellationToken::new(),
         }
     }
 
@@ -163,19 +181,27 @@ impl LiveAccount {
         let mut changes = self.published.subscribe();
         let failures = changes.borrow().failures();
         let given_up = |p: &Published| p.failures() != failures && is_final(p);
-        let settled = changes.wait_for(|p| p.usable(self.clock.now()).is_some() || given_up(p));
-        let settled = tokio::time::timeout(wait, settled).await;
+        let settled = changes
+            .wait_for(|p| p.usable(self.clock.now()).is_some() || p.state.needs_a_person() || given_up(p));
+        let settled = self.ended.run_until_cancelled(tokio::time::timeout(wait, settled)).await;
+        let changed = settled.is_none();
         let published = match settled {
-            Ok(Ok(published)) => published.clone(),
+            Some(Ok(Ok(published))) => published.clone(),
             _ => self.published(),
         };
-        published.usable(self.clock.now()).cloned().ok_or_else(|| self.unavailable(&published))
+        published
+            .usable(self.clock.now())
+            .cloned()
+            .ok_or_else(|| Unavailable { changed, ..self.unavailable(&published) })
     }
 
     /// What a caller hears who is not kept waiting for what is known not to come.
     fn refusal_at_once(&self, wait: Duration) -> Option<Unavailable> {
         // A copy: secret files may be read below, and the keeper must not wait for that.
         let published = self.published();
+        if published.state.needs_a_person() {
+            return Some(self.unavailable(&published));
+        }
         let trouble = published.trouble.as_ref()?;
         let due = self.clock.now().until(trouble.next_try(true)).is_zero()
             && published.state != AccountState::Refreshing;
@@ -214,12 +240,30 @@ impl LiveAccount {
                 self.endpoint.as_ref().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate(true)),
             ),
         };
-        Unavailable {
-            state: published.state,
-            detail,
-            action,
-            retry_after: retry_after.max(Duration::from_secs(1)),
-        }
+        let retry_after =
+            (!published.state.needs_a_person()).then(|| retry_after.max(Duration::from_secs(1)));
+        Unavailable { state: published.state, detail, action, retry_after, changed: false }
+    }
+
+    /// Has the token refreshed now, whether it is due or not: at a person's word, or because the outcome of an earlier
+    /// refresh is unknown.
+    pub fn order_refresh(&self) {
+        self.demand.ordered.store(true, Relaxed);
+        self.demand.wake.notify_one();
+    }
+
+    /// Ends its keeper as soon as nothing is under way; whoever asks for the account then gets a new one.
+    pub(super) fn retire(&self) {
+        self.demand.close();
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.demand.is_closed()
+    }
+
+    /// Cancelled when its keeper has ended.
+    pub(super) fn ended(&self) -> &CancellationToken {
+        &self.ended
     }
 
     /// Tells that the marketplace refused the token of `generation`, and waits for a newer one, `wait` at most.
@@ -296,8 +340,7 @@ impl LiveAccount {
 
 impl Drop for LiveAccount {
     fn drop(&mut self) {
-        self.demand.closed.store(true, Relaxed);
-        self.demand.wake.notify_one();
+        self.demand.close();
     }
 }
 

@@ -3,21 +3,42 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use super::meter::{Load, Meter};
+use super::meter::{Load, Meter, Snapshot};
 use crate::{
     clock::Clock,
-    provider::{GrantKind, Profile},
+    provider::{Budget, GrantKind, Profile},
+    store::{Store, StoreError},
 };
 
 /// A token endpoint with its budget.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) meter: Meter,
+    name: String,
+    budget: Option<Budget>,
 }
 
-type Key = (String, GrantKind);
+impl Endpoint {
+    /// Under what name its calls are counted in the store, and how long each counts; None without a budget.
+    pub(super) fn counted(&self) -> Option<(String, Duration)> {
+        self.budget.map(|budget| (self.name.clone(), budget.window))
+    }
+
+    /// Counts the calls of an earlier process.
+    pub(super) async fn recall(&self, store: &dyn Store) -> Result<(), StoreError> {
+        if self.budget.is_some() {
+            let calls = store.calls(&self.name).await?;
+            self.meter.restore(&Snapshot { ended: calls.ended, running: calls.open });
+        }
+        Ok(())
+    }
+}
+
+/// The endpoint's URL and the `grant_type` parameter: budgets are counted for each by itself.
+type Key = (String, &'static str);
 
 /// Every token endpoint in use.
 #[derive(Debug)]
@@ -31,11 +52,29 @@ impl Endpoints {
         Self { clock, known: Mutex::default() }
     }
 
-    /// Where accounts of this profile ask; None for static keys.
+    /// Where accounts of this profile refresh; None for static keys.
     pub(super) fn of(&self, profile: &Profile) -> Option<Arc<Endpoint>> {
+        let grant_type = match profile.grant {
+            GrantKind::ClientCredentials => "client_credentials",
+            GrantKind::AuthorizationCode => "refresh_token",
+            GrantKind::Static => return None,
+        };
+        self.with(profile, grant_type)
+    }
+
+    /// Where a seller's code is exchanged.
+    pub(super) fn of_codes(&self, profile: &Profile) -> Option<Arc<Endpoint>> {
+        self.with(profile, "authorization_code")
+    }
+
+    fn with(&self, profile: &Profile, grant_type: &'static str) -> Option<Arc<Endpoint>> {
         let endpoint = profile.token_endpoint.as_ref()?;
-        let make = || Arc::new(Endpoint { meter: Meter::new(endpoint.budget, self.clock.clone()) });
-        Some(self.known().entry((endpoint.url.to_string(), profile.grant)).or_insert_with(make).clone())
+        let url = endpoint.url.to_string();
+        let make = || {
+            let meter = Meter::new(endpoint.budget, self.clock.clone());
+            Arc::new(Endpoint { meter, name: format!("{grant_type} {url}"), budget: endpoint.budget })
+        };
+        Some(self.known().entry((url.clone(), grant_type)).or_insert_with(make).clone())
     }
 
     /// How full every meter is, with the endpoint's URL.

@@ -2,7 +2,8 @@
 //!
 //! A moka cache (LRU) decides who stays; the `slots` beside it make that safe. A refresh holds its account alive, so as
 //! long as one is under way the slot still leads to that very account, evicted or not, and whoever asks gets it back. A
-//! successor can only be made when the predecessor is gone, and then it had nothing under way.
+//! successor can only be made when the predecessor is gone, and then it had nothing under way. An account whose durable
+//! record was changed from outside is retired: its keeper ends what it has begun, and the next one reads the record anew.
 
 use std::{
     collections::HashMap,
@@ -14,16 +15,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     account::LiveAccount,
+    custody::Custody,
     endpoint::Endpoints,
     keeper::{Keeper, Surroundings},
-    meter::Load,
+    meter::{Load, Permit},
 };
 use crate::{
+    chance::Chance,
     clock::{Clock, Moment},
     config::{Account, App},
     metrics::Metrics,
     names::AccountId,
-    oauth::TokenClient,
+    oauth::TokenCalls,
+    provider::Profile,
+    store::{Store, StoreError},
 };
 
 /// Accounts kept at once; beyond it the least recently used are let go.
@@ -32,68 +37,168 @@ pub const CAPACITY: u64 = 10_000;
 /// An account nobody asked for this long is let go: longer than the longest-lived tokens.
 pub const IDLE: Duration = Duration::from_secs(2 * 3600);
 
+/// What keepers work with.
+#[derive(Debug)]
+pub struct Means {
+    /// Time.
+    pub clock: Clock,
+    /// Chance, for spreading retries.
+    pub chance: Chance,
+    /// Makes token calls.
+    pub client: Arc<dyn TokenCalls>,
+    /// Keeps the grants of accounts that are not written in the configuration; None: there are no such accounts.
+    pub store: Option<Arc<dyn Store>>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Accounts kept live at once, usually [`CAPACITY`].
+    pub capacity: u64,
+}
+
 /// Finds, wakes and lets go accounts.
 #[derive(Debug)]
 pub struct LiveAccounts {
     cache: moka::sync::Cache<AccountId, Arc<LiveAccount>>,
-    slots: Mutex<HashMap<AccountId, Weak<LiveAccount>>>,
+    slots: Mutex<HashMap<AccountId, Slot>>,
     endpoints: Endpoints,
     surroundings: Arc<Surroundings>,
     keepers: TaskTracker,
     runtime: tokio::runtime::Handle,
 }
 
+/// Where an account's only keeper is.
+#[derive(Debug)]
+struct Slot {
+    live: Weak<LiveAccount>,
+    ended: CancellationToken,
+}
+
+/// What stands in the slot of an account.
+enum Seat {
+    /// The account, in use.
+    Taken(Arc<LiveAccount>),
+    /// A predecessor that is about to end.
+    Ending(CancellationToken),
+    /// Nothing.
+    Free,
+}
+
 impl LiveAccounts {
-    /// Keepers run on the current runtime, whoever asks for an account. `capacity` is usually [`CAPACITY`].
-    pub fn new(clock: Clock, client: TokenClient, metrics: Arc<Metrics>, capacity: u64) -> Self {
+    /// Keepers run on the current runtime, whoever asks for an account.
+    pub fn new(means: Means) -> Self {
         let cache = moka::sync::Cache::builder()
-            .max_capacity(capacity)
+            .max_capacity(means.capacity)
             .eviction_policy(moka::policy::EvictionPolicy::lru())
             .time_to_idle(IDLE)
             .build();
-        let stop = CancellationToken::new();
-        let surroundings = Arc::new(Surroundings { clock: clock.clone(), client, metrics, stop });
+        let endpoints = Endpoints::new(means.clock.clone());
+        let surroundings = Arc::new(Surroundings {
+            clock: means.clock,
+            chance: means.chance,
+            client: means.client,
+            store: means.store,
+            metrics: means.metrics,
+            stop: CancellationToken::new(),
+            leftovers: Mutex::default(),
+        });
         let runtime = tokio::runtime::Handle::current();
-        let (slots, endpoints) = (Mutex::default(), Endpoints::new(clock));
-        Self { cache, slots, endpoints, surroundings, keepers: TaskTracker::new(), runtime }
+        Self { cache, slots: Mutex::default(), endpoints, surroundings, keepers: TaskTracker::new(), runtime }
     }
 
-    /// The live form of an account: found, or woken with a keeper of its own.
+    /// The live form of an account of the configuration: found, or woken with a keeper of its own.
     pub fn find(&self, app: &Arc<App>, account: &Arc<Account>) -> Arc<LiveAccount> {
         if let Some(live) = self.cache.get(&account.id) {
             return live;
         }
-        self.cache.get_with(account.id.clone(), || self.adopt_or_wake(app, account))
+        let make = || {
+            let mut slots = self.slots();
+            match taken(&slots, &account.id) {
+                Seat::Taken(live) => live,
+                Seat::Ending(_) | Seat::Free => self.wake(&mut slots, app, account, None),
+            }
+        };
+        self.cache.get_with(account.id.clone(), make)
+    }
+
+    /// The account, if it is in use and its keeper is not about to end.
+    pub fn borrow(&self, id: &AccountId) -> Option<Arc<LiveAccount>> {
+        self.cache.get(id).filter(|live| !live.is_retired())
+    }
+
+    /// The live form of an account of the store, which `account` describes as it was read there: found, or woken with a
+    /// keeper that reads the record itself. Waits for a predecessor to end what it has begun.
+    pub async fn find_stored(&self, app: &Arc<App>, account: &Arc<Account>) -> Arc<LiveAccount> {
+        loop {
+            match self.seat(app, account) {
+                Seat::Ending(ended) => ended.cancelled().await,
+                Seat::Taken(live) => return live,
+                Seat::Free => {}
+            }
+        }
+    }
+
+    fn seat(&self, app: &Arc<App>, account: &Arc<Account>) -> Seat {
+        let mut slots = self.slots();
+        match taken(&slots, &account.id) {
+            Seat::Free => {}
+            seat => return seat,
+        }
+        let store = self.surroundings.store.clone();
+        let custody = store.map(|store| Custody::new(store, account.id.clone()));
+        let live = self.wake(&mut slots, app, account, custody);
+        drop(slots);
+        self.cache.insert(account.id.clone(), live.clone());
+        Seat::Taken(live)
     }
 
     /// The account, if it is in use now.
     pub fn peek(&self, id: &AccountId) -> Option<Arc<LiveAccount>> {
-        self.slots().get(id).and_then(Weak::upgrade)
+        self.slots().get(id).and_then(|slot| slot.live.upgrade())
     }
 
-    fn adopt_or_wake(&self, app: &Arc<App>, account: &Arc<Account>) -> Arc<LiveAccount> {
-        let mut slots = self.slots();
-        if let Some(live) = slots.get(&account.id).and_then(Weak::upgrade) {
-            return live;
-        }
+    fn wake(
+        &self,
+        slots: &mut HashMap<AccountId, Slot>,
+        app: &Arc<App>,
+        account: &Arc<Account>,
+        custody: Option<Custody>,
+    ) -> Arc<LiveAccount> {
         let endpoint = self.endpoints.of(&app.profile);
         let clock = self.surroundings.clock.clone();
         let live = Arc::new(LiveAccount::new(app.clone(), account.clone(), endpoint, clock));
-        slots.insert(account.id.clone(), Arc::downgrade(&live));
-        drop(slots);
-        let keeping = self.runtime.spawn(Keeper::new(&live, self.surroundings.clone()).keep());
+        let ended = live.ended().clone();
+        slots.insert(account.id.clone(), Slot { live: Arc::downgrade(&live), ended: ended.clone() });
+        let keeper = Keeper::new(&live, self.surroundings.clone(), custody);
+        let end = ended.drop_guard();
+        let keeping = self.runtime.spawn(async move {
+            // However the keeper ends, whoever waits for its end is told.
+            let _end = end;
+            keeper.keep().await;
+        });
         self.keepers.spawn_on(supervise(keeping, Arc::downgrade(&live), self.cache.clone()), &self.runtime);
         live
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<AccountId, Weak<LiveAccount>>> {
+    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<AccountId, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An account's record was changed: its keeper ends what it has begun, and the next request finds the account anew.
+    /// Returns when the old keeper has ended.
+    pub async fn renew(&self, id: &AccountId) {
+        self.cache.invalidate(id);
+        let live = self.peek(id);
+        if let Some(live) = live {
+            live.retire();
+            let ended = live.ended().clone();
+            drop(live);
+            ended.cancelled().await;
+        }
     }
 
     /// Lets go what has been idle too long. Called from a timer: moka does its housekeeping only when it is used.
     pub fn let_go_idle(&self) {
         self.cache.run_pending_tasks();
-        self.slots().retain(|_, live| live.strong_count() > 0);
+        self.slots().retain(|_, slot| slot.live.strong_count() > 0 || !slot.ended.is_cancelled());
     }
 
     /// Takes an account out of the cache, as a full cache would.
@@ -104,7 +209,7 @@ impl LiveAccounts {
 
     /// When the newest token of every account in use expires; None: never.
     pub fn expiries(&self) -> Vec<(AccountId, Option<Moment>)> {
-        let live: Vec<_> = self.slots().values().filter_map(Weak::upgrade).collect();
+        let live: Vec<_> = self.slots().values().filter_map(|slot| slot.live.upgrade()).collect();
         let expiry = |live: &Arc<LiveAccount>| {
             let token = live.published().credential?.token.clone();
             Some((live.id().clone(), token.lifetime.map(|life| token.asked.plus(life))))
@@ -117,11 +222,50 @@ impl LiveAccounts {
         self.endpoints.loads()
     }
 
-    /// Ends all keepers; each first finishes the token call it has under way.
+    /// Leave to exchange a seller's code; None for a profile without a token endpoint. A person waits for it.
+    pub async fn permit_code_exchange(&self, profile: &Profile) -> Option<Permit> {
+        let endpoint = self.endpoints.of_codes(profile)?;
+        Some(endpoint.meter.permit(true).await)
+    }
+
+    /// Counts the token calls of an earlier process for `profile`, as far as they still count.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn recall_calls(&self, profile: &Profile) -> Result<(), StoreError> {
+        match (&self.surroundings.store, self.endpoints.of(profile)) {
+            (Some(store), Some(endpoint)) => endpoint.recall(store.as_ref()).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends all keepers; each first finishes what it has begun. What the store refused to take to the last is spilled.
     pub async fn drain(&self) {
         self.surroundings.stop.cancel();
         self.keepers.close();
         self.keepers.wait().await;
+        let leftovers =
+            std::mem::take(&mut *self.surroundings.leftovers.lock().unwrap_or_else(PoisonError::into_inner));
+        if let (Some(store), false) = (&self.surroundings.store, leftovers.is_empty()) {
+            let accounts = leftovers.len();
+            match store.spill(leftovers) {
+                Ok(()) => tracing::warn!(
+                    accounts,
+                    "new refresh tokens were spilled beside the store; the next start adopts them"
+                ),
+                Err(error) => {
+                    tracing::error!(accounts, %error, "new refresh tokens could not be kept: these accounts must log in again");
+                }
+            }
+        }
+    }
+}
+
+fn taken(slots: &HashMap<AccountId, Slot>, id: &AccountId) -> Seat {
+    let Some(slot) = slots.get(id).filter(|slot| !slot.ended.is_cancelled()) else { return Seat::Free };
+    match slot.live.upgrade().filter(|live| !live.is_retired()) {
+        Some(live) => Seat::Taken(live),
+        None => Seat::Ending(slot.ended.clone()),
     }
 }
 

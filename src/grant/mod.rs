@@ -1,20 +1,27 @@
 //! The heart: tokens that are there before they are needed. The one rule: a refresh never lives inside a request.
 //!
 //! [`live`] holds the accounts in use and finds or wakes the one a request needs; [`account`] is what a request borrows
-//! its token from; [`keeper`] is the task that keeps one account's token fresh; [`timing`] decides when; [`meter`]
-//! keeps every token endpoint within its budget; [`setback`] is a failed attempt, and [`state`] what all of them say about
-//! an account.
+//! its token from; `keeper` is the task that keeps one account's token fresh: `plan` decides what it does next, [`timing`]
+//! when; `call` gets a token for a grant that does not rotate, `rotation` for one that may, with `custody` of what must
+//! reach the store; `publish` tells the requests. [`meter`] keeps every token endpoint within its budget; [`setback`] is a
+//! failed attempt, and [`state`] what all of them say about an account.
 
 pub mod account;
+mod call;
+mod custody;
 mod endpoint;
 mod forced;
-pub mod keeper;
+mod keeper;
 pub mod live;
 pub mod meter;
+mod plan;
+mod publish;
+mod rotation;
 pub mod setback;
 pub mod state;
+mod terms;
 pub mod timing;
 
 pub use account::{LiveAccount, Unavailable};
-pub use live::LiveAccounts;
+pub use live::{LiveAccounts, Means};
 pub use state::{AccountState, Credential, Published, Trouble};

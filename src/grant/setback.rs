@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     oauth::{Class, TokenError},
     secret::SecretError,
+    store::StoreError,
 };
 
 /// One failed attempt.
@@ -43,6 +44,19 @@ impl From<SecretError> for Setback {
             error.to_string(),
             "put the secret there, as one line; it is read again at the next request",
         )
+    }
+}
+
+impl From<StoreError> for Setback {
+    fn from(error: StoreError) -> Self {
+        Self {
+            outcome: "store",
+            passes: true,
+            credentials_refused: false,
+            detail: error.to_string(),
+            action: error.action().to_owned(),
+            retry_after: None,
+        }
     }
 }
 

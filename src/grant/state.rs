@@ -6,7 +6,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::HeaderValue;
 
 use super::timing;
-use crate::{clock::Moment, config::Credentials, secret::Fingerprint, token::Token};
+use crate::{
+    clock::Moment,
+    config::Credentials,
+    names::AccountId,
+    secret::Fingerprint,
+    store::{LoginReason, ParkReason},
+    token::Token,
+};
 
 /// The state of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +26,14 @@ pub enum AccountState {
     Degraded,
     /// The token endpoint refused the credentials or the request: somebody must change something.
     Misconfigured,
+    /// The grant is over or was never there: the seller must be connected (again).
+    LoginRequired(LoginReason),
+    /// What the store holds of it is not what was written there.
+    StoreCorrupt,
+    /// The marketplace named somebody else than the seller it is pinned to.
+    IdentityMismatch,
+    /// Set aside until a person resumes it.
+    Parked(ParkReason),
 }
 
 impl AccountState {
@@ -29,13 +44,69 @@ impl AccountState {
             Self::Refreshing => "refreshing",
             Self::Degraded => "degraded",
             Self::Misconfigured => "misconfigured",
+            Self::LoginRequired(_) => "login_required",
+            Self::StoreCorrupt => "store_corrupt",
+            Self::IdentityMismatch => "identity_mismatch",
+            Self::Parked(_) => "parked",
         }
+    }
+
+    /// Why, for the states that have reasons: `revoked`, `restored`, …
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::LoginRequired(reason) => Some(reason.as_str()),
+            Self::Parked(reason) => Some(reason.as_str()),
+            _ => None,
+        }
+    }
+
+    /// What a person is to do about `id`.
+    pub fn action(self, id: &AccountId) -> String {
+        match self {
+            Self::Ready | Self::Refreshing | Self::Degraded => {
+                "nothing to do: Marketgate keeps trying".to_owned()
+            }
+            Self::Misconfigured => "correct what the detail names in the configuration".to_owned(),
+            Self::LoginRequired(_) => {
+                format!("{self}: connect the seller again with `marketgate login {id}`")
+            }
+            Self::StoreCorrupt => format!(
+                "{self}: put back the store or its keys ([store] key, old_keys), or connect the seller again with \
+                 `marketgate login {id}`"
+            ),
+            Self::IdentityMismatch => format!(
+                "{self}: if the account is to belong to that seller, `marketgate login {id} --replace-identity`; \
+                 else `marketgate login {id}` as the right one"
+            ),
+            Self::Parked(ParkReason::Restored) => format!(
+                "{self}: connect the seller again with `marketgate login {id}`; or, if the backup is known to be newer \
+                 than the last refresh, `marketgate accounts resume {id}`"
+            ),
+            Self::Parked(ParkReason::EnvironmentChanged) => format!(
+                "{self}: set the app's provider and environment back, or connect the seller in the new one with \
+                 `marketgate login {id}`"
+            ),
+        }
+    }
+
+    /// Whether a person may have its grant tried once more: the last refresh token is still there, and it is ours to spend.
+    pub fn may_be_tried_again(self) -> bool {
+        use LoginReason::{Expired, Revoked, RotationResponseLost};
+        matches!(self, Self::LoginRequired(Revoked | Expired | RotationResponseLost))
+    }
+
+    /// Whether only a person can bring the account out of it: nothing is asked of the token endpoint by itself.
+    pub fn needs_a_person(self) -> bool {
+        matches!(self, Self::LoginRequired(_) | Self::StoreCorrupt | Self::IdentityMismatch | Self::Parked(_))
     }
 }
 
 impl fmt::Display for AccountState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        match self.reason() {
+            Some(reason) => write!(f, "{} ({reason})", self.as_str()),
+            None => f.pad(self.as_str()),
+        }
     }
 }
 

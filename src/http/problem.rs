@@ -41,6 +41,8 @@ pub enum Code {
     UpstreamBroken,
     /// No valid token in time.
     TokenUnavailable,
+    /// No valid token before a person has connected the account again.
+    LoginRequired,
     /// Too many requests wait already.
     Overloaded,
     /// The marketplace did not answer in time.
@@ -111,6 +113,12 @@ impl Code {
                 S::SERVICE_UNAVAILABLE,
                 "destination_unavailable",
                 "No valid access token",
+            ),
+            Self::LoginRequired => (
+                "login_required",
+                S::SERVICE_UNAVAILABLE,
+                "destination_unavailable",
+                "The account must be connected again",
             ),
             Self::Overloaded => {
                 ("overloaded", S::SERVICE_UNAVAILABLE, "connection_limit_reached", "Too many requests wait")

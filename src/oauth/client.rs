@@ -49,6 +49,21 @@ pub enum TokenClientError {
     Library(#[from] reqwest::Error),
 }
 
+/// Makes token calls: over the network, or played by a test that decides what each brings.
+pub trait TokenCalls: std::fmt::Debug + Send + Sync {
+    /// Makes one call and sorts its answer; see [`TokenClient::call`].
+    fn call<'a>(&'a self, request: TokenRequest<'a>) -> Calling<'a>;
+}
+
+/// A token call under way.
+pub type Calling<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Granted, TokenError>> + Send + 'a>>;
+
+impl TokenCalls for TokenClient {
+    fn call<'a>(&'a self, request: TokenRequest<'a>) -> Calling<'a> {
+        Box::pin(async move { Self::call(self, &request).await })
+    }
+}
+
 impl TokenClient {
     /// A client that trusts what `tls` trusts, and reaches all but loopback through `forward_proxy`.
     ///

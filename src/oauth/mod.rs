@@ -36,6 +36,6 @@ pub mod retry_after;
 pub mod token_error;
 
 pub use answer::{Answer, Granted, sort};
-pub use client::{TokenClient, TokenClientError};
+pub use client::{Calling, TokenCalls, TokenClient, TokenClientError};
 pub use request::{GrantRequest, TokenRequest};
 pub use token_error::{Class, TokenError};

@@ -276,8 +276,12 @@ fn about(problem: Problem, live: &LiveAccount) -> Problem {
 
 fn no_token(live: &LiveAccount, unavailable: Unavailable) -> Problem {
     let detail = format!("no valid token for {} ({}): {}", live.id(), unavailable.state, unavailable.detail);
-    let problem = Problem::new(Code::TokenUnavailable, detail, unavailable.action);
-    about(problem, live).retry_after(unavailable.retry_after)
+    let code = if unavailable.state.needs_a_person() { Code::LoginRequired } else { Code::TokenUnavailable };
+    let problem = about(Problem::new(code, detail, unavailable.action), live);
+    match unavailable.retry_after {
+        Some(after) => problem.retry_after(after),
+        None => problem,
+    }
 }
 
 fn too_large() -> Problem {

@@ -201,6 +201,16 @@ pub struct PendingConsent {
     pub ends_at: SystemTime,
 }
 
+impl Record {
+    /// The SHA-256 of its refresh token, if it has one: tells whether two records hold the same.
+    pub fn refresh_digest(&self) -> Option<[u8; 32]> {
+        match self.grant.as_ref()? {
+            Grant::Refresh { token, .. } => Some(crate::secret::sha256(token.expose())),
+            Grant::Client { .. } | Grant::Key(_) => None,
+        }
+    }
+}
+
 impl LoginReason {
     /// The reason's word.
     pub fn as_str(self) -> &'static str {
@@ -213,6 +223,20 @@ impl LoginReason {
             Self::NeverConnected => "never_connected",
         }
     }
+
+    /// The reason for a person.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Revoked => "the marketplace no longer accepts the grant",
+            Self::Expired => "the grant has reached its end",
+            Self::RotationResponseLost => {
+                "the answer that carried the next refresh token was lost, and the marketplace takes the old one no more"
+            }
+            Self::LoggedOut => "it was logged out here",
+            Self::Exported => "its grant was exported to another program",
+            Self::NeverConnected => "it has never been connected",
+        }
+    }
 }
 
 impl ParkReason {
@@ -221,6 +245,14 @@ impl ParkReason {
         match self {
             Self::Restored => "restored",
             Self::EnvironmentChanged => "environment_changed",
+        }
+    }
+
+    /// The reason for a person.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Restored => "it came out of a backup, and its refresh token may have been spent since",
+            Self::EnvironmentChanged => "the app's environment is another one than it was connected in",
         }
     }
 }

@@ -152,7 +152,7 @@ fn start(
         Ok(loaded) => loaded.settings,
         Err(error) => panic!("{}", error.render(false)),
     };
-    let options = Options { clock: Clock::tokio(), workers: 0, capacity };
+    let options = Options { clock: Clock::tokio(), workers: 0, capacity, store: None };
     let gateway = Gateway::new(&settings, options).unwrap();
     let accounts = gateway.accounts().clone();
     let fixed_route = settings.proxy.listeners.iter().find_map(|l| l.fixed.clone());

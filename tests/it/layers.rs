@@ -23,7 +23,7 @@ const FLOORS: [&str; 16] = [
 ];
 
 /// Everybody's ground: these import only each other.
-const GROUND: [&str; 5] = ["token", "secret", "clock", "names", "dots"];
+const GROUND: [&str; 6] = ["token", "secret", "clock", "chance", "names", "dots"];
 
 fn sources() -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, out: &mut Vec<(PathBuf, String)>) {

@@ -1,0 +1,459 @@
+//! One refresh of a grant whose refresh token may change at every use. The one rule is its order: a place at the meter, a
+//! durable intent, one call, its answer read to the end, one durable compare-and-swap, and only then the new token is used.
+//!
+//! Nothing between the intent and the compare-and-swap is ever cancelled: not by callers who hang up, since none is here,
+//! and not by the end of the program, which waits.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    account::LiveAccount,
+    call::no_client,
+    custody::{Custody, Unstored},
+    endpoint::Endpoint,
+    keeper::{Keeper, Step},
+    meter::Permit,
+    plan::Plan,
+    publish::{credential, publish_credential},
+    setback::Setback,
+    state::{AccountState, Credential},
+};
+use crate::{
+    clock::Moment,
+    config::Credentials,
+    oauth::{Class, GrantRequest, Granted, TokenError},
+    provider::Profile,
+    secret::Secret,
+    store::{
+        Begun, Grant, KeptToken, LoginReason, ParkReason, Record, Replaced, Standing, StoreError, Stored,
+    },
+    token::Token,
+};
+
+/// How often a write that the store refused is tried again.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// What became of showing a refresh token.
+enum Shown {
+    /// Tokens, asked for at that moment.
+    Granted(Granted, Moment),
+    /// Shown at that moment, in vain.
+    Refused(TokenError, Moment),
+    /// Not shown, for that reason.
+    Withheld(Setback),
+    /// Not shown: the record has changed since it was read.
+    Outdated,
+    /// Not shown: the program stops, or there was no place at the meter in time.
+    NoTurn,
+}
+
+impl Keeper {
+    /// What the durable record asks for, before anything else.
+    pub(super) fn step_of_custody(
+        &self,
+        account: &LiveAccount,
+        custody: &Custody,
+        now: Moment,
+    ) -> Option<Step> {
+        let published = account.published();
+        if let Some(unstored) = &custody.unstored {
+            let again = STORE_AGAIN.saturating_sub(now.since(unstored.last_try));
+            let serve = unstored.credential.is_some() && self.needs_unstored(account, now);
+            let due = again.is_zero() || serve;
+            return Some(if due { Step::StoreAgain } else { Step::Plan(Plan::Rest(Some(again))) });
+        }
+        if custody.record.is_some() || published.state == AccountState::StoreCorrupt {
+            return None;
+        }
+        let pause = published.trouble.as_ref().map_or(Duration::ZERO, |t| now.until(t.next_try(true)));
+        Some(if pause.is_zero() { Step::Load } else { Step::Plan(Plan::Rest(Some(pause))) })
+    }
+
+    /// Reads the durable record and publishes what it says.
+    pub(super) async fn load(&mut self, account: &Arc<LiveAccount>) {
+        let Some(custody) = &mut self.custody else { return };
+        let stored = custody.read().await;
+        let now = self.surroundings.clock.now();
+        match stored {
+            Ok(Some(Stored::Whole(record))) => self.present(account, &record, now),
+            Ok(Some(Stored::Corrupt { detail, .. })) => {
+                self.publish_halt(account, AccountState::StoreCorrupt, detail, now);
+            }
+            // It was removed: whoever asks for it next is told so.
+            Ok(None) => account.retire(),
+            Err(error) => self.publish_setback(account, error.into(), now),
+        }
+    }
+
+    fn present(&mut self, account: &LiveAccount, record: &Record, now: Moment) {
+        let kept = record.token.as_ref().and_then(|token| self.recall(account, record, token));
+        let usable = kept.filter(|credential| credential.token.usable_at(now));
+        match halt(record, &account.app().profile) {
+            None => match usable {
+                Some(credential) => publish_credential(account, credential),
+                None => account.publish(|p| (p.state, p.trouble) = (AccountState::Ready, None)),
+            },
+            Some((state, detail)) => {
+                account.publish(|p| p.credential = usable);
+                self.publish_halt(account, state, detail, now);
+            }
+        }
+    }
+
+    fn recall(&self, account: &LiveAccount, record: &Record, kept: &KeptToken) -> Option<Arc<Credential>> {
+        let asked = self.surroundings.clock.recall(kept.asked_at)?;
+        self.credential_of(account, kept, asked, record.generation)
+    }
+
+    fn credential_of(
+        &self,
+        account: &LiveAccount,
+        kept: &KeptToken,
+        asked: Moment,
+        generation: u64,
+    ) -> Option<Arc<Credential>> {
+        let age = self.refresh_age(account, kept.lifetime, account.endpoint()?);
+        let lifetime = Some(kept.lifetime);
+        credential(account, Token { secret: kept.secret.clone(), asked, lifetime, generation }, Some(age))
+    }
+
+    /// One refresh. After an answer that never arrived the same refresh token is shown once more, if the server still
+    /// takes that for a repetition (law 4).
+    pub(super) async fn rotate(&mut self, account: &Arc<LiveAccount>, urgent: bool) {
+        let Some(endpoint) = account.endpoint().cloned() else { return };
+        let was = account.published().state;
+        let mut shown = self.show(account, &endpoint, urgent, None).await;
+        if let Some(left) = self.window_left(&shown, &account.app().profile) {
+            self.note_lost_answer();
+            match self.show(account, &endpoint, true, Some(left)).await {
+                Shown::NoTurn => {}
+                again => shown = again,
+            }
+        }
+        account.publish(|p| p.state = was);
+        match shown {
+            Shown::Granted(granted, asked) => self.keep_granted(account, &granted, asked).await,
+            Shown::Refused(error, _) => self.bear_refusal(account, error).await,
+            Shown::Withheld(setback) => {
+                self.publish_setback(account, setback, self.surroundings.clock.now());
+            }
+            Shown::Outdated => self.load(account).await,
+            Shown::NoTurn => {}
+        }
+    }
+
+    /// How much of the reuse window is left after a showing whose answer was lost.
+    fn window_left(&self, shown: &Shown, profile: &Profile) -> Option<Duration> {
+        let Shown::Refused(error, sent) = shown else { return None };
+        let left =
+            super::terms::reuse_window(profile).saturating_sub(self.surroundings.clock.now().since(*sent));
+        (error.may_have_rotated() && !left.is_zero()).then_some(left)
+    }
+
+    fn note_lost_answer(&mut self) {
+        if let Some(custody) = &mut self.custody {
+            custody.lost_answers = custody.lost_answers.saturating_add(1);
+        }
+    }
+
+    /// Shows the refresh token, with each client secret in turn until one is accepted. `patience`: how long to wait for a
+    /// place at the meter.
+    async fn show(
+        &mut self,
+        account: &LiveAccount,
+        endpoint: &Endpoint,
+        urgent: bool,
+        patience: Option<Duration>,
+    ) -> Shown {
+        let Credentials::Client { secrets, .. } = &account.account().credentials else {
+            return Shown::Withheld(no_client());
+        };
+        let mut refusal = None;
+        for step in 0..secrets.len() {
+            let index = (self.secret_index + step) % secrets.len();
+            let secret = match secrets[index].read() {
+                Ok(secret) => secret,
+                Err(error) => {
+                    refusal.get_or_insert(Shown::Withheld(error.into()));
+                    continue;
+                }
+            };
+            let shown = self.show_with(account, endpoint, urgent, patience, &secret).await;
+            match shown {
+                Shown::Refused(error, sent) if error.class == Class::InvalidClient => {
+                    refusal.get_or_insert(Shown::Refused(error, sent));
+                }
+                shown => {
+                    self.secret_index = index;
+                    return shown;
+                }
+            }
+        }
+        refusal.unwrap_or_else(|| Shown::Withheld(no_client()))
+    }
+
+    async fn show_with(
+        &self,
+        account: &LiveAccount,
+        endpoint: &Endpoint,
+        urgent: bool,
+        patience: Option<Duration>,
+        client_secret: &Secret,
+    ) -> Shown {
+        let Some(custody) = &self.custody else { return Shown::Outdated };
+        let Some(permit) = self.place(endpoint, urgent, patience).await else { return Shown::NoTurn };
+        account.publish(|p| p.state = AccountState::Refreshing);
+        // From here on nothing is cancelled.
+        let begun = custody.begin(self.surroundings.clock.now().wall, endpoint).await;
+        let (Ok(Begun::Durable), Some(token)) = (&begun, custody.refresh_token()) else {
+            permit.unused();
+            return withheld(begun, self.surroundings.clock.now());
+        };
+        let sent = self.surroundings.clock.now();
+        let outcome = self.send(account, GrantRequest::RefreshToken(token), client_secret).await;
+        drop(permit);
+        match outcome {
+            Ok(granted) => Shown::Granted(granted, sent),
+            Err(error) => Shown::Refused(error, sent),
+        }
+    }
+
+    async fn place(&self, endpoint: &Endpoint, urgent: bool, patience: Option<Duration>) -> Option<Permit> {
+        let permit = self.permit(endpoint, urgent);
+        match patience {
+            // What has been begun is brought to its end though the program stops.
+            Some(patience) => tokio::time::timeout(patience, permit).await.ok(),
+            None => self.surroundings.stop.run_until_cancelled(permit).await,
+        }
+    }
+
+    async fn keep_granted(&mut self, account: &Arc<LiveAccount>, granted: &Granted, asked: Moment) {
+        let received = Instant::now();
+        let now = self.surroundings.clock.now();
+        let profile = &account.app().profile;
+        let Some(next) = self.custody.as_ref().and_then(|c| c.successor(granted, asked, now, profile)) else {
+            return;
+        };
+        let next = pin_identity(next, &granted.access_token, profile);
+        let credential = next
+            .token
+            .as_ref()
+            .filter(|_| next.standing == Standing::Active)
+            .and_then(|token| self.credential_of(account, token, asked, next.generation));
+        self.store(account, next, credential).await;
+        self.surroundings.metrics.stored(received.elapsed());
+    }
+
+    /// Writes the record that came out of an answer, and uses its token only if that succeeds.
+    async fn store(&mut self, account: &Arc<LiveAccount>, next: Record, credential: Option<Arc<Credential>>) {
+        let Some(custody) = &mut self.custody else { return };
+        let outcome = custody.replace(next.clone()).await;
+        let now = self.surroundings.clock.now();
+        match outcome {
+            Ok(Replaced::Durable) => self.use_stored(account, &next, credential, now),
+            Ok(Replaced::Newer) => {
+                tracing::warn!(account = %account.id(), generation = next.generation,
+                    "the account was changed while its token was refreshed; the newer grant is used");
+                self.load(account).await;
+            }
+            Err(error) => {
+                custody.unstored = Some(Unstored { record: next, credential, last_try: now });
+                self.holding = Some(account.clone());
+                self.surroundings.metrics.unstored.inc();
+                self.publish_setback(account, unstored(&error), now);
+                self.serve_unstored(account, now);
+            }
+        }
+    }
+
+    fn use_stored(
+        &mut self,
+        account: &LiveAccount,
+        record: &Record,
+        credential: Option<Arc<Credential>>,
+        now: Moment,
+    ) {
+        match (halt(record, &account.app().profile), credential) {
+            (Some((state, detail)), _) => self.publish_halt(account, state, detail, now),
+            (None, Some(credential)) => publish_credential(account, credential),
+            // A refresh token was saved out of an unusable answer; the next attempt shows that one.
+            (None, None) => {}
+        }
+    }
+
+    /// Tries once more to write what the store refused, and serves the new token if the old one has ended (law 2).
+    pub(super) async fn store_again(&mut self, account: &Arc<LiveAccount>) {
+        let Some(custody) = &mut self.custody else { return };
+        let Some(waiting) = custody.unstored.take() else { return };
+        let outcome = custody.replace(waiting.record.clone()).await;
+        let now = self.surroundings.clock.now();
+        match outcome {
+            Err(error) => {
+                custody.unstored = Some(Unstored { last_try: now, ..waiting });
+                self.publish_setback(account, unstored(&error), now);
+                self.serve_unstored(account, now);
+                return;
+            }
+            Ok(Replaced::Durable) => {
+                tracing::info!(account = %account.id(), "the store took what it had refused");
+                self.use_stored(account, &waiting.record, waiting.credential, now);
+            }
+            Ok(Replaced::Newer) => self.load(account).await,
+        }
+        self.holding = None;
+        self.surroundings.metrics.unstored.dec();
+    }
+
+    /// The unstored token is used when there is no other left: losing the process now would lose the grant either way.
+    fn serve_unstored(&self, account: &LiveAccount, now: Moment) {
+        let credential = self.custody.as_ref().and_then(|c| c.unstored.as_ref()?.credential.clone());
+        if let Some(credential) = credential.filter(|_| self.needs_unstored(account, now)) {
+            account.publish(|p| p.credential = Some(credential));
+        }
+    }
+
+    fn needs_unstored(&self, account: &LiveAccount, now: Moment) -> bool {
+        let unstored = self.custody.as_ref().and_then(|c| c.unstored.as_ref()?.credential.as_ref());
+        let published = account.published();
+        let is_newer =
+            |c: &Arc<Credential>| c.token.generation > published.generation() && c.token.usable_at(now);
+        unstored.is_some_and(is_newer) && (published.usable(now).is_none() || account.is_forced())
+    }
+
+    /// Decides what a refused showing means for the grant.
+    async fn bear_refusal(&mut self, account: &Arc<LiveAccount>, mut error: TokenError) {
+        let now = self.surroundings.clock.now();
+        if let Some(token) = error.rescued.take() {
+            let profile = &account.app().profile;
+            let rotated = self.custody.as_ref().and_then(|c| c.rotated(Some(&token), None, now, profile));
+            if let Some(next) = rotated {
+                self.store(account, next, None).await;
+            }
+        } else if error.may_have_rotated() {
+            self.note_lost_answer();
+        } else if error.class == Class::InvalidGrant {
+            return self.end_grant(account, &error).await;
+        } else if let Some(custody) = &self.custody {
+            custody.close(now.wall).await;
+        }
+        self.publish_setback(account, error.into(), now);
+    }
+
+    /// Law 5: only after the store was read again, and the refresh token is kept all the same.
+    async fn end_grant(&mut self, account: &Arc<LiveAccount>, error: &TokenError) {
+        let Some(custody) = &mut self.custody else { return };
+        let (shown, lost) = (custody.refresh_token().cloned(), custody.lost_answers);
+        let read = custody.read().await;
+        let now = self.surroundings.clock.now();
+        if let Err(error) = read {
+            return self.publish_setback(account, error.into(), now);
+        }
+        let same = custody.refresh_token().map(Secret::expose) == shown.as_ref().map(Secret::expose);
+        if !same {
+            return self.load(account).await;
+        }
+        let reason = end_of_grant(custody.record.as_ref(), lost, now);
+        if let Some(next) = custody.ended(reason, now) {
+            match custody.replace(next).await {
+                Ok(Replaced::Durable) => {}
+                Ok(Replaced::Newer) => return self.load(account).await,
+                // Nothing is lost: the next start finds the intent open and is told the same by the server.
+                Err(error) => {
+                    tracing::warn!(account = %account.id(), %error, "the end of a grant could not be stored");
+                }
+            }
+        }
+        self.publish_halt(account, AccountState::LoginRequired(reason), error.to_string(), now);
+    }
+
+    /// The last act: one more try for what the store refused; what it refuses again is left to the end of the program.
+    pub(super) async fn hand_over(&mut self) {
+        let Some(custody) = &mut self.custody else { return };
+        let Some(unstored) = custody.unstored.take() else { return };
+        if custody.replace(unstored.record.clone()).await.is_err() {
+            let mut leftovers =
+                self.surroundings.leftovers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            leftovers.push(unstored.record);
+        }
+    }
+}
+
+/// Why the grant is over.
+fn end_of_grant(record: Option<&Record>, lost_answers: u32, now: Moment) -> LoginReason {
+    let ends_at = record.and_then(|record| match record.grant {
+        Some(Grant::Refresh { ends_at, .. }) => ends_at,
+        _ => None,
+    });
+    if lost_answers > 0 {
+        LoginReason::RotationResponseLost
+    } else if ends_at.is_some_and(|end| end <= now.wall) {
+        LoginReason::Expired
+    } else {
+        LoginReason::Revoked
+    }
+}
+
+/// What keeps a record from being used, if anything does.
+pub(super) fn halt(record: &Record, profile: &Profile) -> Option<(AccountState, String)> {
+    if record.provider != profile.provider || record.environment != profile.environment {
+        let detail = format!(
+            "it was connected to {} ({}), and the app is now {} ({})",
+            record.provider, record.environment, profile.provider, profile.environment
+        );
+        return Some((AccountState::Parked(ParkReason::EnvironmentChanged), detail));
+    }
+    match &record.standing {
+        Standing::Active if record.grant.is_some() => None,
+        Standing::Active => {
+            let reason = LoginReason::NeverConnected;
+            Some((AccountState::LoginRequired(reason), "it has never been connected".to_owned()))
+        }
+        Standing::LoginRequired(reason) => {
+            Some((AccountState::LoginRequired(*reason), reason.sentence().to_owned()))
+        }
+        Standing::Parked(reason) => Some((AccountState::Parked(*reason), reason.sentence().to_owned())),
+        Standing::IdentityMismatch { found } => {
+            let pinned = record.identity.as_deref().unwrap_or("nobody");
+            let detail = format!("it is pinned to {pinned}, and the marketplace named {found}");
+            Some((AccountState::IdentityMismatch, detail))
+        }
+    }
+}
+
+/// Compares whom the marketplace names with whom the account is pinned to, and pins it if nobody was known before.
+fn pin_identity(mut next: Record, access_token: &Secret, profile: &Profile) -> Record {
+    let Some(found) = super::terms::subject_of(profile, access_token) else { return next };
+    match &next.identity {
+        Some(pinned) if *pinned != found => {
+            next.standing = Standing::IdentityMismatch { found };
+            next.token = None;
+        }
+        Some(_) => {}
+        None => next.identity = Some(found),
+    }
+    next
+}
+
+fn withheld(begun: Result<Begun, StoreError>, now: Moment) -> Shown {
+    match begun {
+        Ok(Begun::Held { until }) => {
+            let mut setback = Setback::from(StoreError::new(
+                crate::store::error::Trouble::Io,
+                "another process is refreshing this account",
+            ));
+            setback.retry_after = until.duration_since(now.wall).ok();
+            Shown::Withheld(setback)
+        }
+        Ok(Begun::Durable | Begun::Newer) => Shown::Outdated,
+        Err(error) => Shown::Withheld(error.into()),
+    }
+}
+
+fn unstored(error: &StoreError) -> Setback {
+    let mut setback = Setback::from(error.clone());
+    setback.detail = format!("a new refresh token is held in memory only: {}", setback.detail);
+    setback
+}
