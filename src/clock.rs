@@ -41,8 +41,13 @@ impl Moment {
 
     /// Wall time for people: RFC 3339, UTC, whole seconds.
     pub fn rfc3339(self) -> String {
-        jiff::Timestamp::try_from(self.wall).map_or_else(|_| "unknown".to_owned(), |t| format!("{t:.0}"))
+        rfc3339(self.wall)
     }
+}
+
+/// Wall time for people and programs: RFC 3339, UTC, whole seconds.
+pub fn rfc3339(wall: SystemTime) -> String {
+    jiff::Timestamp::try_from(wall).map_or_else(|_| "unknown".to_owned(), |t| format!("{t:.0}"))
 }
 
 /// Supplies [`Moment`]s: the system's clocks, or tokio's clock where a test holds time.

@@ -252,6 +252,17 @@ impl LiveAccount {
         self.demand.wake.notify_one();
     }
 
+    /// As [`LiveAccount::order_refresh`], and waits for what comes of it, `wait` at most.
+    pub async fn refresh_now(&self, wait: Duration) {
+        let mut changes = self.published.subscribe();
+        let before = changes.borrow().clone();
+        self.order_refresh();
+        let settled =
+            changes.wait_for(|p| p.generation() > before.generation() || p.failures() > before.failures());
+        // Whether anything came of it is told by the account's state.
+        drop(tokio::time::timeout(wait, settled).await);
+    }
+
     /// Ends its keeper as soon as nothing is under way; whoever asks for the account then gets a new one.
     pub(super) fn retire(&self) {
         self.demand.close();

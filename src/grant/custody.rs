@@ -103,7 +103,7 @@ impl Custody {
         let record = self.record.clone()?;
         let grant = match (record.grant, refresh_token) {
             (Some(Grant::Refresh { .. }), Some(token)) => {
-                let ends_in = lifetime.or(super::terms::refresh_token_lifetime(profile));
+                let ends_in = lifetime.or(profile.lifetimes.refresh_token);
                 Grant::Refresh {
                     token: token.clone(),
                     obtained_at: now.wall,

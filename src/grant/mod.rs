@@ -19,9 +19,9 @@ mod publish;
 mod rotation;
 pub mod setback;
 pub mod state;
-mod terms;
 pub mod timing;
 
 pub use account::{LiveAccount, Unavailable};
 pub use live::{LiveAccounts, Means};
+pub use rotation::halt;
 pub use state::{AccountState, Credential, Published, Trouble};

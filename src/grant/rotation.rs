@@ -24,8 +24,8 @@ use super::{
 use crate::{
     clock::Moment,
     config::Credentials,
-    oauth::{Class, GrantRequest, Granted, TokenError},
-    provider::Profile,
+    oauth::{Class, GrantRequest, Granted, TokenError, identity::jwt_subject},
+    provider::{Identity, Profile},
     secret::Secret,
     store::{
         Begun, Grant, KeptToken, LoginReason, ParkReason, Record, Replaced, Standing, StoreError, Stored,
@@ -148,8 +148,7 @@ impl Keeper {
     /// How much of the reuse window is left after a showing whose answer was lost.
     fn window_left(&self, shown: &Shown, profile: &Profile) -> Option<Duration> {
         let Shown::Refused(error, sent) = shown else { return None };
-        let left =
-            super::terms::reuse_window(profile).saturating_sub(self.surroundings.clock.now().since(*sent));
+        let left = profile.reuse_window.saturating_sub(self.surroundings.clock.now().since(*sent));
         (error.may_have_rotated() && !left.is_zero()).then_some(left)
     }
 
@@ -397,7 +396,7 @@ fn end_of_grant(record: Option<&Record>, lost_answers: u32, now: Moment) -> Logi
 }
 
 /// What keeps a record from being used, if anything does.
-pub(super) fn halt(record: &Record, profile: &Profile) -> Option<(AccountState, String)> {
+pub fn halt(record: &Record, profile: &Profile) -> Option<(AccountState, String)> {
     if record.provider != profile.provider || record.environment != profile.environment {
         let detail = format!(
             "it was connected to {} ({}), and the app is now {} ({})",
@@ -425,7 +424,8 @@ pub(super) fn halt(record: &Record, profile: &Profile) -> Option<(AccountState, 
 
 /// Compares whom the marketplace names with whom the account is pinned to, and pins it if nobody was known before.
 fn pin_identity(mut next: Record, access_token: &Secret, profile: &Profile) -> Record {
-    let Some(found) = super::terms::subject_of(profile, access_token) else { return next };
+    let told = matches!(profile.identity, Some(Identity::Subject));
+    let Some(found) = jwt_subject(access_token).filter(|_| told) else { return next };
     match &next.identity {
         Some(pinned) if *pinned != found => {
             next.standing = Standing::IdentityMismatch { found };

@@ -26,16 +26,26 @@
 //! The full table is `tests/it/oauth_answers.rs`.
 
 pub mod answer;
+pub mod callback;
 pub mod client;
+pub mod consent;
 pub mod detail;
 pub mod fault;
 pub mod form;
+pub mod identity;
 pub mod members;
+pub mod pkce;
+pub mod random;
+mod redirect;
 pub mod request;
 pub mod retry_after;
+pub mod state;
 pub mod token_error;
 
 pub use answer::{Answer, Granted, sort};
+pub use callback::{Callback, CallbackError, Outcome};
 pub use client::{Calling, TokenCalls, TokenClient, TokenClientError};
+pub use consent::{AuthorizationRequest, ConsentError};
+pub use pkce::Verifier;
 pub use request::{GrantRequest, TokenRequest};
 pub use token_error::{Class, TokenError};

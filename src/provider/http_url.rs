@@ -92,6 +92,12 @@ impl HttpUrl {
     pub fn base_path(&self) -> &str {
         self.path.trim_end_matches('/')
     }
+
+    /// The URL of `path`, which begins with `/`, below this one's base path.
+    #[must_use]
+    pub fn below(&self, path: &str) -> Self {
+        Self { path: format!("{}{path}", self.base_path()), ..self.clone() }
+    }
 }
 
 impl fmt::Display for HttpUrl {
@@ -135,5 +141,6 @@ mod tests {
         let url: HttpUrl = "https://x.test:8443/a%2Fb/c/".parse().unwrap();
         assert_eq!((url.path.as_str(), url.base_path(), url.port), ("/a%2Fb/c/", "/a%2Fb/c", 8443));
         assert_eq!(url.authority.as_str(), "x.test:8443");
+        assert_eq!(url.below("/d/").to_string(), "https://x.test:8443/a%2Fb/c/d/");
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! [`preset`] reads the data files under `presets/`; [`profile`] lays an app's own keys over a preset and checks the
 //! result, with the help of [`values`] (words and figures), [`http_url`] and the `environment` guard; [`template`] is the
-//! little language of header values (`{client_id}`, `{uuid}`, …); [`dressing`] works out, once per account, what every
+//! little language of header values (`{client_id}`, `{uuid}`, …); [`authorization`] and [`consent`] say how a seller's
+//! consent is asked for and how long it carries; [`dressing`] works out, once per account, what every
 //! request of that account must carry.
 
+pub mod authorization;
+pub mod consent;
 pub mod dressing;
 mod environment;
 pub mod http_url;
@@ -14,6 +17,8 @@ mod profile_error;
 pub mod template;
 pub mod values;
 
+pub use authorization::{Authorization, Dialect};
+pub use consent::{Consent, Identity, Lifetimes};
 pub use dressing::Dressing;
 pub use http_url::HttpUrl;
 pub use preset::{Keys, Preset};

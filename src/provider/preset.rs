@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::Deserialize;
 
-use super::values::{ClientAuth, ExpirySignal, GrantKind, Replay};
+use super::{
+    consent::Consent,
+    values::{ClientAuth, ExpirySignal, GrantKind, Replay},
+};
 
 /// Every preset: its name and its file.
 const FILES: [(&str, &str); 6] = [
@@ -51,6 +54,9 @@ pub struct Preset {
     /// Answers beside 401 that mean "this token has expired".
     #[serde(default)]
     pub expiry_signals: Vec<ExpirySignal>,
+    /// What is known of sellers' consents.
+    #[serde(default)]
+    pub consent: Consent,
 }
 
 /// The keys that a preset sets and an app may override. Every one optional: layers are laid over each other.
@@ -63,7 +69,7 @@ pub struct Keys {
     pub api: Option<String>,
     /// The token endpoint (RFC 6749 §3.2).
     pub token_url: Option<String>,
-    /// The authorization endpoint (RFC 6749 §3.1).
+    /// The authorization endpoint (RFC 6749 §3.1); it may have a query.
     pub authorize_url: Option<String>,
     /// How the client authenticates at the token endpoint (RFC 6749 §2.3.1).
     pub client_auth: Option<ClientAuth>,
@@ -107,6 +113,12 @@ impl Keys {
         merge(&mut self.token_request_params, &over.token_request_params);
         self
     }
+
+    /// The `scope` parameter; None when no scope is asked for.
+    pub fn scope(&self) -> Option<String> {
+        let separator = self.scope_separator.as_deref().unwrap_or(" ");
+        self.scopes.as_ref().filter(|scopes| !scopes.is_empty()).map(|scopes| scopes.join(separator))
+    }
 }
 
 /// Header names are case-insensitive, so an override in another case replaces, never doubles.
@@ -138,6 +150,11 @@ impl Preset {
         FILES.iter().map(|(name, _)| *name)
     }
 
+    /// The grant of an app with these keys: its own, else the marketplace's usual one.
+    pub fn grant(&self, keys: &Keys) -> Option<GrantKind> {
+        keys.grant.or_else(|| self.grants.first().copied())
+    }
+
     /// The environment an app gets when it names none: the vendor's only one.
     pub fn only_environment(&self) -> Option<&str> {
         let mut names = self.environments.keys();
@@ -151,10 +168,14 @@ impl Preset {
         }
         let mut keys = self.simulator.clone();
         for url in [&mut keys.api, &mut keys.token_url, &mut keys.authorize_url].into_iter().flatten() {
-            *url = url.replace("{simulator}", simulator.trim_end_matches('/'));
+            *url = at_simulator(url, simulator);
         }
         Some(keys)
     }
+}
+
+pub(super) fn at_simulator(url: &str, simulator: &str) -> String {
+    url.replace("{simulator}", simulator.trim_end_matches('/'))
 }
 
 #[cfg(test)]

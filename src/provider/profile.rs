@@ -1,17 +1,25 @@
 //! A preset with an app's own keys laid over it, checked. The one rule: what stands in a [`Profile`] needs no second look.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
 use super::{
+    authorization::{Authorization, without_effect},
+    consent::{Identity, Lifetimes, Place},
     environment::{guard_environment, unknown_environment},
     http_url::HttpUrl,
     preset::{Keys, Preset},
     profile_error::{ProfileError, fault},
     template::Template,
-    values::{Budget, ClientAuth, ExpirySignal, GrantKind, Replay},
+    values::{Budget, ClientAuth, ExpirySignal, GrantKind, Replay, duration},
 };
+
+/// How long after its first byte was sent a refresh token may be shown again, where nobody says otherwise.
+const USUAL_REUSE_WINDOW: Duration = Duration::from_secs(3);
+
+/// The longest window known among authorization servers is ten minutes; an hour is a slip of the hand.
+const LONGEST_REUSE_WINDOW: Duration = Duration::from_secs(3600);
 
 /// Where and how tokens are asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +65,21 @@ pub struct Profile {
     pub refresh_at: f64,
     /// Which requests may be repeated after a 401.
     pub replay: Replay,
+    /// Where sellers consent; there exactly when the grant is an authorization code.
+    pub authorization: Option<Authorization>,
+    /// How long after its first byte was sent a refresh token whose answer was lost may be shown once more.
+    pub reuse_window: Duration,
+    /// Whether a refresh may bring a new refresh token and spend the old one.
+    pub rotates: bool,
+    /// How long consents and refresh tokens last.
+    pub lifetimes: Lifetimes,
+    /// How to learn whom a token belongs to; None where there is no way.
+    pub identity: Option<Identity>,
+    /// Path below the API ([`HttpUrl::below`]) of a harmless GET: a 401 disproves a token. A 403 does not: the token may
+    /// lack that scope alone.
+    pub probe: Option<String>,
+    /// Where refresh tokens are revoked (RFC 7009); None where the vendor has no such endpoint.
+    pub revoke_url: Option<HttpUrl>,
 }
 
 impl Profile {
@@ -74,9 +97,14 @@ impl Profile {
         let Some(place) = preset.environment(environment, simulator) else {
             return Err(vec![fault("environment", unknown_environment(preset, environment))]);
         };
-        let keys = preset.defaults.clone().overlaid(&place).overlaid(over);
+        let own = preset.defaults.clone().overlaid(&place);
+        let keys = own.clone().overlaid(over);
+        let place = preset.consent.place(environment, simulator, &own, &keys);
         let mut checks = Checks { faults: guard_environment(preset, environment, over) };
-        let profile = checks.profile(provider, preset, environment, keys);
+        if let Some(grant) = preset.grant(over) {
+            checks.faults.extend(without_effect(grant, over));
+        }
+        let profile = checks.profile(provider, preset, environment, keys, place);
         match profile {
             Some(profile) if checks.faults.is_empty() => Ok(profile),
             _ => Err(checks.faults),
@@ -90,14 +118,24 @@ struct Checks {
 }
 
 impl Checks {
-    fn profile(&mut self, provider: &str, preset: &Preset, environment: &str, keys: Keys) -> Option<Profile> {
-        let grant = keys.grant.or_else(|| preset.grants.first().copied())?;
+    fn profile(
+        &mut self,
+        provider: &str,
+        preset: &Preset,
+        environment: &str,
+        keys: Keys,
+        place: Place,
+    ) -> Option<Profile> {
+        let grant = preset.grant(&keys)?;
         if !preset.grants.contains(&grant) {
             let offered = preset.grants.iter().map(|g| g.as_str()).collect::<Vec<_>>().join("`, `");
             self.faults.push(fault("grant", format!("{} offers `{offered}`", preset.title)));
         }
         let api = self.url("api", keys.api.as_deref());
         let token_endpoint = self.token_endpoint(grant, &keys);
+        let authorization = self.authorization(grant, preset, &keys, place.issuer);
+        let revoke_url = place.revoke_url.and_then(|url| self.url("revoke_url", Some(&url)));
+        let reuse_window = self.reuse_window(keys.reuse_window.as_deref());
         let token_header =
             self.header_name("token_header", keys.token_header.as_deref().unwrap_or("Authorization"));
         let token_prefix = self.prefix(keys.token_prefix.unwrap_or_default());
@@ -116,6 +154,38 @@ impl Checks {
             expiry_signals: preset.expiry_signals.clone(),
             refresh_at,
             replay: keys.replay.unwrap_or(Replay::All),
+            authorization,
+            reuse_window,
+            rotates: preset.consent.rotates.unwrap_or(true),
+            lifetimes: preset.consent.lifetimes(),
+            identity: preset.consent.identity.clone(),
+            probe: preset.consent.probe.clone(),
+            revoke_url,
+        })
+    }
+
+    fn authorization(
+        &mut self,
+        grant: GrantKind,
+        preset: &Preset,
+        keys: &Keys,
+        issuer: Option<String>,
+    ) -> Option<Authorization> {
+        if grant != GrantKind::AuthorizationCode {
+            return None;
+        }
+        let authorization = Authorization::read(&preset.title, keys, &preset.consent, issuer);
+        authorization.map_err(|faults| self.faults.extend(faults)).ok()
+    }
+
+    fn reuse_window(&mut self, text: Option<&str>) -> Duration {
+        let Some(text) = text else { return USUAL_REUSE_WINDOW };
+        let window = duration(text).filter(|window| *window <= LONGEST_REUSE_WINDOW);
+        window.unwrap_or_else(|| {
+            let message =
+                format!("`{text}` is no window: write one between \"0s\" and \"1h\", such as \"3s\"");
+            self.faults.push(fault("reuse_window", message));
+            USUAL_REUSE_WINDOW
         })
     }
 
@@ -138,15 +208,12 @@ impl Checks {
         let budget = keys.token_budget.as_deref().map(str::parse).transpose();
         let budget =
             budget.map_err(|message| self.faults.push(fault("token_budget", message))).ok().flatten();
-        let separator = keys.scope_separator.as_deref().unwrap_or(" ");
-        let scope =
-            keys.scopes.as_ref().filter(|scopes| !scopes.is_empty()).map(|scopes| scopes.join(separator));
         let headers = self.headers("token_request_headers", &keys.token_request_headers);
         let params = self.templates("token_request_params", &keys.token_request_params);
         Some(TokenEndpoint {
             url: url?,
             client_auth: keys.client_auth.unwrap_or(ClientAuth::Basic),
-            scope,
+            scope: keys.scope(),
             headers,
             params,
             budget,
@@ -229,6 +296,19 @@ mod tests {
                 build(name, environment, &Keys::default())
                     .unwrap_or_else(|e| panic!("{name} {environment}: {e:?}"));
             }
+        }
+    }
+
+    #[test]
+    fn a_reuse_window_is_three_seconds_unless_said_otherwise() {
+        let with = |text: Option<&str>| {
+            build("depop", "production", &Keys { reuse_window: text.map(str::to_owned), ..Keys::default() })
+        };
+        assert_eq!(with(None).unwrap().reuse_window, Duration::from_secs(3));
+        assert_eq!(with(Some("0s")).unwrap().reuse_window, Duration::ZERO);
+        assert_eq!(with(Some("10m")).unwrap().reuse_window, Duration::from_secs(600));
+        for bad in ["3", "soon", "2h", ""] {
+            assert!(with(Some(bad)).is_err(), "{bad}");
         }
     }
 

@@ -1,0 +1,224 @@
+//! Where and how sellers are asked for their consent. The one rule: what is asked for comes from the configuration, and no
+//! parameter is said twice.
+
+use serde::Deserialize;
+
+use super::{
+    consent::Consent,
+    http_url::HttpUrl,
+    preset::Keys,
+    profile_error::{ProfileError, fault},
+    values::GrantKind,
+};
+
+/// The authorization endpoint (RFC 6749 §3.1).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Authorization {
+    /// Its URL, without its query.
+    pub url: HttpUrl,
+    /// Parameters that the configured URL brings along, encoded as they were written; none of them is one of ours.
+    pub query: Option<String>,
+    /// The `scope` parameter, already joined; None leaves it out.
+    pub scope: Option<String>,
+    /// Whether a PKCE challenge is sent (RFC 7636).
+    pub pkce: bool,
+    /// How the request is spelled.
+    pub dialect: Dialect,
+    /// The issuer identifier that a callback's `iss` must equal (RFC 9207 §2.4); None where it is not known.
+    pub issuer: Option<String>,
+    /// Whether every callback must hold `iss`.
+    pub iss_promised: bool,
+}
+
+/// How an authorization request is spelled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// As RFC 6749 §4.1.1 and RFC 7636 §4.3 write it.
+    #[default]
+    Standard,
+    /// Walmart's: camelCase names, `clientType` for the market, a nonce, no PKCE, no scope.
+    Walmart,
+}
+
+/// Every parameter that we send, in either dialect.
+const OURS: [&str; 12] = [
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+    "responseType",
+    "clientId",
+    "redirectUri",
+    "clientType",
+    "nonce",
+];
+
+impl Authorization {
+    pub(super) fn read(
+        title: &str,
+        keys: &Keys,
+        consent: &Consent,
+        issuer: Option<String>,
+    ) -> Result<Self, Vec<ProfileError>> {
+        let mut faults = Vec::new();
+        let pkce = keys.pkce.unwrap_or(true);
+        if pkce && consent.dialect == Dialect::Walmart {
+            faults.push(fault("pkce", format!("{title} knows no PKCE: remove `pkce`")));
+        }
+        match endpoint(keys.authorize_url.as_deref()) {
+            Ok((url, query)) if faults.is_empty() => Ok(Self {
+                url,
+                query,
+                scope: keys.scope(),
+                pkce,
+                dialect: consent.dialect,
+                iss_promised: consent.iss_promised && issuer.is_some(),
+                issuer,
+            }),
+            Ok(_) => Err(faults),
+            Err(message) => {
+                faults.push(fault("authorize_url", message));
+                Err(faults)
+            }
+        }
+    }
+}
+
+fn endpoint(text: Option<&str>) -> Result<(HttpUrl, Option<String>), String> {
+    let text = text.ok_or(
+        "`authorize_url` is missing: write where sellers give their consent, such as \"https://auth.example.com/authorize\"",
+    )?;
+    if text.contains('#') {
+        return Err("an authorization endpoint has no fragment (RFC 6749 §3.1): end it before the `#`".into());
+    }
+    let url = without_query(text).parse()?;
+    let query = text.split_once('?').map(|(_, query)| query.trim_end_matches('&'));
+    let query = query.filter(|query| !query.is_empty());
+    query.map_or(Ok(()), check_query)?;
+    Ok((url, query.map(str::to_owned)))
+}
+
+fn check_query(query: &str) -> Result<(), String> {
+    if !query.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a query holds visible ASCII characters only: encode the others".into());
+    }
+    let mut names = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    let ours = names.find(|name| OURS.contains(&name.as_ref()));
+    ours.map_or(Ok(()), |name| {
+        Err(format!("Marketgate says `{name}` itself, and a parameter may be said only once: remove it here"))
+    })
+}
+
+/// A URL up to its query.
+pub(super) fn without_query(text: &str) -> &str {
+    text.split_once('?').map_or(text, |(url, _)| url)
+}
+
+/// Keys that belong to consents and are written where nobody is asked for one.
+pub(super) fn without_effect(grant: GrantKind, over: &Keys) -> Vec<ProfileError> {
+    if grant == GrantKind::AuthorizationCode {
+        return Vec::new();
+    }
+    let keys = [
+        ("authorize_url", over.authorize_url.is_some()),
+        ("pkce", over.pkce.is_some()),
+        ("reuse_window", over.reuse_window.is_some()),
+    ];
+    let written = keys.into_iter().filter(|(_, written)| *written);
+    let fault = |(key, _): (&str, bool)| {
+        fault(key, format!("`{key}` has no effect with grant `{}`: remove it", grant.as_str()))
+    };
+    written.map(fault).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{Preset, Profile};
+
+    fn build(provider: &str, over: Keys) -> Result<Profile, String> {
+        let over = Keys { grant: over.grant.or(Some(GrantKind::AuthorizationCode)), ..over };
+        let own = provider == "generic";
+        let url = |path: &str| own.then(|| format!("https://api.test{path}"));
+        let over = Keys { api: url(""), token_url: url("/token"), ..over };
+        let preset = Preset::named(provider).unwrap();
+        let built = Profile::build(provider, preset, "production", "", &over);
+        built.map_err(|faults| {
+            faults.iter().map(|f| format!("{}: {}", f.key, f.message)).collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    fn at(authorize_url: &str) -> Result<Authorization, String> {
+        let over = Keys { authorize_url: Some(authorize_url.to_owned()), ..Keys::default() };
+        build("generic", over).map(|profile| profile.authorization.unwrap())
+    }
+
+    #[test]
+    fn a_consent_needs_a_place_to_be_given_at() {
+        let error = build("generic", Keys::default()).unwrap_err();
+        assert!(error.starts_with("authorize_url: `authorize_url` is missing"), "{error}");
+        let with = |grant| build("generic", Keys { grant: Some(grant), ..Keys::default() }).unwrap();
+        assert_eq!(with(GrantKind::ClientCredentials).authorization, None);
+        assert_eq!(with(GrantKind::Static).authorization, None);
+    }
+
+    #[test]
+    fn an_authorize_url_keeps_its_query_but_may_not_say_what_we_say() {
+        let kept = at("https://auth.test/authorize?prompt=consent&audience=a%26b").unwrap();
+        assert_eq!(kept.url.to_string(), "https://auth.test/authorize");
+        assert_eq!(kept.query.as_deref(), Some("prompt=consent&audience=a%26b"));
+        assert_eq!(at("https://auth.test/authorize?").unwrap().query, None);
+        for (bad, why) in [
+            ("https://auth.test/a?state=x", "`state`"),
+            ("https://auth.test/a?b=c&client%5Fid=x", "`client_id`"),
+            ("https://auth.test/a#frag", "fragment"),
+            ("https://auth.test/a?b#frag", "fragment"),
+            ("https://auth.test/a?b=c d", "visible ASCII"),
+            ("http://auth.test/a", "loopback"),
+            ("https://u:p@auth.test/a", "user name"),
+            ("auth.test/a", "no URL"),
+        ] {
+            let error = at(bad).unwrap_err();
+            assert!(error.starts_with("authorize_url: ") && error.contains(why), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_joined_as_the_marketplace_joins_them() {
+        let scopes = || Some(vec!["products_read".to_owned(), "products_write".to_owned()]);
+        let depop = build("depop", Keys { scopes: scopes(), ..Keys::default() }).unwrap();
+        assert_eq!(depop.authorization.unwrap().scope.as_deref(), Some("products_read+products_write"));
+        let authorize_url = Some("https://auth.test/a".to_owned());
+        let generic = build("generic", Keys { scopes: scopes(), authorize_url, ..Keys::default() }).unwrap();
+        assert_eq!(generic.authorization.unwrap().scope.as_deref(), Some("products_read products_write"));
+    }
+
+    #[test]
+    fn pkce_is_on_unless_said_otherwise_and_never_for_walmart() {
+        assert!(at("https://auth.test/a").unwrap().pkce);
+        let error = build("walmart-marketplace", Keys { pkce: Some(true), ..Keys::default() }).unwrap_err();
+        assert!(error.contains("pkce: Walmart Marketplace knows no PKCE"), "{error}");
+    }
+
+    #[test]
+    fn keys_of_consents_are_refused_where_nobody_consents() {
+        let over = Keys {
+            grant: Some(GrantKind::ClientCredentials),
+            authorize_url: Some("https://auth.test/a".into()),
+            pkce: Some(true),
+            reuse_window: Some("3s".into()),
+            ..Keys::default()
+        };
+        let error = build("generic", over).unwrap_err();
+        for key in ["authorize_url", "pkce", "reuse_window"] {
+            assert!(
+                error.contains(&format!("`{key}` has no effect with grant `client_credentials`")),
+                "{error}"
+            );
+        }
+    }
+}
