@@ -6,30 +6,20 @@
 //! token was spent. For client credentials a kept connection would save one handshake per token lifetime and bring a
 //! second way of failing.
 
-use std::{error::Error as _, io, time::Duration};
-
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use reqwest::{Client, Proxy, Response, Url, redirect, retry};
-use zeroize::Zeroizing;
+use http::{HeaderValue, Method};
+use reqwest::{Client, Proxy, Url, redirect, retry};
 
 use super::{
     answer::{Answer, Granted, sort},
-    detail,
+    exchange::{CONNECT_LIMIT, Exchange, NoAnswer, Received},
     request::TokenRequest,
     token_error::{Class, TokenError},
 };
 use crate::{clock::Clock, config::settings::ForwardProxy};
 
-/// Name lookup, TCP, forward proxy and TLS together.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// The most that is read of an answer; real ones have a few KiB.
-const LONGEST_BODY: usize = 64 * 1024;
-
 const USER_AGENT: &str = concat!("marketgate/", env!("CARGO_PKG_VERSION"));
 
-/// Calls token endpoints.
+/// Calls token endpoints, and what stands beside them: revocation, and plain GETs with a token ([`TokenClient::get`]).
 #[derive(Debug, Clone)]
 pub struct TokenClient {
     http: Client,
@@ -99,20 +89,29 @@ impl TokenClient {
     /// # Errors
     /// Whatever kept tokens from arriving; see the table in [`crate::oauth`].
     pub async fn call(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
-        let place = request.endpoint.url.authority.as_str();
-        let url = request.endpoint.url.to_string();
-        let headers = request.headers()?;
-        // The buffer is wiped when the last reader lets go of it.
-        let body = Bytes::from_owner(request.body());
-        let call = self.http.post(url).headers(headers).body(body);
-        let exchange = async {
-            let response = call.send().await.map_err(|error| broken(&error, place))?;
-            Received::read(response).await?.sort(request)
-        };
-        tokio::time::timeout(request.limit, exchange).await.unwrap_or_else(|_| {
-            let detail = format!("no whole answer from {place} within {} s", request.limit.as_secs_f32());
-            Err(TokenError::new(Class::Ambiguous, detail))
-        })
+        let (url, limit) = (&request.endpoint.url, request.limit);
+        let (headers, body) = (request.headers()?, request.body());
+        let received = self.exchange(Exchange { method: Method::POST, url, headers, body, limit }).await?;
+        sorted(&received, request)
+    }
+
+    pub(super) async fn exchange(&self, exchange: Exchange<'_>) -> Result<Received, NoAnswer> {
+        exchange.run(&self.http).await
+    }
+}
+
+fn sorted(received: &Received, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
+    let Received { status, headers, body, cut } = received;
+    match cut {
+        Some(cut) if status.is_success() => Err(TokenError {
+            status: Some(status.as_u16()),
+            ..TokenError::new(Class::Ambiguous, format!("the answer is {cut}"))
+        }),
+        // An error's status says enough without its whole body.
+        _ => {
+            let answer = Answer { status: *status, headers, body, received: Clock::system().now().wall };
+            sort(&answer, &request.grant, request.client_secret)
+        }
     }
 }
 
@@ -135,81 +134,4 @@ fn is_loopback(target: &Url) -> bool {
         Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         None => false,
     }
-}
-
-/// An answer read as far as it will be.
-struct Received {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Zeroizing<Vec<u8>>,
-    /// Why the body is not whole.
-    cut: Option<String>,
-}
-
-impl Received {
-    /// Reads on only while there is room, so that an endless body costs 64 KiB and the connection.
-    async fn read(mut response: Response) -> Result<Self, TokenError> {
-        let (status, headers) = (response.status(), response.headers().clone());
-        // Room for all at once: a growing buffer would leave copies of tokens behind.
-        let mut body = Zeroizing::new(Vec::with_capacity(LONGEST_BODY));
-        let cut = loop {
-            match response.chunk().await {
-                Ok(Some(piece)) if body.len() + piece.len() > LONGEST_BODY => {
-                    break Some(format!("a body of more than {} KiB", LONGEST_BODY / 1024));
-                }
-                Ok(Some(piece)) => body.extend_from_slice(&piece),
-                Ok(None) => break None,
-                Err(error) => break Some(format!("a body that broke off ({})", reason(&error))),
-            }
-        };
-        Ok(Self { status, headers, body, cut })
-    }
-
-    fn sort(self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
-        match self.cut {
-            Some(cut) if self.status.is_success() => Err(TokenError {
-                status: Some(self.status.as_u16()),
-                ..TokenError::new(Class::Ambiguous, format!("the answer is {cut}"))
-            }),
-            // An error's status says enough without its whole body.
-            _ => {
-                let Self { status, headers, body, .. } = &self;
-                let answer = Answer { status: *status, headers, body, received: Clock::system().now().wall };
-                sort(&answer, &request.grant, request.client_secret)
-            }
-        }
-    }
-}
-
-/// A call without an answer. Only a connection that never stood is proof that nothing was sent.
-fn broken(error: &reqwest::Error, place: &str) -> TokenError {
-    let why = reason(error);
-    if error.is_connect() {
-        TokenError::new(Class::NotSent, format!("no connection to {place}: {why}"))
-    } else if error.is_builder() {
-        TokenError::new(Class::Misconfigured, format!("{place} cannot be called: {why}"))
-    } else {
-        TokenError::new(
-            Class::Ambiguous,
-            format!("the connection to {place} broke before an answer came: {why}"),
-        )
-    }
-}
-
-/// The plainest words for what went wrong: the innermost cause, with those that have a remedy of their own said outright.
-fn reason(error: &reqwest::Error) -> String {
-    if error.is_dns() {
-        return "its name cannot be resolved".to_owned();
-    }
-    if error.is_connect() && error.is_timeout() {
-        return format!("nothing within {} s", CONNECT_LIMIT.as_secs());
-    }
-    let mut innermost = "no cause given".to_owned();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        innermost = inner.map_or_else(|| cause.to_string(), ToString::to_string);
-        next = cause.source();
-    }
-    detail::clean(&innermost, &[])
 }

@@ -1,9 +1,13 @@
 //! The wire: a token call, and its answer sorted. The rule: whatever the server does, what comes out is either tokens that
 //! can be used as they stand or a [`TokenError`] that says whose fault it is and whether the call may have been executed.
 //!
-//! [`request`] says what a token call holds; [`client`] sends it; [`answer`] sorts what came back with the help of
-//! [`members`] (JSON and XML read into one shape), [`fault`] (the error in them), [`detail`] (a server's words made fit for a log) and [`retry_after`];
-//! [`token_error`] is what the keeper acts on.
+//! [`request`] says what a token call holds; [`client`] sends it by one [`exchange`]; [`answer`] sorts what came back with
+//! the help of [`members`] (JSON and XML read into one shape), [`fault`] (the error in them), [`detail`] (a server's words
+//! made fit for a log) and [`retry_after`]; [`token_error`] is what the keeper acts on.
+//!
+//! A seller's consent goes the same way in pieces: [`random`] draws a [`state`] and a [`pkce`] verifier, [`consent`] makes the
+//! URL for the seller's browser, [`callback`] reads what that brings back, a token call shows the code, and [`identity`]
+//! says whose the token is, from the token itself or from what the API answers to a [`fetch`]. [`revoke`] ends it.
 //!
 //! # How answers are sorted
 //!
@@ -30,7 +34,9 @@ pub mod callback;
 pub mod client;
 pub mod consent;
 pub mod detail;
+pub mod exchange;
 pub mod fault;
+pub mod fetch;
 pub mod form;
 pub mod identity;
 pub mod members;
@@ -39,6 +45,7 @@ pub mod random;
 mod redirect;
 pub mod request;
 pub mod retry_after;
+pub mod revoke;
 pub mod state;
 pub mod token_error;
 
@@ -46,6 +53,9 @@ pub use answer::{Answer, Granted, sort};
 pub use callback::{Callback, CallbackError, Outcome};
 pub use client::{Calling, TokenCalls, TokenClient, TokenClientError};
 pub use consent::{AuthorizationRequest, ConsentError};
+pub use exchange::NoAnswer;
+pub use fetch::Fetched;
 pub use pkce::Verifier;
 pub use request::{GrantRequest, TokenRequest};
+pub use revoke::{RevocationRequest, RevokeError};
 pub use token_error::{Class, TokenError};

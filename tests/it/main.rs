@@ -16,6 +16,7 @@ mod layers;
 mod mistakes;
 mod oauth_answers;
 mod oauth_client;
+mod oauth_consent;
 mod outage;
 mod program;
 mod refresh;

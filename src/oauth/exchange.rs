@@ -1,0 +1,134 @@
+//! One HTTP exchange: a request sent once, its answer read to at most 64 KiB. The one rule: an exchange without an answer
+//! says whether the server may have seen it.
+
+use std::{error::Error as _, fmt, io, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::{Client, Response};
+use zeroize::Zeroizing;
+
+use super::{
+    detail,
+    token_error::{Class, TokenError},
+};
+use crate::provider::HttpUrl;
+
+/// Name lookup, TCP, forward proxy and TLS together.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The most that is read of an answer; real ones have a few KiB.
+const LONGEST_BODY: usize = 64 * 1024;
+
+/// A request.
+pub(super) struct Exchange<'a> {
+    pub method: Method,
+    pub url: &'a HttpUrl,
+    pub headers: HeaderMap,
+    /// Wiped from memory when it was sent.
+    pub body: Zeroizing<String>,
+    /// From name lookup to the last byte.
+    pub limit: Duration,
+}
+
+impl Exchange<'_> {
+    pub(super) async fn run(self, http: &Client) -> Result<Received, NoAnswer> {
+        let place = self.url.authority.as_str();
+        let request = http.request(self.method, self.url.to_string()).headers(self.headers);
+        // The buffer is wiped when the last reader lets go of it.
+        let request = if self.body.is_empty() { request } else { request.body(Bytes::from_owner(self.body)) };
+        let exchange = async {
+            let response = request.send().await.map_err(|error| NoAnswer::of(&error, place))?;
+            Ok(Received::read(response).await)
+        };
+        tokio::time::timeout(self.limit, exchange).await.unwrap_or_else(|_| {
+            let detail = format!("no whole answer from {place} within {} s", self.limit.as_secs_f32());
+            Err(NoAnswer { class: Class::Ambiguous, detail })
+        })
+    }
+}
+
+/// An answer read as far as it will be.
+pub(super) struct Received {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Zeroizing<Vec<u8>>,
+    /// Why the body is not whole.
+    pub cut: Option<String>,
+}
+
+impl Received {
+    /// Reads on only while there is room, so that an endless body costs 64 KiB and the connection.
+    async fn read(mut response: Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        // Room for all at once: a growing buffer would leave copies of tokens behind.
+        let mut body = Zeroizing::new(Vec::with_capacity(LONGEST_BODY));
+        let cut = loop {
+            match response.chunk().await {
+                Ok(Some(piece)) if body.len() + piece.len() > LONGEST_BODY => {
+                    break Some(format!("a body of more than {} KiB", LONGEST_BODY / 1024));
+                }
+                Ok(Some(piece)) => body.extend_from_slice(&piece),
+                Ok(None) => break None,
+                Err(error) => break Some(format!("a body that broke off ({})", reason(&error))),
+            }
+        };
+        Self { status, headers, body, cut }
+    }
+}
+
+/// An exchange that brought no answer.
+#[derive(Debug, Clone)]
+pub struct NoAnswer {
+    /// `NotSent` or `Misconfigured`: nothing reached the server; `Ambiguous`: something may have.
+    pub class: Class,
+    /// What happened, for a person.
+    pub detail: String,
+}
+
+impl NoAnswer {
+    /// Only a connection that never stood is proof that nothing was sent.
+    fn of(error: &reqwest::Error, place: &str) -> Self {
+        let why = reason(error);
+        let (class, detail) = if error.is_connect() {
+            (Class::NotSent, format!("no connection to {place}: {why}"))
+        } else if error.is_builder() {
+            (Class::Misconfigured, format!("{place} cannot be called: {why}"))
+        } else {
+            (Class::Ambiguous, format!("the connection to {place} broke before an answer came: {why}"))
+        };
+        Self { class, detail }
+    }
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+impl From<NoAnswer> for TokenError {
+    fn from(none: NoAnswer) -> Self {
+        Self::new(none.class, none.detail)
+    }
+}
+
+/// The plainest words for what went wrong: the innermost cause, with those that have a remedy of their own said outright.
+fn reason(error: &reqwest::Error) -> String {
+    if error.is_dns() {
+        return "its name cannot be resolved".to_owned();
+    }
+    if error.is_connect() && error.is_timeout() {
+        return format!("nothing within {} s", CONNECT_LIMIT.as_secs());
+    }
+    let mut innermost = "no cause given".to_owned();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        innermost = inner.map_or_else(|| cause.to_string(), ToString::to_string);
+        next = cause.source();
+    }
+    detail::clean(&innermost, &[])
+}
