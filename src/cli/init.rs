@@ -20,6 +20,9 @@ pub struct InitArguments {
     /// A marketplace to configure, as PROVIDER or PROVIDER:ENVIRONMENT; may be repeated. Asked for when left out
     #[arg(long, value_name = "PROVIDER[:ENVIRONMENT]")]
     provider: Vec<String>,
+    /// How tokens are got, where a marketplace offers several ways: authorization_code asks sellers for their consent
+    #[arg(long, value_name = "GRANT", value_parser = grant)]
+    grant: Option<GrantKind>,
     /// File to write
     #[arg(default_value = "proxy.toml")]
     file: PathBuf,
@@ -34,7 +37,7 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
         return Err(already_there(&arguments.file));
     }
     let wanted = if arguments.provider.is_empty() { ask()? } else { arguments.provider.clone() };
-    let choices = wanted.iter().map(|text| choice(text)).collect::<Result<Vec<_>, _>>()?;
+    let choices = wanted.iter().map(|text| choice(text, arguments.grant)).collect::<Result<Vec<_>, _>>()?;
     refuse_repetition(&choices)?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&arguments.file);
     let mut file = file.map_err(|e| match e.kind() {
@@ -42,11 +45,23 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
         _ => Failure::new(Exit::Failure, format!("{}: {e}", arguments.file.display())),
     })?;
     file.write_all(config::starter(&choices).as_bytes()).map_err(|e| Failure::new(Exit::Failure, e))?;
-    let file = arguments.file.display();
-    streams::talk(format_args!(
-        "wrote {file}; set the variables it names, then:\n  marketgate check --config {file}\n  marketgate run --config {file}"
-    ));
+    streams::talk(next_steps(&arguments.file.display().to_string(), &choices));
     Ok(())
+}
+
+fn next_steps(file: &str, choices: &[ProviderChoice]) -> String {
+    let mut steps =
+        format!("wrote {file}; set the variables it names, then:\n  marketgate check --config {file}\n");
+    for choice in choices.iter().filter(|choice| choice.grant() == GrantKind::AuthorizationCode) {
+        steps.push_str(&format!("  marketgate login {} --config {file}\n", choice.app_name));
+    }
+    steps + &format!("  marketgate run --config {file}")
+}
+
+fn grant(text: &str) -> Result<GrantKind, String> {
+    let all = [GrantKind::ClientCredentials, GrantKind::AuthorizationCode, GrantKind::Static];
+    let known = || all.map(GrantKind::as_str).join(", ");
+    all.into_iter().find(|grant| grant.as_str() == text).ok_or_else(|| format!("known are: {}", known()))
 }
 
 fn already_there(file: &std::path::Path) -> Failure {
@@ -54,20 +69,17 @@ fn already_there(file: &std::path::Path) -> Failure {
         .mend("name another file: marketgate init --provider depop other.toml")
 }
 
-fn choice(text: &str) -> Result<ProviderChoice, Failure> {
+fn choice(text: &str, grant: Option<GrantKind>) -> Result<ProviderChoice, Failure> {
     let (provider, environment) = text.split_once(':').unwrap_or((text, ""));
     let preset = Preset::named(provider).ok_or_else(|| {
         let known = Preset::names().collect::<Vec<_>>().join(", ");
         Failure::new(Exit::Usage, format!("there is no provider `{provider}`"))
             .mend(format!("known are: {known}"))
     })?;
-    if preset.grants == [GrantKind::AuthorizationCode] {
-        let why = format!(
-            "{} needs a seller's consent for every token, which this version does not serve yet",
-            preset.title
-        );
-        return Err(Failure::new(Exit::Usage, why)
-            .mend("choose another marketplace; the changelog says when it comes"));
+    if let Some(grant) = grant.filter(|grant| !preset.grants.contains(grant)) {
+        let offered = preset.grants.iter().map(|grant| grant.as_str()).collect::<Vec<_>>().join(", ");
+        let why = format!("{} does not offer grant `{}`", preset.title, grant.as_str());
+        return Err(Failure::new(Exit::Usage, why).mend(format!("it offers: {offered}")));
     }
     let environments: Vec<&str> = preset.environments.keys().map(String::as_str).chain([SIMULATOR]).collect();
     let usual = preset.environments.keys().find(|name| *name == "production").map_or("", String::as_str);
@@ -81,6 +93,7 @@ fn choice(text: &str) -> Result<ProviderChoice, Failure> {
     Ok(ProviderChoice {
         provider: provider.to_owned(),
         environment: environment.to_owned(),
+        grant,
         app_name: app_name(provider)?,
     })
 }

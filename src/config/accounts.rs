@@ -6,43 +6,70 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use super::{
     reader::{Misfit, Section, Text},
     schema,
-    secrets::Found,
-    settings::{Account, Credentials},
+    settings::{Account, Client, Credentials},
 };
 use crate::{
     names::{AccountId, AccountName, AppName, NameError},
     provider::{GrantKind, Preset},
-    secret::SecretSource,
 };
 
 /// Placeholders that templates fill themselves: no setting may have such a name.
 pub(super) const BUILT_IN: [&str; 4] = ["client_id", "client_secret", "account", "uuid"];
 
-/// What stands in one section: credentials and settings.
-#[derive(Debug, Clone, Default)]
-struct Own {
-    id: Option<Text>,
-    secrets: Option<Vec<Found>>,
-    key: Option<Found>,
-    settings: BTreeMap<String, Text>,
-}
-
-/// An account whose settings still know their places.
-#[derive(Debug)]
-pub(super) struct Draft {
-    pub id: AccountId,
-    pub credentials: Credentials,
-    /// Where the client id or the key stands.
-    pub span: Range<usize>,
+/// What one section holds by itself; its values still know their places.
+#[derive(Debug, Default)]
+pub(super) struct Holding {
+    /// With the place of the client id or the key.
+    pub credentials: Option<(Credentials, Range<usize>)>,
     pub settings: BTreeMap<String, Text>,
 }
 
-impl Draft {
-    /// The account as the program keeps it.
-    pub(super) fn settle(self) -> (AccountName, Arc<Account>) {
-        let settings = self.settings.into_iter().map(|(name, text)| (name, text.value)).collect();
-        let account = Account { id: self.id, credentials: self.credentials, settings };
-        (account.id.account.clone(), Arc::new(account))
+impl Holding {
+    fn plain_settings(&self) -> impl Iterator<Item = (String, String)> {
+        self.settings.iter().map(|(name, text)| (name.clone(), text.value.clone()))
+    }
+}
+
+/// What the sections of an app hold.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub app: Holding,
+    pub accounts: BTreeMap<AccountName, Holding>,
+}
+
+impl Ledger {
+    /// Every section's holding, the app's first.
+    pub(super) fn holdings(&self) -> impl Iterator<Item = &Holding> {
+        std::iter::once(&self.app).chain(self.accounts.values())
+    }
+
+    /// The app's own settings, as the program keeps them.
+    pub(super) fn settings(&self) -> BTreeMap<String, String> {
+        self.app.plain_settings().collect()
+    }
+
+    /// The client that all sellers share.
+    pub(super) fn client(&self) -> Option<Client> {
+        match &self.app.credentials {
+            Some((Credentials::Client { id, secrets }, _)) => {
+                Some(Client { id: id.clone(), secrets: secrets.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    /// The accounts as the program keeps them: what one does not bring is the app's.
+    pub(super) fn accounts(&self, app: &AppName) -> BTreeMap<AccountName, Arc<Account>> {
+        let account = |(name, own): (&AccountName, &Holding)| {
+            let (credentials, _) = own.credentials.as_ref().or(self.app.credentials.as_ref())?;
+            let account = Account {
+                id: AccountId { app: app.clone(), account: name.clone() },
+                credentials: credentials.clone(),
+                settings: self.app.plain_settings().chain(own.plain_settings()).collect(),
+            };
+            Some((name.clone(), Arc::new(account)))
+        };
+        self.accounts.iter().filter_map(account).collect()
     }
 }
 
@@ -63,36 +90,57 @@ impl<'a> Sellers<'a> {
         Self { app, accounts, preset, per_account }
     }
 
-    /// Whether a static key is written somewhere, for a marketplace that takes one: then that is the grant.
-    pub(super) fn bring_keys(&self, preset: &Preset) -> bool {
-        let anywhere =
-            self.app.has("api_key") || self.accounts.iter().any(|(_, section)| section.has("api_key"));
-        anywhere && preset.grants.contains(&GrantKind::Static)
-    }
-
     /// The names under `settings`, of the app and of every account.
     pub(super) fn free_settings(&self) -> impl Iterator<Item = String> {
         let sections = self.accounts.iter().map(|(_, section)| section).chain([self.app]);
         sections.flat_map(|section| section.names("settings")).map(str::to_owned)
     }
 
-    /// Every account, or None when something is wrong with one.
-    pub(super) fn read(&self, app: &AppName, grant: GrantKind) -> Option<Vec<Draft>> {
-        let mut whole = self.check_app(grant);
-        let of_app = own(self.app, self.preset);
-        let mut drafts = BTreeMap::new();
+    /// The grant of an app that names none: a key or accounts with credentials of their own need no consent.
+    pub(super) fn usual_grant(&self) -> Option<GrantKind> {
+        let grants = &self.preset.grants;
+        if self.bring_keys() {
+            return Some(GrantKind::Static);
+        }
+        let alone = grants.iter().find(|grant| **grant != GrantKind::AuthorizationCode);
+        alone.filter(|_| self.per_account).or(grants.first()).copied()
+    }
+
+    /// Whether a static key is written somewhere, for a marketplace that takes one: then that is the grant.
+    fn bring_keys(&self) -> bool {
+        let anywhere =
+            self.app.has("api_key") || self.accounts.iter().any(|(_, section)| section.has("api_key"));
+        anywhere && self.preset.grants.contains(&GrantKind::Static)
+    }
+
+    /// Whether the app's client goes without a secret (RFC 6749 §2.1): only one that says so by PKCE, since a secret that
+    /// was forgotten must not pass for one that there is not.
+    pub(super) fn is_public(&self, grant: GrantKind, pkce: Option<bool>) -> bool {
+        let pkce = pkce.or(self.preset.defaults.pkce) == Some(true);
+        grant == GrantKind::AuthorizationCode && pkce && !self.app.has("client_secret")
+    }
+
+    /// Whether accounts bring their own credentials.
+    pub(super) fn per_account(&self, grant: GrantKind) -> bool {
+        self.per_account && grant != GrantKind::AuthorizationCode
+    }
+
+    /// What is held, or None when something is wrong with it.
+    pub(super) fn read(&self, app: &AppName, grant: GrantKind, public: bool) -> Option<Ledger> {
+        let mut whole = self.check_app(grant, public);
+        let of_app = holding(self.app, self.preset, grant, public);
+        whole &= of_app.credentials.is_some() || self.per_account(grant);
+        let mut accounts = BTreeMap::new();
         for (name, section) in &self.accounts {
-            match self.account(app, grant, name, section, &of_app) {
-                Some(draft) => drop(drafts.insert(draft.id.account.clone(), draft)),
+            match self.account(app, grant, name, section) {
+                Some((name, own)) => drop(accounts.insert(name, own)),
                 None => whole = false,
             }
         }
-        let implicit = AccountName::implicit();
-        if whole && !self.per_account && !drafts.contains_key(&implicit) {
-            let id = AccountId { app: app.clone(), account: implicit.clone() };
-            drafts.insert(implicit, draft(id, grant, of_app)?);
+        if grant != GrantKind::AuthorizationCode && !self.per_account {
+            accounts.entry(AccountName::implicit()).or_default();
         }
-        whole.then(|| drafts.into_values().collect())
+        whole.then_some(Ledger { app: of_app, accounts })
     }
 
     fn account(
@@ -101,38 +149,42 @@ impl<'a> Sellers<'a> {
         grant: GrantKind,
         name: &Text,
         section: &Section<'_>,
-        of_app: &Own,
-    ) -> Option<Draft> {
+    ) -> Option<(AccountName, Holding)> {
+        if grant == GrantKind::AuthorizationCode {
+            section.mistake(&name.span, in_the_store(app, &name.value));
+            return None;
+        }
         let settings: Vec<&str> = self.preset.settings.iter().map(String::as_str).collect();
         section.check_keys(&settings);
         let parsed = name.value.parse();
         let account =
             parsed.map_err(|e: NameError| section.mistake(&name.span, Misfit::new(e.to_string()))).ok();
         let stands = self.check_account(grant, section);
-        let mut own = own(section, self.preset);
-        if !section.has("client_id") && !section.has("client_secret") && !section.has("api_key") {
-            (own.id, own.secrets, own.key) = (of_app.id.clone(), of_app.secrets.clone(), of_app.key.clone());
-        }
-        let settings = of_app.settings.iter().filter(|(name, _)| !own.settings.contains_key(*name));
-        let inherited: Vec<_> = settings.map(|(name, text)| (name.clone(), text.clone())).collect();
-        own.settings.extend(inherited);
-        stands.then_some(())?;
-        draft(AccountId { app: app.clone(), account: account? }, grant, own)
+        let own = holding(section, self.preset, grant, false);
+        let brings = ["client_id", "client_secret", "api_key"].iter().any(|key| section.has(key));
+        (stands && own.credentials.is_some() == brings).then_some((account?, own))
     }
 
     /// Whether the app itself holds what it must and nothing that would have no effect.
-    fn check_app(&self, grant: GrantKind) -> bool {
+    fn check_app(&self, grant: GrantKind, public: bool) -> bool {
         let mut stands = refuse_foreign(self.app, grant);
-        if self.per_account {
+        if self.per_account && grant == GrantKind::AuthorizationCode {
+            let message = "`credentials = \"per-account\"` does not go with grant `authorization_code`";
+            let hint = "remove it: all sellers share the app's client, and consent to it";
+            self.app.mistake_at("credentials", Misfit::mended_by(message, hint));
+            stands = false;
+        }
+        if self.per_account(grant) {
             for key in needed(grant).iter().filter(|key| self.app.has(key)) {
                 let message = format!("`{key}` belongs to each account, since credentials = \"per-account\"");
                 let hint = format!("move `{key}` below [apps.NAME.accounts.SELLER], or remove `credentials`");
                 self.app.mistake_at(key, Misfit::mended_by(message, hint));
                 stands = false;
             }
-            return stands & self.has_accounts();
+            return stands;
         }
-        let absent = absent(self.app, grant);
+        let absent: Vec<_> =
+            absent(self.app, grant).into_iter().filter(|key| !(public && *key == "client_secret")).collect();
         if absent.is_empty() {
             return stands;
         }
@@ -140,26 +192,19 @@ impl<'a> Sellers<'a> {
         false
     }
 
-    fn has_accounts(&self) -> bool {
-        if self.accounts.is_empty() {
-            let hint = "add [apps.NAME.accounts.SELLER] with its credentials";
-            self.app.absence(Misfit::mended_by(
-                "there is no account, though credentials = \"per-account\"",
-                hint,
-            ));
-        }
-        !self.accounts.is_empty()
-    }
-
     fn nothing_to_show(&self, grant: GrantKind, missing: &[&str]) -> Misfit {
         let all_bring = |(_, section): &(Text, Section<'_>)| absent(section, grant).is_empty();
-        let none_here = missing.len() == needed(grant).len();
+        let none_here = missing.len() == needed(grant).len() && grant != GrantKind::AuthorizationCode;
         if none_here && !self.accounts.is_empty() && self.accounts.iter().all(all_bring) {
             let hint = "every account brings its own: write credentials = \"per-account\"";
             return Misfit::mended_by(are_missing(missing), hint);
         }
         let example = missing.last().unwrap_or(&"client_secret");
-        Misfit::mended_by(are_missing(missing), format!("write {example} = {{ env = \"NAME\" }}"))
+        let mut hint = format!("write {example} = {{ env = \"NAME\" }}");
+        if grant == GrantKind::AuthorizationCode && *example == "client_secret" {
+            hint.push_str(", or pkce = true for a client that has no secret");
+        }
+        Misfit::mended_by(are_missing(missing), hint)
     }
 
     fn check_account(&self, grant: GrantKind, section: &Section<'_>) -> bool {
@@ -181,6 +226,15 @@ impl<'a> Sellers<'a> {
         });
         false
     }
+}
+
+/// An account of a grant that needs a seller's consent.
+fn in_the_store(app: &AppName, seller: &str) -> Misfit {
+    let message = "sellers who consent do not stand in this file: what they consent to changes at every use";
+    let hint = format!(
+        "remove it; `marketgate login {app}@{seller}` connects the seller, or `marketgate import`, which brings settings too"
+    );
+    Misfit::mended_by(message, hint)
 }
 
 fn are_missing(keys: &[&str]) -> String {
@@ -216,13 +270,18 @@ fn refuse_foreign(section: &Section<'_>, grant: GrantKind) -> bool {
     stands
 }
 
-fn own(section: &Section<'_>, preset: &Preset) -> Own {
-    Own {
-        id: section.text("client_id").filter(|id| !is_empty(section, id)),
-        secrets: section.secrets("client_secret"),
-        key: section.secret("api_key"),
-        settings: settings(section, preset),
-    }
+fn holding(section: &Section<'_>, preset: &Preset, grant: GrantKind, public: bool) -> Holding {
+    let id = section.text("client_id").filter(|id| !is_empty(section, id));
+    let secrets = if public { Some(Vec::new()) } else { section.secrets("client_secret") };
+    let key = section.secret("api_key");
+    let credentials = match grant {
+        GrantKind::Static => key.map(|key| (Credentials::Key(key.source), key.span)),
+        _ => id.zip(secrets).map(|(id, secrets)| {
+            let secrets = secrets.into_iter().map(|found| found.source).collect();
+            (Credentials::Client { id: id.value, secrets }, id.span)
+        }),
+    };
+    Holding { credentials, settings: settings(section, preset) }
 }
 
 fn is_empty(section: &Section<'_>, id: &Text) -> bool {
@@ -258,19 +317,4 @@ fn refusal(name: &str, taken: bool) -> Option<Misfit> {
         return None;
     };
     Some(Misfit::mended_by(message, hint))
-}
-
-fn draft(id: AccountId, grant: GrantKind, own: Own) -> Option<Draft> {
-    let (credentials, span) = match grant {
-        GrantKind::Static => {
-            let key = own.key?;
-            (Credentials::Key(key.source), key.span)
-        }
-        _ => {
-            let client = own.id?;
-            let secrets: Vec<SecretSource> = own.secrets?.into_iter().map(|found| found.source).collect();
-            (Credentials::Client { id: client.value, secrets }, client.span)
-        }
-    };
-    Some(Draft { id, credentials, span, settings: own.settings })
 }

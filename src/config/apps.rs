@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    accounts::{self, Sellers},
-    later, overrides,
+    accounts::Sellers,
+    grammar, overrides,
     reader::{Misfit, Section, Text, not_one_of},
     schema,
     settings::App,
@@ -93,25 +93,38 @@ fn budget(app: &App) -> Option<(Place, Option<Budget>)> {
 fn app(name: &Text, section: &Section<'_>) -> Option<App> {
     let app_name = app_name(name, section);
     let Some((provider, preset)) = provider(section) else {
-        section.check_keys(&schema::every_setting().chain(later::keys(schema::APP.name)).collect::<Vec<_>>());
+        section.check_keys(&schema::every_setting().collect::<Vec<_>>());
         return None;
     };
+    check_keys(section, preset);
     let mut keys = overrides::read(section);
+    let redirect_uri = section.parsed("redirect_uri", grammar::redirect_uri);
     let sellers = Sellers::open(section, preset);
-    keys.grant = keys.grant.or_else(|| sellers.bring_keys(preset).then_some(GrantKind::Static));
-    let grant = keys.grant.or_else(|| preset.grants.first().copied())?;
-    let served = is_served(section, preset, grant);
-    check_keys(section, preset, served);
+    let misspelt = section.has("grant") && keys.grant.is_none();
+    let grant = keys.grant.or_else(|| sellers.usual_grant())?;
+    keys.grant = Some(grant);
+    if !misspelt {
+        check_consent(section, preset, &keys, redirect_uri.as_deref());
+    }
     let profile = profile(section, &provider, preset, &keys);
-    let accounts = served.then(|| sellers.read(app_name.as_ref()?, grant)).flatten();
-    let known =
-        templates::built_in(grant, preset).map(str::to_owned).chain(sellers.free_settings()).collect();
+    let public = sellers.is_public(grant, keys.pkce);
+    let known = templates::built_in(grant, preset, public)
+        .map(str::to_owned)
+        .chain(sellers.free_settings())
+        .collect();
     let stands = templates::check_placeholders(section, &keys, &known);
-    let (profile, accounts) = (profile?, accounts?);
-    let fits = |stands, account| stands & templates::check_values(section, &profile, account);
-    let stands = accounts.iter().fold(stands, fits);
-    let accounts = accounts.into_iter().map(accounts::Draft::settle).collect();
-    stands.then_some(App { name: app_name?, profile, accounts })
+    let ledger = sellers.read(app_name.as_ref()?, grant, public);
+    let (name, profile, ledger) = (app_name?, profile?, ledger?);
+    let fits = |stands, holding| stands & templates::check_values(section, &profile, holding);
+    ledger.holdings().fold(stands, fits).then(|| App {
+        accounts: ledger.accounts(&name),
+        settings: ledger.settings(),
+        client: ledger.client().filter(|_| grant == GrantKind::AuthorizationCode),
+        per_account: sellers.per_account(grant),
+        name,
+        profile,
+        redirect_uri,
+    })
 }
 
 fn app_name(name: &Text, section: &Section<'_>) -> Option<AppName> {
@@ -133,25 +146,34 @@ fn provider(section: &Section<'_>) -> Option<(String, &'static Preset)> {
     })
 }
 
-/// Whether this version serves the grant.
-fn is_served(section: &Section<'_>, preset: &Preset, grant: GrantKind) -> bool {
-    let Some(later) = later::find(later::GRANT, grant.as_str()) else { return true };
-    let other = preset.grants.iter().find(|other| later::find(later::GRANT, other.as_str()).is_none());
-    let hint = match other {
-        Some(GrantKind::Static) => "a shop's static key works: api_key = { env = \"NAME\" }",
-        Some(_) => "grant = \"client_credentials\" works: the client's own credentials",
-        None => later.mend,
-    };
-    let key = if section.has("grant") { "grant" } else { "provider" };
-    section.mistake_at(key, Misfit::mended_by(later.what, hint));
-    false
+fn check_keys(section: &Section<'_>, preset: &Preset) {
+    section.check_keys(&preset.settings.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
-/// An app that is refused for its grant is not refused once more for each key that belongs to the grant.
-fn check_keys(section: &Section<'_>, preset: &Preset, served: bool) {
-    let later: Vec<&str> = if served { Vec::new() } else { later::keys(schema::APP.name).collect() };
-    let more: Vec<&str> = preset.settings.iter().map(String::as_str).chain(later).collect();
-    section.check_keys(&more);
+/// What belongs to a seller's consent has no effect with other grants, and the way back from it will be missed.
+fn check_consent(section: &Section<'_>, preset: &Preset, keys: &Keys, redirect_uri: Option<&str>) {
+    let grant = keys.grant.map_or("", GrantKind::as_str);
+    if keys.grant == Some(GrantKind::AuthorizationCode) {
+        if !section.has("redirect_uri") {
+            let hint = "write it as it is registered, such as redirect_uri = \"http://localhost:8082/callback\"; \
+                        `marketgate import` does without";
+            let message = "`redirect_uri` is missing: `marketgate login` needs it";
+            section.advice(Misfit::mended_by(message, hint));
+        }
+        return;
+    }
+    let written = [
+        ("authorize_url", keys.authorize_url.is_some()),
+        ("redirect_uri", redirect_uri.is_some()),
+        ("pkce", keys.pkce.is_some()),
+        ("reuse_window", keys.reuse_window.is_some()),
+    ];
+    let offered = preset.grants.contains(&GrantKind::AuthorizationCode);
+    let hint = if offered { "remove it, or write grant = \"authorization_code\"" } else { "remove it" };
+    for (key, _) in written.into_iter().filter(|(_, written)| *written) {
+        let message = format!("`{key}` has no effect with grant `{grant}`");
+        section.mistake_at(key, Misfit::mended_by(message, hint));
+    }
 }
 
 fn profile(section: &Section<'_>, provider: &str, preset: &Preset, keys: &Keys) -> Option<Profile> {

@@ -1,5 +1,5 @@
-//! `[proxy]`, `[[proxy.listener]]`, `[admin]` and `[callers]`: who may talk to us, and where. The one rule: what is
-//! reachable from other machines asks callers for a key.
+//! `[proxy]`, `[[proxy.listener]]` and `[admin]`: where we can be talked to. The one rule: what is reachable from other
+//! machines asks for a key.
 
 use std::{net::SocketAddr, ops::Range};
 
@@ -8,31 +8,33 @@ use toml::{Spanned, de::DeValue};
 use super::{
     DEFAULT_ADMIN,
     apps::Apps,
-    grammar,
+    grammar, keys,
     reader::{Misfit, Section, Text, nearest},
     schema,
-    settings::{AdminSettings, App, Caller, FixedRoute, ProxyListener, ProxySettings},
+    settings::{AdminSettings, App, Caller, FixedRoute, ProxyListener, ProxySettings, StoreSettings},
 };
-use crate::{
-    names::{AccountName, AppName, NameError},
-    secret,
-};
+use crate::names::{AccountName, AppName, NameError};
 
 /// Addresses that are spoken for, those written in the file with their places.
 type Addresses = Vec<(SocketAddr, Option<Range<usize>>)>;
 
 /// The proxy door and the admin door.
-pub(super) fn read(root: &Section<'_>, apps: &Apps) -> (ProxySettings, AdminSettings) {
+pub(super) fn read(
+    root: &Section<'_>,
+    apps: &Apps,
+    store: Option<&StoreSettings>,
+    callers: &[Caller],
+) -> (ProxySettings, AdminSettings) {
     let proxy = root.section("proxy", &schema::PROXY);
     let mut taken = Addresses::new();
     let mut listeners = open_listeners(&proxy, &mut taken);
-    listeners.extend(fixed_listeners(&proxy, apps, &mut taken));
+    listeners.extend(fixed_listeners(&proxy, apps, store.is_some(), &mut taken));
     if root.names("callers").next().is_none() {
         for (address, span) in &taken {
             refuse_strangers(&proxy, *address, span.as_ref());
         }
     }
-    let admin = admin(root, &mut taken);
+    let admin = admin(root, callers, &mut taken);
     let settings = ProxySettings {
         listeners,
         allowed_hosts: checked(&proxy, "allowed_hosts", grammar::host),
@@ -68,14 +70,19 @@ fn claim(section: &Section<'_>, taken: &mut Addresses, text: &Text) -> Option<So
     Some(address)
 }
 
-fn fixed_listeners(proxy: &Section<'_>, apps: &Apps, taken: &mut Addresses) -> Vec<ProxyListener> {
+fn fixed_listeners(
+    proxy: &Section<'_>,
+    apps: &Apps,
+    store: bool,
+    taken: &mut Addresses,
+) -> Vec<ProxyListener> {
     let mut listeners = Vec::new();
     for section in proxy.sections("listener", &schema::LISTENER) {
         let address = match section.text("listen") {
             Some(text) => claim(&section, taken, &text),
             None => required(&section, "listen", "listen = \"127.0.0.1:9001\""),
         };
-        let fixed = fixed_route(&section, apps);
+        let fixed = fixed_route(&section, apps, store);
         if let (Some(address), Some(fixed)) = (address, fixed) {
             listeners.push(ProxyListener { address, fixed: Some(fixed) });
         }
@@ -90,20 +97,32 @@ fn required<T>(section: &Section<'_>, key: &str, example: &str) -> Option<T> {
     None
 }
 
-fn fixed_route(section: &Section<'_>, apps: &Apps) -> Option<FixedRoute> {
+fn fixed_route(section: &Section<'_>, apps: &Apps, store: bool) -> Option<FixedRoute> {
     let (name, account) = (section.text("app"), section.text("account"));
     let Some(name) = name else {
         return required(section, "app", "app = \"NAME\", one of the apps of this file");
     };
     let app = app_of(section, apps, &name)?;
     let Some(account) = account else { return Some(FixedRoute { app: app.name.clone(), account: None }) };
-    let Some((account, _)) = app.accounts.get_key_value(account.value.as_str()) else {
-        let known = app.accounts.keys().map(AccountName::as_str);
-        let what = format!("account of app `{}`:", app.name);
-        section.mistake(&account.span, no_such(&what, &account.value, known));
-        return None;
-    };
-    Some(FixedRoute { app: app.name.clone(), account: Some(account.clone()) })
+    let account = account_of(section, app, store, &account)?;
+    Some(FixedRoute { app: app.name.clone(), account: Some(account) })
+}
+
+/// An account by its name: one of the file, or one that the store has or will have.
+fn account_of(section: &Section<'_>, app: &App, store: bool, name: &Text) -> Option<AccountName> {
+    if app.accounts.contains_key(name.value.as_str()) || (app.takes_accounts() && store) {
+        let wrong = |error: NameError| section.mistake(&name.span, Misfit::new(error.to_string()));
+        return name.value.parse().map_err(wrong).ok();
+    }
+    let known = app.accounts.keys().map(AccountName::as_str);
+    let mut misfit = no_such(&format!("account of app `{}`:", app.name), &name.value, known);
+    if app.takes_accounts() {
+        let hint = misfit.hint.unwrap_or_default();
+        misfit.hint =
+            Some(format!("{hint}; for accounts that are added while marketgate runs, write [store]"));
+    }
+    section.mistake(&name.span, misfit);
+    None
 }
 
 /// An app by its name. One that was refused for mistakes of its own is no mistake here.
@@ -135,67 +154,28 @@ fn refuse_strangers(proxy: &Section<'_>, address: SocketAddr, span: Option<&Rang
     }
 }
 
-fn admin(root: &Section<'_>, taken: &mut Addresses) -> AdminSettings {
+fn admin(root: &Section<'_>, callers: &[Caller], taken: &mut Addresses) -> AdminSettings {
     let admin = root.section("admin", &schema::ADMIN);
+    let keys = keys::admin(&admin, callers);
     let Some(text) = admin.text("listen") else {
-        return AdminSettings { address: DEFAULT_ADMIN };
+        return AdminSettings { address: DEFAULT_ADMIN, keys };
     };
     let address = claim(&admin, taken, &text).unwrap_or(DEFAULT_ADMIN);
-    if !grammar::is_loopback(address) {
+    if !grammar::is_loopback(address) && admin.names("keys").next().is_none() {
         let message = format!(
-            "`{address}` is open to other machines: the admin door has no keys yet and listens on loopback only"
+            "`{address}` is open to other machines, and the admin door asks nobody for a key: marketgate refuses to start"
         );
-        let hint = format!("write \"127.0.0.1:{}\"", address.port());
+        let hint = format!(
+            "`marketgate caller NAME` makes a key for [admin.keys.NAME]; or listen on loopback: \"127.0.0.1:{}\"",
+            address.port()
+        );
         admin.mistake(&text.span, Misfit::mended_by(message, hint));
     }
-    AdminSettings { address }
+    AdminSettings { address, keys }
 }
 
 fn checked(section: &Section<'_>, key: &str, check: fn(&str) -> Result<String, Misfit>) -> Vec<String> {
     let texts = section.texts(key).unwrap_or_default();
     let good = |text: Text| check(&text.value).map_err(|misfit| section.mistake(&text.span, misfit)).ok();
     texts.into_iter().filter_map(good).collect()
-}
-
-/// The callers that may talk to the proxy door.
-pub(super) fn callers(root: &Section<'_>) -> Vec<Caller> {
-    let mut callers: Vec<Caller> = Vec::new();
-    let subject = |name: &str| format!("caller `{name}`: ");
-    for (name, section) in root.named("callers", &schema::CALLER, subject) {
-        section.check_keys(&[]);
-        if name.value.parse::<AppName>().is_err() {
-            section.mistake(&name.span, Misfit::new(NameError.to_string()));
-        }
-        let Some((key_sha256, span)) = key(&section) else { continue };
-        if let Some(same) = callers.iter().find(|caller| caller.key_sha256 == key_sha256) {
-            let message = format!("has the same key as caller `{}`: each caller needs its own", same.name);
-            let hint = "`marketgate caller NAME` makes a key";
-            section.mistake(&span, Misfit::mended_by(message, hint));
-            continue;
-        }
-        callers.push(Caller { name: name.value, key_sha256 });
-    }
-    callers
-}
-
-/// The digest of a caller's key, from whichever of `key` and `sha256` is written.
-fn key(section: &Section<'_>) -> Option<([u8; 32], Range<usize>)> {
-    let hint = "`marketgate caller NAME` makes a key and prints what to write";
-    match (section.has("key"), section.has("sha256")) {
-        (true, true) => {
-            section
-                .mistake_at("sha256", Misfit::new("`key` and `sha256` say the same thing: keep one of them"));
-            None
-        }
-        (false, false) => {
-            section.absence(Misfit::mended_by("needs `key` or `sha256`", hint));
-            None
-        }
-        (true, false) => {
-            let found = section.secret("key")?;
-            let secret = found.source.read().ok()?;
-            Some((secret::sha256(secret.expose()), found.span))
-        }
-        (false, true) => Some((section.parsed("sha256", grammar::sha256)?, section.place("sha256")?)),
-    }
 }

@@ -6,6 +6,9 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD as STANDARD};
+use zeroize::Zeroizing;
+
 use super::{later, reader::Misfit};
 use crate::{provider::values, secret::Secret};
 
@@ -84,6 +87,15 @@ pub(super) fn time_limit(text: &str) -> Result<Duration, Misfit> {
     Ok(duration)
 }
 
+/// How long to wait for something, from not at all to an hour.
+pub(super) fn patience(text: &str) -> Result<Duration, Misfit> {
+    let hint = "write a whole number and ms, s or m, such as \"60s\"; \"0s\" does not wait";
+    let wrong = |message: String| Misfit::mended_by(message, hint);
+    let duration = values::duration(text).ok_or_else(|| wrong(format!("`{text}` is no duration")))?;
+    let short = duration <= Duration::from_secs(3600);
+    short.then_some(duration).ok_or_else(|| wrong(format!("`{text}` is longer than 1h")))
+}
+
 /// A host name or IP address without scheme and port, in lower case.
 pub(super) fn host(text: &str) -> Result<String, Misfit> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -148,6 +160,55 @@ pub(super) fn sha256(text: &str) -> Result<[u8; 32], Misfit> {
     Ok(digest)
 }
 
+/// 32 bytes in base64 (RFC 4648 §4, padded). `name` is the key that holds them.
+pub(super) fn store_key(name: &str, text: &str) -> Result<(), Misfit> {
+    let decoded = STANDARD.decode(text).map(Zeroizing::new);
+    if decoded.is_ok_and(|bytes| bytes.len() == 32) {
+        return Ok(());
+    }
+    let hint =
+        "`openssl rand -base64 32` prints such a key; a store is opened only by the one it was sealed with";
+    Err(Misfit::mended_by(format!("`{name}` must hold 32 bytes in base64"), hint))
+}
+
+/// A redirect address (RFC 6749 §3.1.2) as it is registered with the marketplace, kept byte for byte. The messages do not
+/// repeat it.
+pub(super) fn redirect_uri(text: &str) -> Result<String, Misfit> {
+    let hint = "write it as it is registered, such as \"http://localhost:8082/callback\" or \"https://yourapp.com/callback\"";
+    let wrong = |message: &str| Err(Misfit::mended_by(message, hint));
+    let visible = text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    let url = text.parse::<url::Url>().ok().filter(|url| visible && authority(text, url).is_some());
+    let Some((url, host)) = url.as_ref().and_then(|url| Some((url, url.host()?))) else {
+        return wrong("`redirect_uri` must be an absolute URL that begins with http:// or https://");
+    };
+    if authority(text, url).is_some_and(|authority| authority.contains('@')) {
+        return wrong("`redirect_uri` must hold no user and no password");
+    }
+    if url.fragment().is_some() {
+        return wrong("`redirect_uri` must hold no fragment: nothing behind a `#` reaches a server");
+    }
+    if url.scheme() == "http" && !is_this_machine(&host) {
+        return wrong(
+            "`redirect_uri` with http:// is for this machine alone: a code must not travel unencrypted",
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// What stands between `//` and the path, for the two schemes of the web.
+fn authority<'t>(text: &'t str, url: &url::Url) -> Option<&'t str> {
+    let rest = text.get(url.scheme().len()..)?.strip_prefix("://")?;
+    matches!(url.scheme(), "http" | "https").then(|| rest.split(['/', '?', '#']).next().unwrap_or_default())
+}
+
+fn is_this_machine(host: &url::Host<&str>) -> bool {
+    match host {
+        url::Host::Domain(name) => *name == "localhost",
+        url::Host::Ipv4(address) => address.is_loopback(),
+        url::Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
 /// `http://[user:password@]host:port`. The messages do not repeat the URL, which may hold a password.
 pub(super) fn forward_proxy(text: &str) -> Result<super::settings::ForwardProxy, Misfit> {
     let hint = "write \"http://host:port\"";
@@ -172,7 +233,6 @@ pub(super) fn forward_proxy(text: &str) -> Result<super::settings::ForwardProxy,
 
 /// RFC 7617 §2: user and password joined by a colon, so a user's name holds none.
 fn proxy_authorization(url: &url::Url) -> Result<Option<Secret>, &'static str> {
-    use base64::Engine;
     let decoded = |part: &str| {
         percent_encoding::percent_decode_str(part).decode_utf8().map(std::borrow::Cow::into_owned)
     };
@@ -185,7 +245,7 @@ fn proxy_authorization(url: &url::Url) -> Result<Option<Secret>, &'static str> {
     if user.contains(':') || format!("{user}{password}").chars().any(char::is_control) {
         return Err("the user or password in `proxy_url` holds a character that cannot be sent");
     }
-    let joined = zeroize::Zeroizing::new(format!("{user}:{password}"));
-    let encoded = base64::engine::general_purpose::STANDARD.encode(joined.as_bytes());
+    let joined = Zeroizing::new(format!("{user}:{password}"));
+    let encoded = STANDARD.encode(joined.as_bytes());
     Ok(Some(Secret::new(format!("Basic {encoded}"))))
 }

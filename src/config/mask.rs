@@ -261,7 +261,9 @@ impl<'a> Scan<'a> {
         let bare = text.trim_matches(['"', '\'']);
         let doubtful = match self.key {
             "env" => !is_conventional(bare),
-            "api" | "token_url" | "simulator" | "proxy_url" => !text.contains('@') && !is_plain_url(bare),
+            "api" | "token_url" | "authorize_url" | "redirect_uri" | "simulator" | "proxy_url" => {
+                !text.contains('@') && !is_plain_url(bare)
+            }
             _ => bare.contains("://") && !text.contains('@') && !is_plain_url(bare),
         };
         if doubtful || (self.tokens[index].kind == Kind::Text && !is_simple(text)) {

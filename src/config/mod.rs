@@ -2,16 +2,19 @@
 //! and none of them shows a secret.
 //!
 //! [`find`] names the file, [`load`] reads it, [`parse`] does the same for a text at hand. The text becomes a tree with
-//! spans; the private `reader` and `values` take typed values out of it and note what is wrong; `doors`, `limits`, `apps` and
-//! `accounts` read one section each into the shape of [`settings`]; `mask` hides secrets in what is shown of the text.
+//! spans; the private `reader` and `values` take typed values out of it and note what is wrong; `doors`, `keys`, `limits`,
+//! `store`, `apps` and `accounts` read one section each into the shape of [`settings`]; `mask` hides secrets in what is shown
+//! of the text.
 
 mod accounts;
 mod admin_address;
+mod app;
 mod apps;
 mod capacity;
 mod doors;
 mod finding;
 mod grammar;
+mod keys;
 mod later;
 mod lexer;
 mod limits;
@@ -24,6 +27,8 @@ mod schema;
 mod secrets;
 pub mod settings;
 mod starter;
+mod store;
+mod stored;
 mod templates;
 #[cfg(test)]
 mod tests;
@@ -41,7 +46,7 @@ pub use admin_address::{DEFAULT_ADMIN, admin_address};
 pub use capacity::{Capacity, capacity};
 pub use finding::{ConfigError, Finding, Severity};
 pub use locate::{NotFound, find};
-pub use settings::{Account, App, Credentials, Settings};
+pub use settings::{Account, App, Client, Credentials, Settings};
 pub use starter::{ProviderChoice, starter};
 
 use lines::Lines;
@@ -99,12 +104,14 @@ pub fn parse(
 /// The settings, with defaults where there are mistakes: then nobody gets to see them.
 fn read(root: &Section<'_>) -> Settings {
     root.check_keys(&[]);
-    let callers = doors::callers(root);
+    let callers = keys::callers(root);
     let apps = apps::read(root);
-    let (proxy, admin) = doors::read(root, &apps);
+    let store = store::read(root, apps.served.values().map(AsRef::as_ref));
+    let (proxy, admin) = doors::read(root, &apps, store.as_ref(), &callers);
     Settings {
         proxy,
         admin,
+        store,
         upstream: limits::upstream(root),
         limits: limits::limits(root),
         callers,

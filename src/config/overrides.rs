@@ -27,9 +27,11 @@ pub(super) fn read(app: &Section<'_>) -> Keys {
         grant: app.choice("grant", &GRANTS),
         api: text("api"),
         token_url: text("token_url"),
+        authorize_url: text("authorize_url"),
         client_auth: app.choice("client_auth", &CLIENT_AUTH),
         scopes: scopes(app),
         scope_separator: text("scope_separator"),
+        pkce: app.flag("pkce"),
         token_header: text("token_header"),
         token_prefix: app.parsed("token_prefix", prefix),
         headers: map(app, "headers"),
@@ -38,7 +40,7 @@ pub(super) fn read(app: &Section<'_>) -> Keys {
         token_budget: text("token_budget"),
         refresh_at: app.number("refresh_at"),
         replay: app.choice("replay", &REPLAY),
-        ..Keys::default()
+        reuse_window: text("reuse_window"),
     }
 }
 
@@ -79,6 +81,9 @@ pub(super) fn without_values(keys: &Keys, fault: &ProfileError) -> String {
     let (value, shown) = match table {
         "api" => (keys.api.as_ref(), keys.api.as_deref().map(mask::without_userinfo)),
         "token_url" => (keys.token_url.as_ref(), keys.token_url.as_deref().map(mask::without_userinfo)),
+        "authorize_url" => {
+            (keys.authorize_url.as_ref(), keys.authorize_url.as_deref().map(mask::without_userinfo))
+        }
         "headers" => (keys.headers.get(name), None),
         "token_request_headers" => (keys.token_request_headers.get(name), None),
         "token_request_params" => (keys.token_request_params.get(name), None),

@@ -93,6 +93,11 @@ impl<'a> Reading<'a> {
         Some(value)
     }
 
+    /// The value of a variable that says where things are; messages may show it.
+    pub(super) fn surroundings(&self, name: &str) -> Option<String> {
+        (self.env)(name)
+    }
+
     pub(super) fn into_notes(self) -> Vec<Note> {
         self.notes.into_inner()
     }
@@ -148,6 +153,11 @@ impl<'a> Section<'a> {
     /// Notes something that works and should be mended.
     pub(super) fn warning(&self, span: &Range<usize>, misfit: Misfit) {
         self.note(Some(span.clone()), Severity::Warning, false, misfit);
+    }
+
+    /// Notes that something is missing from this section that will be missed later.
+    pub(super) fn advice(&self, misfit: Misfit) {
+        self.note(self.span.clone(), Severity::Warning, true, misfit);
     }
 
     fn note(&self, span: Option<Range<usize>>, severity: Severity, absence: bool, misfit: Misfit) {

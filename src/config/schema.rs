@@ -12,15 +12,21 @@ pub(super) struct Shape {
     pub keys: &'static [&'static str],
 }
 
-pub(super) static ROOT: Shape =
-    Shape { name: "", keys: &["proxy", "admin", "upstream", "limits", "callers", "metrics", "log", "apps"] };
+pub(super) static ROOT: Shape = Shape {
+    name: "",
+    keys: &["proxy", "admin", "store", "upstream", "limits", "callers", "metrics", "log", "apps"],
+};
 
 pub(super) static PROXY: Shape =
     Shape { name: "proxy", keys: &["listen", "allowed_hosts", "allowed_origins", "access_log", "listener"] };
 
 pub(super) static LISTENER: Shape = Shape { name: "proxy.listener", keys: &["listen", "app", "account"] };
 
-pub(super) static ADMIN: Shape = Shape { name: "admin", keys: &["listen"] };
+pub(super) static ADMIN: Shape = Shape { name: "admin", keys: &["listen", "keys"] };
+
+pub(super) static ADMIN_KEY: Shape = Shape { name: "admin.keys.NAME", keys: &["key", "sha256", "allow"] };
+
+pub(super) static STORE: Shape = Shape { name: "store", keys: &["path", "key", "old_keys", "wait_for_lock"] };
 
 pub(super) static UPSTREAM: Shape =
     Shape { name: "upstream", keys: &["ca_file", "proxy_url", "timeouts", "limits"] };
@@ -54,9 +60,12 @@ pub(super) static APP: Shape = Shape {
         "grant",
         "api",
         "token_url",
+        "authorize_url",
+        "redirect_uri",
         "client_auth",
         "scopes",
         "scope_separator",
+        "pkce",
         "token_header",
         "token_prefix",
         "headers",
@@ -65,6 +74,7 @@ pub(super) static APP: Shape = Shape {
         "token_budget",
         "refresh_at",
         "replay",
+        "reuse_window",
     ],
 };
 
@@ -72,11 +82,13 @@ pub(super) static ACCOUNT: Shape =
     Shape { name: "apps.NAME.accounts.SELLER", keys: &["client_id", "client_secret", "api_key", "settings"] };
 
 /// Every section, in the order of the example.
-pub(super) static SHAPES: [&Shape; 13] = [
+pub(super) static SHAPES: [&Shape; 15] = [
     &ROOT,
     &PROXY,
     &LISTENER,
     &ADMIN,
+    &ADMIN_KEY,
+    &STORE,
     &UPSTREAM,
     &TIMEOUTS,
     &UPSTREAM_LIMITS,
@@ -89,7 +101,7 @@ pub(super) static SHAPES: [&Shape; 13] = [
 ];
 
 /// Keys whose values no finding ever shows.
-const SECRET: [&str; 4] = ["client_secret", "api_key", "key", "sha256"];
+const SECRET: [&str; 6] = ["client_secret", "api_key", "key", "keys", "old_keys", "sha256"];
 
 /// Where a value may come from instead of standing in the file.
 const ELSEWHERE: [&str; 2] = ["env", "file"];

@@ -1,14 +1,12 @@
 //! The configuration as the rest of the program sees it: checked, complete, defaults filled in. The one rule: beyond
 //! this shape nobody validates.
 
-use std::{
-    borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration,
-};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+pub use super::app::{Account, App, Client, Credentials};
 use crate::{
-    names::{AccountId, AccountName, AppName},
-    provider::{HttpUrl, Profile},
-    secret::{Fingerprint, Secret, SecretSource},
+    names::{AccountName, AppName},
+    secret::{Secret, SecretSource},
 };
 
 /// A whole configuration.
@@ -18,6 +16,8 @@ pub struct Settings {
     pub proxy: ProxySettings,
     /// `[admin]`.
     pub admin: AdminSettings,
+    /// `[store]`; None when nothing must survive the process: then it keeps no file at all.
+    pub store: Option<StoreSettings>,
     /// `[upstream]`.
     pub upstream: UpstreamSettings,
     /// `[limits]`.
@@ -66,8 +66,91 @@ pub struct FixedRoute {
 /// The admin door.
 #[derive(Debug, Clone)]
 pub struct AdminSettings {
-    /// Where it listens: loopback, as long as there are no admin keys.
+    /// Where it listens: loopback, as long as there are no keys.
     pub address: SocketAddr,
+    /// `[admin.keys.NAME]`. When there is any, everybody must show one.
+    pub keys: Vec<AdminKey>,
+}
+
+/// One key to the admin door.
+#[derive(Clone)]
+pub struct AdminKey {
+    /// `[admin.keys.NAME]`.
+    pub name: String,
+    /// SHA-256 of the key: the key itself is not kept.
+    pub sha256: [u8; 32],
+    /// What its holder may do, as it is written; see [`AdminKey::may`].
+    pub allow: Vec<Permission>,
+}
+
+impl AdminKey {
+    /// Whether its holder may do that, be it written or implied.
+    pub fn may(&self, wanted: Permission) -> bool {
+        self.allow.iter().any(|granted| granted.implies(wanted))
+    }
+}
+
+impl fmt::Debug for AdminKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AdminKey({}, {:?})", self.name, self.allow)
+    }
+}
+
+/// What the holder of an admin key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Permission {
+    /// See the accounts and their states.
+    AccountsRead,
+    /// Add, change and remove accounts. Implies [`Permission::AccountsRead`] and [`Permission::ConsentsWrite`].
+    AccountsWrite,
+    /// Take grants out: whoever holds them can spend them.
+    AccountsExport,
+    /// Begin and complete consents.
+    ConsentsWrite,
+}
+
+impl Permission {
+    /// Every permission.
+    pub const ALL: [Self; 4] =
+        [Self::AccountsRead, Self::AccountsWrite, Self::AccountsExport, Self::ConsentsWrite];
+
+    /// As the configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccountsRead => "accounts:read",
+            Self::AccountsWrite => "accounts:write",
+            Self::AccountsExport => "accounts:export",
+            Self::ConsentsWrite => "consents:write",
+        }
+    }
+
+    /// Whether who has this one has `other` too.
+    pub fn implies(self, other: Self) -> bool {
+        self == other
+            || (self == Self::AccountsWrite && matches!(other, Self::AccountsRead | Self::ConsentsWrite))
+    }
+}
+
+/// What must survive the process, and where.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// The database, an absolute path. It need not exist yet.
+    pub path: PathBuf,
+    /// What seals the secrets in it.
+    pub key: StoreKey,
+    /// Keys that sealed it before: what they sealed can still be read.
+    pub old_keys: Vec<SecretSource>,
+    /// How long to wait for another process to let go of it; zero: not at all.
+    pub wait_for_lock: Duration,
+}
+
+/// Where the store's key is: 32 bytes in base64 (RFC 4648 §4, padded).
+#[derive(Debug, Clone)]
+pub enum StoreKey {
+    /// In a file, an absolute path. It need not exist as long as the database does not.
+    File(PathBuf),
+    /// In the configuration or an environment variable; known to be well-formed.
+    Fixed(Secret),
 }
 
 /// `[upstream]`.
@@ -200,83 +283,4 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// One entry `[apps.NAME]`.
-#[derive(Debug, Clone)]
-pub struct App {
-    /// Its name.
-    pub name: AppName,
-    /// Its marketplace.
-    pub profile: Profile,
-    /// Its accounts by name: `[apps.NAME.accounts.SELLER]`, and `default` for an app with credentials of its own.
-    pub accounts: BTreeMap<AccountName, Arc<Account>>,
-}
-
-/// One account with what it needs to get a token.
-#[derive(Debug, Clone)]
-pub struct Account {
-    /// Its full name.
-    pub id: AccountId,
-    /// What it shows to get a token.
-    pub credentials: Credentials,
-    /// `market`, `partner_id`, …: the app's settings with the account's laid over them.
-    pub settings: BTreeMap<String, String>,
-}
-
-/// What an account shows to get a token.
-#[derive(Debug, Clone)]
-pub enum Credentials {
-    /// An OAuth 2.0 client (RFC 6749 §2.3).
-    Client {
-        /// Its identifier.
-        id: String,
-        /// Its secrets in the order they are tried: more than one while a secret is being rotated.
-        secrets: Vec<SecretSource>,
-    },
-    /// A static key, used as the token.
-    Key(SecretSource),
-}
-
-impl Credentials {
-    /// What the secrets are now; a file that cannot be read counts as empty.
-    pub fn fingerprints(&self) -> Vec<Fingerprint> {
-        let sources = match self {
-            Self::Client { secrets, .. } => secrets.as_slice(),
-            Self::Key(source) => std::slice::from_ref(source),
-        };
-        let fingerprint =
-            |source: &SecretSource| source.read().unwrap_or_else(|_| Secret::new("")).fingerprint();
-        sources.iter().map(fingerprint).collect()
-    }
-}
-
-impl Account {
-    /// The value a template's placeholder has for this account.
-    ///
-    /// A secret read from a file is read at each call, since it may have changed.
-    pub fn setting(&self, name: &str) -> Option<Cow<'_, str>> {
-        match (name, &self.credentials) {
-            ("account", _) => Some(self.id.account.as_str().into()),
-            ("uuid", _) => Some(uuid::Uuid::new_v4().to_string().into()),
-            ("client_id", Credentials::Client { id, .. }) => Some(id.into()),
-            ("client_secret", Credentials::Client { secrets, .. }) => {
-                secrets.first()?.read().ok().map(|secret| secret.expose().to_owned().into())
-            }
-            _ => self.settings.get(name).map(Into::into),
-        }
-    }
-}
-
-impl App {
-    /// The account that a request means when it names none: `default`, else the only one.
-    pub fn implicit_account(&self) -> Option<&Arc<Account>> {
-        let default = self.accounts.get(AccountName::implicit().as_str());
-        default.or_else(|| self.accounts.values().next().filter(|_| self.accounts.len() == 1))
-    }
-
-    /// The API's origin and base path.
-    pub fn api(&self) -> &HttpUrl {
-        &self.profile.api
-    }
 }
