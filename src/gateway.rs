@@ -12,6 +12,7 @@ use tokio::{sync::Semaphore, task::LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    accounts::Accounts,
     admin::AdminDoor,
     chance::Chance,
     clock::Clock,
@@ -125,7 +126,7 @@ impl Default for Options {
 /// A program ready to serve.
 pub struct Gateway {
     door: Arc<Door>,
-    accounts: Arc<LiveAccounts>,
+    accounts: Arc<Accounts>,
     limits: ListenerLimits,
     workers: usize,
 }
@@ -154,21 +155,23 @@ impl Gateway {
         let mut metrics = Metrics::new(settings.metrics.per_account);
         metrics.collect(Box::new(TallyMetrics(limits.tally.clone())));
         let metrics = Arc::new(metrics);
-        let accounts = Arc::new(LiveAccounts::new(Means {
+        let live = Arc::new(LiveAccounts::new(Means {
             clock: options.clock.clone(),
             chance: Chance::system(),
-            client: Arc::new(client),
-            store: options.store,
+            client: Arc::new(client.clone()),
+            store: options.store.clone(),
             metrics: metrics.clone(),
             capacity: options.capacity,
         }));
+        let (apps, clock) = (settings.apps.clone(), options.clock.clone());
+        let accounts = Arc::new(Accounts::new(apps, live, options.store, client, clock));
         let connector = Connector::new(tls, &settings.upstream);
         let door = Door::new(settings, accounts.clone(), metrics, options.clock, connector);
         Ok(Self { door: Arc::new(door), accounts, limits, workers: options.workers })
     }
 
-    /// The accounts in use.
-    pub fn accounts(&self) -> &Arc<LiveAccounts> {
+    /// The accounts.
+    pub fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
     }
 
@@ -200,7 +203,7 @@ impl Gateway {
                 admin.start_draining();
             };
             let (served, ()) = tokio::join!(proxy, announce);
-            self.accounts.drain().await;
+            self.accounts.live().drain().await;
             admin_stop.cancel();
             served
         };
@@ -309,8 +312,8 @@ async fn work(
     Ok(())
 }
 
-async fn housekeeping(accounts: Arc<LiveAccounts>, stop: CancellationToken) {
+async fn housekeeping(accounts: Arc<Accounts>, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(HOUSEKEEPING)).await.is_some() {
-        accounts.let_go_idle();
+        accounts.live().let_go_idle();
     }
 }

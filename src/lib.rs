@@ -47,6 +47,7 @@
 //! publishes. While it does so it holds the account alive, which is why there are never two keepers of one account; the
 //! argument is in [`grant::live`].
 
+pub mod accounts;
 pub mod admin;
 pub mod chance;
 pub mod cli;

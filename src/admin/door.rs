@@ -15,9 +15,10 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
-use super::accounts::{self, AccountDocument, Query};
 use crate::{
+    accounts::{AccountsError, error::Refusal, list::Query},
     http::problem::{Code, Problem},
+    names::{AccountId, AccountName, AppName, NameError},
     proxy::{Door, guard::host_name},
 };
 
@@ -66,7 +67,7 @@ impl AdminDoor {
         }
         match path {
             "/" => Ok(text(StatusCode::OK, INDEX)),
-            "/api/accounts" => self.accounts(request.uri().query().unwrap_or_default()),
+            "/api/accounts" => self.accounts(request.uri().query().unwrap_or_default()).await,
             _ => match path.strip_prefix("/api/accounts/").and_then(|rest| rest.split_once('/')) {
                 Some((app, account)) => {
                     self.account(app, account, request.uri().query().unwrap_or_default()).await
@@ -85,33 +86,31 @@ impl AdminDoor {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        for (endpoint, load) in self.door.accounts.meters() {
+        for (endpoint, load) in self.door.accounts.live().meters() {
             self.door.metrics.meter(&endpoint, load.used, load.calls, load.waiting);
         }
-        let expiries = self.door.accounts.expiries();
+        let expiries = self.door.accounts.live().expiries();
         self.door.metrics.token_expiries(expiries.iter().map(|(id, at)| (id, *at)));
         let body = self.door.metrics.text();
         respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body)
     }
 
-    fn accounts(&self, query: &str) -> Result<Response<Full<Bytes>>, Problem> {
+    async fn accounts(&self, query: &str) -> Result<Response<Full<Bytes>>, Problem> {
         let mut asked = Query { limit: 1000, ..Query::default() };
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match key.as_ref() {
-                "app" => asked.app = Some(value.into_owned()),
+                "app" => asked.app = Some(name(&value)?),
                 "state" => asked.state = Some(value.into_owned()),
                 "after" => asked.after = Some(place(&value)?),
                 "limit" => asked.limit = whole_number(&value, 1, 10_000)?,
                 other => return Err(unknown_parameter(other, "app, state, after, limit")),
             }
         }
-        let now = self.door.clock.now();
-        Ok(json(&accounts::page(self.door.apps.values(), &self.door.accounts, now, &asked)))
+        Ok(json(&self.door.accounts.page(&asked).await.map_err(refused)?))
     }
 
     async fn account(&self, app: &str, account: &str, query: &str) -> Result<Response<Full<Bytes>>, Problem> {
-        let app = self.door.apps.get(app).ok_or_else(|| no_such(Code::NoSuchApp, app))?;
-        let account = app.accounts.get(account).ok_or_else(|| no_such(Code::NoSuchAccount, account))?;
+        let id = AccountId { app: name(app)?, account: name(account)? };
         let mut wait = Duration::ZERO;
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match key.as_ref() {
@@ -125,9 +124,9 @@ impl AdminDoor {
         if !wait.is_zero() {
             let _waiting = self.waits.try_acquire().map_err(|_| too_many_waits())?;
             // Whether a token came is told by the document.
-            drop(self.door.accounts.find(app, account).token(wait).await);
+            drop(self.door.accounts.token(&id, wait).await);
         }
-        Ok(json(&AccountDocument::new(app, account, &self.door.accounts, self.door.clock.now())))
+        Ok(json(&self.door.accounts.show(&id).await.map_err(refused)?))
     }
 }
 
@@ -173,20 +172,29 @@ fn no_such_path(path: &str) -> Problem {
     Problem::new(Code::BadRequest, format!("the admin door has no {path:?}"), "GET / lists what there is")
 }
 
-fn no_such(code: Code, name: &str) -> Problem {
-    Problem::new(
-        code,
-        format!("there is no {name:?} in this configuration"),
-        "GET /api/accounts lists what there is",
-    )
+fn name<N: std::str::FromStr<Err = NameError>>(text: &str) -> Result<N, Problem> {
+    text.parse().map_err(|error: NameError| {
+        Problem::new(Code::BadRequest, format!("{text:?}: {error}"), "GET /api/accounts lists what there is")
+    })
+}
+
+fn refused(error: AccountsError) -> Problem {
+    let code = match (error.refusal, error.code) {
+        (_, "no_such_app") => Code::NoSuchApp,
+        (_, "no_such_account") => Code::NoSuchAccount,
+        (Refusal::Store, _) => Code::TokenUnavailable,
+        _ => Code::BadRequest,
+    };
+    Problem::new(code, error.detail, error.action)
 }
 
 fn unknown_parameter(name: &str, known: &str) -> Problem {
     Problem::new(Code::BadRequest, format!("unknown parameter {name:?}"), format!("known are: {known}"))
 }
 
-fn place(text: &str) -> Result<(String, String), Problem> {
-    let pair = text.split_once('@').map(|(app, account)| (app.to_owned(), account.to_owned()));
+fn place(text: &str) -> Result<(AppName, AccountName), Problem> {
+    let pair =
+        text.split_once('@').and_then(|(app, account)| Some((app.parse().ok()?, account.parse().ok()?)));
     pair.ok_or_else(|| {
         Problem::new(Code::BadRequest, format!("{text:?} is no place in the list"), "write APP@ACCOUNT")
     })

@@ -86,7 +86,7 @@ fn check_online(settings: &Settings) -> Result<(), Failure> {
             Gateway::new(settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
         let mut last = None;
         for (app, account) in accounts(settings) {
-            match gateway.accounts().find(app, account).first_token(WAIT).await {
+            match gateway.accounts().live().find(app, account).first_token(WAIT).await {
                 Ok(credential) => {
                     let fingerprint = credential.token.secret.fingerprint();
                     streams::talk(format_args!("{}: token {fingerprint}", account.id));

@@ -16,9 +16,9 @@ use super::{
     table::table,
 };
 use crate::{
+    accounts::Accounts,
     config::{self, Settings},
     gateway::{Gateway, Listeners, Options},
-    grant::LiveAccounts,
     sim::Simulator,
     telemetry,
 };
@@ -118,13 +118,13 @@ fn configuration(simulator: u16, proxy: u16, admin: u16) -> String {
 
 const CLIENT: &str = "client_id = \"demo\"\nclient_secret = \"demo-secret\"";
 
-async fn introduction(settings: &Settings, accounts: &LiveAccounts) -> String {
+async fn introduction(settings: &Settings, accounts: &Accounts) -> String {
     let mut rows = Vec::new();
     let mut lines = String::new();
     let listener = &settings.proxy.listeners[0];
     for app in settings.apps.values() {
         let Some(account) = app.implicit_account() else { continue };
-        let token = match accounts.find(app, account).token(TOKEN_WAIT).await {
+        let token = match accounts.live().find(app, account).token(TOKEN_WAIT).await {
             Ok(credential) => credential.token.lifetime.map_or_else(
                 || "ready, does not expire".to_owned(),
                 |life| format!("ready, valid for {} s", life.as_secs()),

@@ -1,6 +1,6 @@
 //! `marketgate explain`.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::{Exit, Failure, Output, Place, admin_client::AdminClient, run::block_on, streams};
 use crate::{
-    admin::accounts::AccountDocument,
-    config::{Credentials, Settings},
+    accounts::{AccountDocument, Missing},
+    config::{Account, App, Client, Credentials, Settings},
     http::problem::Problem,
+    names::AccountName,
     provider::Dressing,
     proxy::{exchange, headers, placeholder, route},
 };
@@ -69,24 +70,25 @@ fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> 
         arguments.path.parse().map_err(|_| usage("the path is no request target: begin it with `/`"))?;
     let sent = sent_headers(&arguments.header)?;
     let route = route::find(&settings.apps, None, &uri, &sent).map_err(refused)?;
+    let account = account(route.app, route.account.as_ref()).map_err(refused)?;
     let profile = &route.app.profile;
     // A header may be made of the client secret: who reads an explanation need not know it.
     let dressing = Dressing::new(profile, |name| match name {
         "client_secret" => Some("(client_secret)".into()),
-        _ => route.account.setting(name),
+        _ => account.setting(name),
     });
     let mut fields = sent.clone();
     headers::clean_request(&mut fields, profile, &dressing);
     dressing.dress(&mut fields, || "(a new UUID)".to_owned());
     let target = exchange::target(profile.api.base_path(), route.rest)
         .ok_or_else(|| usage("the target is too long"))?;
-    let token = fingerprint(place, arguments, &route);
+    let token = fingerprint(place, arguments, &account);
     let mut shown = vec![("host".to_owned(), profile.api.authority.to_string())];
     shown.extend(fields.iter().map(|(name, value)| (name.to_string(), shown_value(value))));
     shown.push((profile.token_header.to_string(), format!("{}<token {token}>", profile.token_prefix)));
     Ok(Explanation {
         app: route.app.name.to_string(),
-        account: route.account.id.account.to_string(),
+        account: account.id.account.to_string(),
         provider: profile.provider.clone(),
         environment: profile.environment.clone(),
         answered_here: placeholder::answer(route.app, &method, route.rest, &sent).is_some(),
@@ -95,6 +97,29 @@ fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> 
         headers: shown,
         token,
     })
+}
+
+/// The account of the configuration, or one of the store as far as the configuration tells of it.
+fn account(app: &App, named: Option<&AccountName>) -> Result<Account, Problem> {
+    let written = match named {
+        Some(name) => app.accounts.get(name),
+        None => app.implicit_account(),
+    };
+    if let Some(account) = written {
+        return Ok(Account::clone(account));
+    }
+    let missing = |missing| route::missing(app, named, missing);
+    if !app.takes_accounts() {
+        return Err(missing(match named {
+            Some(name) => Missing::NoSuchAccount(name.clone()),
+            None => Missing::AccountRequired,
+        }));
+    }
+    let name = named.cloned().unwrap_or_else(AccountName::implicit);
+    let nothing = Credentials::Client { id: String::new(), secrets: Vec::new() };
+    let credentials = app.client.as_ref().map_or(nothing, Client::credentials);
+    app.account_with(name.clone(), credentials, BTreeMap::new())
+        .map_err(|why| missing(Missing::Unfit(name, why)))
 }
 
 fn shown_value(value: &HeaderValue) -> String {
@@ -113,8 +138,8 @@ fn sent_headers(fields: &[String]) -> Result<HeaderMap, Failure> {
 }
 
 /// A static key is at hand; any other token only the running Marketgate knows.
-fn fingerprint(place: &Place, arguments: &ExplainArguments, route: &route::Route<'_>) -> String {
-    if let Credentials::Key(source) = &route.account.credentials {
+fn fingerprint(place: &Place, arguments: &ExplainArguments, account: &Account) -> String {
+    if let Credentials::Key(source) = &account.credentials {
         return source.read().map_or_else(|error| error.to_string(), |key| key.fingerprint().to_string());
     }
     let unknown = "not known here: asked for at the first request";
@@ -122,7 +147,7 @@ fn fingerprint(place: &Place, arguments: &ExplainArguments, route: &route::Route
     else {
         return unknown.to_owned();
     };
-    let path = format!("/api/accounts/{}/{}", route.app.name, route.account.id.account);
+    let path = format!("/api/accounts/{}/{}", account.id.app, account.id.account);
     let asked =
         block_on(async { Ok(client.document::<AccountDocument>(&path, Duration::from_secs(2)).await?) });
     asked.ok().and_then(|account| account.token).map_or_else(|| unknown.to_owned(), |token| token.fingerprint)

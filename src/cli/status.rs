@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io::Write, time::Duration};
 use clap::Args;
 
 use super::{Failure, Output, Place, admin_client::AdminClient, run::block_on, table::table};
-use crate::admin::accounts::{AccountDocument, Page};
+use crate::accounts::{AccountDocument, list::Page};
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]

@@ -45,7 +45,7 @@ pub fn run(place: &Place, arguments: &TokenArguments) -> Result<(), Failure> {
     let credential = block_on(async {
         let gateway =
             Gateway::new(&settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
-        let live = gateway.accounts().find(&app, &account);
+        let live = gateway.accounts().live().find(&app, &account);
         Ok(live.first_token(WAIT).await?)
     })?;
     let token = &credential.token;

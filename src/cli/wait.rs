@@ -9,7 +9,7 @@ use super::{
     admin_client::{AdminClient, AskError},
     run::block_on,
 };
-use crate::{admin::accounts::AccountDocument, names::AccountRef, provider::values::duration};
+use crate::{accounts::AccountDocument, names::AccountRef, provider::values::duration};
 
 /// Arguments of `wait`.
 #[derive(Debug, Args)]

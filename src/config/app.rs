@@ -38,9 +38,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// What an account of this client shows to the token endpoint, beside its refresh token.
+    /// What an account of this client shows to the token endpoint, beside its refresh token. A public client's secret is
+    /// the empty one, which is never sent.
     pub fn credentials(&self) -> Credentials {
-        Credentials::Client { id: self.id.clone(), secrets: self.secrets.clone() }
+        let public = self.secrets.is_empty().then(|| SecretSource::Fixed(Secret::new("")));
+        let secrets = self.secrets.iter().cloned().chain(public).collect();
+        Credentials::Client { id: self.id.clone(), secrets }
     }
 }
 

@@ -239,6 +239,11 @@ impl LiveAccounts {
         }
     }
 
+    /// Where keepers run, and what must not end with the request that began it.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
     /// Ends all keepers; each first finishes what it has begun. What the store refused to take to the last is spilled.
     pub async fn drain(&self) {
         self.surroundings.stop.cancel();

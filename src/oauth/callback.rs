@@ -112,11 +112,13 @@ impl Callback {
         }
         let (arrival, query) = split(text).ok_or(CallbackError::NotOne)?;
         let pairs = url::form_urlencoded::parse(query.as_bytes());
-        let parameters: Vec<(String, String)> = pairs.into_owned().collect();
+        let mut parameters: Vec<(String, String)> = pairs.into_owned().collect();
         check_names(&parameters)?;
         let state = usable("state", &parameters)?.ok_or(CallbackError::Missing("state"))?;
         let iss = usable("iss", &parameters)?.map(str::to_owned);
         let (state, outcome) = (Secret::new(state), outcome(&parameters, state)?);
+        // From here on code and state stand in their own types alone.
+        parameters.retain(|(name, _)| !DECISIVE.contains(&name.as_str()));
         Ok(Self { state, iss, outcome, arrival, parameters })
     }
 
@@ -150,7 +152,7 @@ impl Callback {
     }
 }
 
-/// Codes stand among the parameters too, so only their names are shown.
+/// What else a marketplace sends (`session_state`) is nobody's to read in a log.
 impl fmt::Debug for Callback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { state, iss, outcome, .. } = self;

@@ -128,11 +128,18 @@ impl TokenRequest<'_> {
         if let (Some(scope), GrantRequest::ClientCredentials) = (&self.endpoint.scope, self.grant) {
             pairs.push(("scope", scope));
         }
-        if self.endpoint.client_auth == ClientAuth::Body {
+        if self.endpoint.client_auth == ClientAuth::Body || self.is_public() {
             pairs.push(("client_id", self.client_id));
+        }
+        if self.endpoint.client_auth == ClientAuth::Body && !self.is_public() {
             pairs.push(("client_secret", self.client_secret.expose()));
         }
         pairs
+    }
+
+    /// A public client (RFC 6749 §2.1) has no secret and names itself in the form (§3.2.1).
+    fn is_public(&self) -> bool {
+        self.client_secret.expose().is_empty()
     }
 
     /// The headers, `Host`, `User-Agent` and `Content-Length` excepted. A template with an unset setting leaves its
@@ -151,7 +158,7 @@ impl TokenRequest<'_> {
             }
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        if self.endpoint.client_auth == ClientAuth::Basic {
+        if self.endpoint.client_auth == ClientAuth::Basic && !self.is_public() {
             let mut value = header_value(&AUTHORIZATION, &self.basic())?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);

@@ -1,17 +1,16 @@
 //! What the proxy door needs, shared by all its workers and listeners. The one rule: a worker owns its connections, and
 //! borrows everything else.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
+    accounts::Accounts,
     clock::Clock,
     config::{
-        App, Settings,
+        Settings,
         settings::{FixedRoute, Timeouts},
     },
-    grant::LiveAccounts,
     metrics::Metrics,
-    names::AppName,
     proxy::{
         body::RequestBody,
         guard::Guard,
@@ -21,10 +20,8 @@ use crate::{
 
 /// The proxy door, as all workers see it.
 pub struct Door {
-    /// Apps by name.
-    pub apps: BTreeMap<AppName, Arc<App>>,
-    /// The accounts in use.
-    pub accounts: Arc<LiveAccounts>,
+    /// The apps and their accounts.
+    pub accounts: Arc<Accounts>,
     /// Who may call.
     pub guard: Guard,
     /// Counts.
@@ -47,13 +44,12 @@ impl Door {
     /// A door for these settings.
     pub fn new(
         settings: &Settings,
-        accounts: Arc<LiveAccounts>,
+        accounts: Arc<Accounts>,
         metrics: Arc<Metrics>,
         clock: Clock,
         connector: Connector,
     ) -> Self {
         Self {
-            apps: settings.apps.clone(),
             accounts,
             guard: Guard::new(&settings.proxy, &settings.callers),
             metrics,

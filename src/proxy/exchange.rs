@@ -57,17 +57,47 @@ impl Worker {
         if self.door.guard.admit(&head.method, &head.headers)? == Admitted::Preflight {
             return Ok((None, preflight(&head.headers)));
         }
-        let route = route::find(&self.door.apps, self.fixed.as_deref(), &head.uri, &head.headers)?;
+        let apps = self.door.accounts.apps();
+        let route = route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers)?;
+        let mut live = self.account(&route).await?;
         if let Some(answer) = placeholder::answer(route.app, &head.method, route.rest, &head.headers) {
             return Ok((None, answer.map(ReplyBody::Own)));
         }
         self.check_length(&head.headers)?;
-        let live = self.door.accounts.find(route.app, route.account);
-        let credential = live.token(self.door.timeouts.token_wait).await.map_err(|u| no_token(&live, u))?;
+        let credential = self.credential(&route, &mut live).await?;
         let outgoing = Outgoing::new(head, &route, &live)?;
         let mut response = self.forward(&outgoing, body, credential).await.map_err(|p| about(p, &live))?;
         map_location(&mut response, &route);
         Ok((Some(live.id().clone()), response))
+    }
+
+    async fn account(&self, route: &Route<'_>) -> Result<Arc<LiveAccount>, Problem> {
+        let accounts = &self.door.accounts;
+        // Nearly every request finds its account without waiting.
+        if let Some(live) = accounts.borrow(route.app, route.account.as_ref()) {
+            return Ok(live);
+        }
+        let found = accounts.find(route.app, route.account.as_ref()).await;
+        found.map_err(|missing| route::missing(route.app, route.account.as_ref(), missing))
+    }
+
+    /// A valid token. An account that is changed while its token is waited for is found anew.
+    async fn credential(
+        &self,
+        route: &Route<'_>,
+        live: &mut Arc<LiveAccount>,
+    ) -> Result<Arc<Credential>, Problem> {
+        let started = Instant::now();
+        loop {
+            let left = self.door.timeouts.token_wait.saturating_sub(started.elapsed());
+            match live.token(left).await {
+                Ok(credential) => return Ok(credential),
+                Err(unavailable) if unavailable.changed && !left.is_zero() => {
+                    *live = self.account(route).await?;
+                }
+                Err(unavailable) => return Err(no_token(live, unavailable)),
+            }
+        }
     }
 
     fn check_length(&self, headers: &HeaderMap) -> Result<(), Problem> {

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use http::{HeaderMap, Uri};
 
 use crate::{
-    config::{Account, App, settings::FixedRoute},
+    accounts::Missing,
+    config::{App, settings::FixedRoute},
     dots,
     http::problem::{Code, Problem},
     names::{AccountName, AccountRef, AppName},
@@ -17,13 +18,13 @@ pub const APP_HEADER: &str = "marketgate-app";
 /// Names the account.
 pub const ACCOUNT_HEADER: &str = "marketgate-account";
 
-/// A request's account and what is left of its target.
+/// A request's app and account, and what is left of its target.
 #[derive(Debug, Clone)]
 pub struct Route<'a> {
     /// The app.
     pub app: &'a Arc<App>,
-    /// The account.
-    pub account: &'a Arc<Account>,
+    /// The account, when it is named.
+    pub account: Option<AccountName>,
     /// Path and query below the API's base, byte for byte; empty, or beginning with `/` or `?`.
     pub rest: &'a str,
     /// What stood before it: empty, or `/app` or `/app@account` as the caller wrote it.
@@ -41,7 +42,7 @@ struct Named<'a> {
 /// Finds the route of a request.
 ///
 /// # Errors
-/// A problem that names the mistake: no such app or account, forms that disagree, an ambiguous path.
+/// A problem that names the mistake: no such app, forms that disagree, an ambiguous path.
 pub fn find<'a>(
     apps: &'a BTreeMap<AppName, Arc<App>>,
     fixed: Option<&FixedRoute>,
@@ -58,9 +59,8 @@ pub fn find<'a>(
     };
     named.account = agreed(named.account, account_header)?;
     let app = apps.get(&named.app).ok_or_else(|| no_such_app(apps, named.app.as_str(), target))?;
-    let account = account_of(app, named.account.as_ref())?;
-    dots::refuse(named.rest).map_err(|why| climbing(why).about(&app.name, Some(&account.id.account)))?;
-    Ok(Route { app, account, rest: named.rest, prefix: named.prefix })
+    dots::refuse(named.rest).map_err(|why| climbing(why).about(&app.name, named.account.as_ref()))?;
+    Ok(Route { app, account: named.account, rest: named.rest, prefix: named.prefix })
 }
 
 /// RFC 9112 §3.2.1: a path with its query. Anything else would name an authority, which is ours alone to say.
@@ -134,19 +134,42 @@ fn agreed(here: Option<AccountName>, there: Option<AccountName>) -> Result<Optio
     }
 }
 
-fn account_of<'a>(app: &'a App, named: Option<&AccountName>) -> Result<&'a Arc<Account>, Problem> {
-    match named {
-        Some(name) => app.accounts.get(name).ok_or_else(|| {
-            let action = format!("write an account of `{0}`, or add [apps.{0}.accounts.{name}]", app.name);
-            Problem::new(Code::NoSuchAccount, format!("app `{}` has no account `{name}`", app.name), action)
-                .about(&app.name, Some(name))
-        }),
-        None => app.implicit_account().ok_or_else(|| {
+/// Why the account of a route was not found.
+pub fn missing(app: &App, named: Option<&AccountName>, missing: Missing) -> Problem {
+    let problem = match missing {
+        Missing::NoSuchAccount(name) => no_such_account(app, &name),
+        Missing::NoneYet => {
+            let action = format!(
+                "connect the first one: `marketgate login {0}` or `marketgate import {0}@NAME`",
+                app.name
+            );
+            Problem::new(Code::NoSuchAccount, format!("app `{}` has no account yet", app.name), action)
+        }
+        Missing::AccountRequired => {
             let action = format!("write /{}@ACCOUNT/…, or send Marketgate-Account", app.name);
             Problem::new(Code::AccountRequired, format!("app `{}` has several accounts", app.name), action)
-                .about(&app.name, None)
-        }),
-    }
+        }
+        Missing::Unfit(_, why) => {
+            let action =
+                "correct the app's or the account's settings; `marketgate accounts` shows the account's";
+            Problem::new(Code::TokenUnavailable, why, action)
+        }
+        Missing::Store(error) => Problem::new(Code::TokenUnavailable, error.to_string(), error.action())
+            .retry_after(std::time::Duration::from_secs(1)),
+    };
+    problem.about(&app.name, named)
+}
+
+fn no_such_account(app: &App, name: &AccountName) -> Problem {
+    let action = if app.takes_accounts() {
+        format!(
+            "write an account of `{0}`, or add it: `marketgate login {0}@{name}`, `marketgate import`",
+            app.name
+        )
+    } else {
+        format!("write an account of `{0}`, or add [apps.{0}.accounts.{name}]", app.name)
+    };
+    Problem::new(Code::NoSuchAccount, format!("app `{}` has no account `{name}`", app.name), action)
 }
 
 fn climbing(why: String) -> Problem {

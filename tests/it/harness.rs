@@ -154,7 +154,7 @@ fn start(
     };
     let options = Options { clock: Clock::tokio(), workers: 0, capacity, store: None };
     let gateway = Gateway::new(&settings, options).unwrap();
-    let accounts = gateway.accounts().clone();
+    let accounts = gateway.accounts().live().clone();
     let fixed_route = settings.proxy.listeners.iter().find_map(|l| l.fixed.clone());
     let mut sockets = vec![(proxy, None)];
     let fixed_address = fixed_route.map(|route| {

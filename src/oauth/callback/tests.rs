@@ -202,7 +202,7 @@ fn other_parameters_are_given_when_they_are_there_once_and_can_be_sent() {
     ));
     let callback = callback.unwrap();
     assert_eq!(callback.parameter("sellerId").as_deref(), Some("10000000123"));
-    for absent in ["sellerid", "twice", "bad", "long", "none"] {
+    for absent in ["code", "state", "sellerid", "twice", "bad", "long", "none"] {
         assert_eq!(callback.parameter(absent), None, "{absent}");
     }
 }

@@ -1,0 +1,214 @@
+//! What is done to an account that is there. The one rule: each change is made from the generation that was read, durable
+//! before it is answered, and never loses the last refresh token but at a person's word.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Accounts, AccountsError, document::AccountDocument, error::Refusal};
+use crate::{
+    clock::rfc3339,
+    grant::Credential,
+    names::AccountId,
+    store::{Grant, LoginReason, Origin, ParkReason, Record, Replaced, Standing, Stored},
+};
+
+/// What became of a logout.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoggedOut {
+    /// Whether the marketplace was told, and revoked the grant.
+    pub revoked: bool,
+    /// Why it was not.
+    pub why_not: Option<String>,
+}
+
+/// A grant handed out to another program.
+#[derive(Serialize, Deserialize)]
+pub struct Exported {
+    /// The app.
+    pub app: String,
+    /// The account.
+    pub account: String,
+    /// The refresh token, for a grant with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// The client id, for a client's own credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The client secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+    /// The static key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
+    /// When the seller first consented, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consented_at: Option<String>,
+    /// Whom it is connected to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// Its settings.
+    #[serde(flatten)]
+    pub settings: std::collections::BTreeMap<String, String>,
+}
+
+impl Accounts {
+    /// Forgets an account and its grant.
+    ///
+    /// # Errors
+    /// When it is not there, written in the configuration, or the store fails.
+    pub async fn remove(&self, id: &AccountId) -> Result<(), AccountsError> {
+        let stored = self.settled(id).await?;
+        let replaced = self.store_of(id)?.remove(id, stored.generation()).await?;
+        self.changed(id).await;
+        durable(id, replaced)
+    }
+
+    /// Sets a parked account going again, grant and all: the person who says so knows that its refresh token was not spent
+    /// since the backup.
+    ///
+    /// # Errors
+    /// When it is not parked after a restore.
+    pub async fn resume(&self, id: &AccountId) -> Result<AccountDocument, AccountsError> {
+        let record = whole(id, self.settled(id).await?)?;
+        if record.standing != Standing::Parked(ParkReason::Restored) {
+            let detail = format!("{id} is not parked after a restore");
+            let action = "`marketgate status` shows what state it is in and what mends it";
+            return Err(AccountsError::new(Refusal::Conflict, "not_parked", detail, action));
+        }
+        self.write(Record { standing: Standing::Active, ..record }).await?;
+        self.show(id).await
+    }
+
+    /// Ends an account's connection: its grant is revoked where the marketplace can, and forgotten here; name, history and
+    /// pinned identity stay.
+    ///
+    /// # Errors
+    /// When it is not there, written in the configuration, or the store fails.
+    pub async fn log_out(&self, id: &AccountId) -> Result<LoggedOut, AccountsError> {
+        let record = whole(id, self.settled(id).await?)?;
+        let grant = record.grant.clone();
+        let standing = Standing::LoginRequired(LoginReason::LoggedOut);
+        self.write(Record { standing, grant: None, token: None, ..record }).await?;
+        let outcome = match grant {
+            Some(Grant::Refresh { token, .. }) => self.revoke(id, &token).await,
+            _ => Err("this kind of grant cannot be revoked here: withdraw it in the marketplace's portal"
+                .to_owned()),
+        };
+        Ok(LoggedOut { revoked: outcome.is_ok(), why_not: outcome.err() })
+    }
+
+    /// Hands a grant out, and never spends it here again.
+    ///
+    /// # Errors
+    /// When there is none, or the store fails: then nothing is handed out.
+    pub async fn export(&self, id: &AccountId) -> Result<Exported, AccountsError> {
+        let record = whole(id, self.settled(id).await?)?;
+        let Some(grant) = record.grant.clone().filter(|_| is_ours(&record)) else {
+            let detail = format!("{id} has no grant to hand out");
+            let action = format!("connect it first: `marketgate login {id}`");
+            return Err(AccountsError::new(Refusal::Conflict, "no_grant", detail, action));
+        };
+        let standing = Standing::LoginRequired(LoginReason::Exported);
+        // The refresh token stays, so that an export whose answer was lost can be repeated.
+        self.write(Record { standing, token: None, ..record.clone() }).await?;
+        let mut exported = Exported {
+            app: id.app.to_string(),
+            account: id.account.to_string(),
+            refresh_token: None,
+            client_id: None,
+            client_secret: None,
+            api_key: None,
+            consented_at: record.consented_at.map(rfc3339),
+            identity: record.identity.clone(),
+            settings: record.settings.clone(),
+        };
+        match grant {
+            Grant::Refresh { token, .. } => exported.refresh_token = Some(token.expose().to_owned()),
+            Grant::Client { id, secret } => {
+                exported.client_id = Some(id);
+                exported.client_secret = Some(secret.expose().to_owned());
+            }
+            Grant::Key(key) => exported.api_key = Some(key.expose().to_owned()),
+        }
+        Ok(exported)
+    }
+
+    /// Has the token refreshed now and waits for the outcome, `wait` at most.
+    ///
+    /// # Errors
+    /// When there is no such account. Whether the refresh succeeded is told by the document.
+    pub async fn refresh(&self, id: &AccountId, wait: Duration) -> Result<AccountDocument, AccountsError> {
+        let live = self.live_of(id).await?;
+        live.refresh_now(wait).await;
+        self.show(id).await
+    }
+
+    /// A valid token, waited for at most so long; the first failure ends the wait.
+    ///
+    /// # Errors
+    /// When there is no such account, or no token in time.
+    pub async fn token(
+        &self,
+        id: &AccountId,
+        wait: Duration,
+    ) -> Result<std::sync::Arc<Credential>, AccountsError> {
+        let live = self.live_of(id).await?;
+        live.first_token(wait).await.map_err(|unavailable| {
+            let code =
+                if unavailable.state.needs_a_person() { "login_required" } else { "token_unavailable" };
+            let detail = format!("no valid token for {id} ({}): {}", unavailable.state, unavailable.detail);
+            AccountsError::new(Refusal::Marketplace, code, detail, unavailable.action)
+        })
+    }
+
+    async fn live_of(
+        &self,
+        id: &AccountId,
+    ) -> Result<std::sync::Arc<crate::grant::LiveAccount>, AccountsError> {
+        let app = self.app(&id.app)?.clone();
+        self.find(&app, Some(&id.account)).await.map_err(|missing| missing.about(id))
+    }
+
+    /// The record when nothing is under way with it: an account's keeper first ends what it has begun.
+    pub(super) async fn settled(&self, id: &AccountId) -> Result<Stored, AccountsError> {
+        self.store_of(id)?;
+        self.live.renew(id).await;
+        self.stored(id).await
+    }
+
+    /// Writes the next generation of a record that was just read.
+    pub(super) async fn write(&self, record: Record) -> Result<(), AccountsError> {
+        let id = record.id.clone();
+        let next = Record { generation: record.generation + 1, changed_at: self.clock.now().wall, ..record };
+        let replaced = self.store_of(&id)?.replace(next, Origin::Kept).await?;
+        self.changed(&id).await;
+        durable(&id, replaced)
+    }
+}
+
+/// Whether the grant may still be spent by us, or was handed out and may be handed out again.
+fn is_ours(record: &Record) -> bool {
+    !matches!(record.standing, Standing::LoginRequired(LoginReason::LoggedOut))
+}
+
+pub(super) fn durable(id: &AccountId, replaced: Replaced) -> Result<(), AccountsError> {
+    match replaced {
+        Replaced::Durable => Ok(()),
+        Replaced::Newer => Err(AccountsError::overtaken(id)),
+    }
+}
+
+pub(super) fn whole(id: &AccountId, stored: Stored) -> Result<Record, AccountsError> {
+    match stored {
+        Stored::Whole(record) => Ok(*record),
+        Stored::Corrupt { detail, .. } => {
+            let action = format!(
+                "put back the store or its keys; or `marketgate login {id}` connects it anew, and \
+                 `marketgate accounts remove {id}` forgets it"
+            );
+            let detail = format!("what the store holds of {id} cannot be used: {detail}");
+            Err(AccountsError::new(Refusal::Store, "store_corrupt", detail, action))
+        }
+    }
+}

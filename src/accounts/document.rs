@@ -1,0 +1,213 @@
+//! What is told of an account, in commands and over the API. The one rule: fingerprints, never tokens.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::{Clock, Moment, rfc3339},
+    config::{Account, App, Credentials},
+    grant::{AccountState, LiveAccounts, Published, halt},
+    names::AccountId,
+    store::{Grant, KeptToken, Record, Stored},
+};
+
+/// One account.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccountDocument {
+    /// `[apps.NAME]`.
+    pub app: String,
+    /// The account under it.
+    pub account: String,
+    /// The app's provider.
+    pub provider: String,
+    /// The app's environment.
+    pub environment: String,
+    /// How it gets tokens: `client_credentials`, `authorization_code` or `static`.
+    pub grant: String,
+    /// Where it is kept: `configuration` or `store`.
+    pub kept_in: String,
+    /// `ready`, `refreshing`, `degraded`, `misconfigured`, `login_required`, `store_corrupt`, `identity_mismatch`, `parked`.
+    pub state: String,
+    /// Why, for `login_required` (`revoked`, `expired`, `rotation_response_lost`, `logged_out`, `exported`,
+    /// `never_connected`) and `parked` (`restored`, `environment_changed`).
+    pub reason: Option<String>,
+    /// Whom it is connected to, as the marketplace names him.
+    pub identity: Option<String>,
+    /// Its own settings (`market`, `partner_id`, …).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+    /// When the seller first consented, RFC 3339.
+    pub consented_at: Option<String>,
+    /// When the consent or its refresh token ends by itself, so that the seller must have logged in again, RFC 3339.
+    pub login_required_by: Option<String>,
+    /// Counts the durable changes; none for accounts of the configuration.
+    pub generation: Option<u64>,
+    /// Its newest token; none before the first request.
+    pub token: Option<TokenDocument>,
+    /// Why there is no newer one.
+    pub trouble: Option<TroubleDocument>,
+}
+
+/// A token, without the token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenDocument {
+    /// The first bytes of its SHA-256.
+    pub fingerprint: String,
+    /// Counts the account's tokens.
+    pub generation: u64,
+    /// Seconds since it was asked for.
+    pub age_seconds: u64,
+    /// Seconds until it expires; none: it does not.
+    pub expires_in_seconds: Option<u64>,
+    /// When it expires, RFC 3339.
+    pub expires_at: Option<String>,
+    /// Whether the marketplace should still accept it.
+    pub valid: bool,
+}
+
+/// Why there is no new token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TroubleDocument {
+    /// What happened.
+    pub detail: String,
+    /// What mends it.
+    pub action: String,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When the first of them was, RFC 3339.
+    pub since: String,
+}
+
+impl AccountDocument {
+    /// What is known of an account of the configuration; one nobody used yet is ready for its first request.
+    pub fn of_written(app: &App, account: &Account, live: &LiveAccounts, now: Moment) -> Self {
+        let published = live.peek(&account.id).map(|live| live.published());
+        let mut document = Self::blank(app, &account.id, "configuration");
+        if let Credentials::Key(_) = account.credentials {
+            "static".clone_into(&mut document.grant);
+        }
+        if let Some(published) = published {
+            document.tell(&published, now);
+        }
+        document
+    }
+
+    /// What is known of an account of the store.
+    pub fn of_stored(app: &App, stored: &Stored, live: &LiveAccounts, clock: &Clock) -> Self {
+        let now = clock.now();
+        let mut document = Self::blank(app, stored.id(), "store");
+        document.generation = Some(stored.generation());
+        match stored {
+            Stored::Whole(record) => document.tell_record(app, record, clock),
+            Stored::Corrupt { id, detail, .. } => {
+                document.halt(id, AccountState::StoreCorrupt, detail, now.wall);
+            }
+        }
+        // What the keeper knows is newer, once it has read the record.
+        let published = live.peek(stored.id()).map(|live| live.published());
+        if let Some(published) = published.filter(|p| p.credential.is_some() || p.trouble.is_some()) {
+            document.tell(&published, now);
+        }
+        document
+    }
+
+    fn blank(app: &App, id: &AccountId, kept_in: &str) -> Self {
+        Self {
+            app: id.app.to_string(),
+            account: id.account.to_string(),
+            provider: app.profile.provider.clone(),
+            environment: app.profile.environment.clone(),
+            grant: app.profile.grant.as_str().to_owned(),
+            kept_in: kept_in.to_owned(),
+            state: AccountState::Ready.as_str().to_owned(),
+            reason: None,
+            identity: None,
+            settings: BTreeMap::new(),
+            consented_at: None,
+            login_required_by: None,
+            generation: None,
+            token: None,
+            trouble: None,
+        }
+    }
+
+    fn tell(&mut self, published: &Published, now: Moment) {
+        self.set_state(published.state);
+        self.token = published.credential.as_ref().map(|credential| {
+            let token = &credential.token;
+            TokenDocument {
+                fingerprint: token.secret.fingerprint().to_string(),
+                generation: token.generation,
+                age_seconds: token.age(now).as_secs(),
+                expires_in_seconds: token.remaining(now).map(|left| left.as_secs()),
+                expires_at: token.lifetime.map(|life| token.asked.plus(life).rfc3339()),
+                valid: token.usable_at(now),
+            }
+        });
+        self.trouble = published.trouble.as_ref().map(|trouble| TroubleDocument {
+            detail: trouble.detail.clone(),
+            action: trouble.action.clone(),
+            failures: trouble.failures,
+            since: trouble.since.rfc3339(),
+        });
+    }
+
+    fn tell_record(&mut self, app: &App, record: &Record, clock: &Clock) {
+        self.grant = match &record.grant {
+            Some(Grant::Key(_)) => "static".to_owned(),
+            Some(Grant::Client { .. }) => "client_credentials".to_owned(),
+            _ => self.grant.clone(),
+        };
+        self.identity.clone_from(&record.identity);
+        self.settings.clone_from(&record.settings);
+        self.consented_at = record.consented_at.map(rfc3339);
+        self.login_required_by = login_required_by(app, record).map(rfc3339);
+        self.token = record.token.as_ref().and_then(|token| kept_document(token, record.generation, clock));
+        if let Some((state, detail)) = halt(record, &app.profile) {
+            self.halt(&record.id, state, &detail, record.changed_at);
+        }
+    }
+
+    fn halt(&mut self, id: &AccountId, state: AccountState, detail: &str, since: SystemTime) {
+        self.set_state(state);
+        let (detail, action) = (detail.to_owned(), state.action(id));
+        self.trouble = Some(TroubleDocument { detail, action, failures: 1, since: rfc3339(since) });
+    }
+
+    fn set_state(&mut self, state: AccountState) {
+        state.as_str().clone_into(&mut self.state);
+        self.reason = state.reason().map(str::to_owned);
+    }
+}
+
+fn kept_document(kept: &KeptToken, generation: u64, clock: &Clock) -> Option<TokenDocument> {
+    let age = clock.now().since(clock.recall(kept.asked_at)?);
+    Some(TokenDocument {
+        fingerprint: kept.secret.fingerprint().to_string(),
+        generation,
+        age_seconds: age.as_secs(),
+        expires_in_seconds: Some(kept.lifetime.saturating_sub(age).as_secs()),
+        expires_at: Some(rfc3339(kept.asked_at + kept.lifetime)),
+        valid: age < kept.lifetime,
+    })
+}
+
+/// When the seller must have logged in again, as far as it is known: a consent with a fixed length counts from the first
+/// one, and a refresh token that is not replaced in time ends as well.
+pub fn login_required_by(app: &App, record: &Record) -> Option<SystemTime> {
+    let consent_end = record.consented_at.zip(app.profile.lifetimes.consent).map(|(at, life)| at + life);
+    let token_end = match record.grant {
+        Some(Grant::Refresh { ends_at, .. }) => ends_at,
+        _ => None,
+    };
+    [consent_end, token_end].into_iter().flatten().min()
+}
+
+/// How long it still is until then.
+pub fn time_left(app: &App, record: &Record, now: SystemTime) -> Option<Duration> {
+    login_required_by(app, record).map(|end| end.duration_since(now).unwrap_or_default())
+}

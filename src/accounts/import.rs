@@ -1,0 +1,283 @@
+//! Takes grants in. The one rule: importing the same grant twice changes nothing, and a refresh token that was here before
+//! never comes back from an old list.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    Accounts, AccountsError,
+    change::{durable, whole},
+    error::Refusal,
+};
+use crate::{
+    config::App,
+    names::{AccountId, AccountName},
+    provider::{GrantKind, Identity},
+    secret::Secret,
+    store::{Grant, Origin, Record, Standing, Store, Stored},
+};
+
+/// What an import brings: a grant and what is known of the account.
+#[derive(Debug, Clone)]
+pub struct NewGrant {
+    /// What entitles us to tokens.
+    grant: Brought,
+    consented_at: Option<SystemTime>,
+    identity: Option<String>,
+    settings: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+enum Brought {
+    Refresh(Secret),
+    Client { id: String, secret: Secret },
+    Key(Secret),
+}
+
+/// How an import is done.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImportOptions {
+    /// Only look whether it could be done.
+    pub dry_run: bool,
+    /// Connect the account to somebody else than before, if that is whom the grant belongs to.
+    pub replace_identity: bool,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Imported {
+    /// The account is new.
+    Created,
+    /// It was there, and has this grant now.
+    Replaced,
+    /// It had this grant already, or a successor of it.
+    Unchanged,
+}
+
+/// Members of an import beside the provider's settings.
+const MEMBERS: [&str; 6] =
+    ["refresh_token", "client_id", "client_secret", "api_key", "consented_at", "identity"];
+
+impl NewGrant {
+    /// Reads the members of a JSON object, `account` excepted.
+    ///
+    /// # Errors
+    /// Every member that cannot be used, and that none or too many credentials are there. Never a value.
+    pub fn read(app: &App, members: &Map<String, Value>) -> Result<Self, AccountsError> {
+        let mut texts = BTreeMap::new();
+        for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+            texts.insert(name.as_str(), text(name, value)?);
+        }
+        let consented_at = texts.remove("consented_at").map(|at| moment(&at)).transpose()?;
+        let identity = texts.remove("identity");
+        let grant = brought(app, &mut texts)?;
+        if let Some(name) = texts.keys().find(|name| MEMBERS.contains(name)) {
+            let detail = format!("`{name}` does not belong to app `{}`", app.name);
+            return Err(AccountsError::invalid(detail, format!("it takes {}", wanted(app))));
+        }
+        let settings = texts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Self { grant, consented_at, identity, settings })
+    }
+
+    fn refresh_token(&self) -> Option<&Secret> {
+        match &self.grant {
+            Brought::Refresh(token) => Some(token),
+            Brought::Client { .. } | Brought::Key(_) => None,
+        }
+    }
+
+    fn is_in(&self, record: &Record) -> bool {
+        match (&self.grant, &record.grant) {
+            (Brought::Refresh(new), Some(Grant::Refresh { token, .. })) => same(new, token),
+            (Brought::Client { id, secret }, Some(Grant::Client { id: known, secret: kept })) => {
+                id == known && same(secret, kept)
+            }
+            (Brought::Key(new), Some(Grant::Key(key))) => same(new, key),
+            _ => false,
+        }
+    }
+}
+
+fn same(one: &Secret, other: &Secret) -> bool {
+    one.expose() == other.expose()
+}
+
+fn text(name: &str, value: &Value) -> Result<String, AccountsError> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => {
+            return Err(AccountsError::invalid(format!("`{name}` is no text"), "write it in quotes"));
+        }
+    };
+    if text.is_empty() || text.len() > 16 * 1024 || text.chars().any(char::is_control) {
+        let detail = format!("`{name}` is empty, too long, or holds control characters");
+        return Err(AccountsError::invalid(detail, "copy it again, as one line"));
+    }
+    Ok(text)
+}
+
+fn moment(text: &str) -> Result<SystemTime, AccountsError> {
+    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let at = text.parse::<jiff::Timestamp>().ok().or_else(|| Some(day()?.timestamp()));
+    at.map(SystemTime::from).ok_or_else(|| {
+        let action = "write it as 2026-01-31T12:00:00Z or 2026-01-31";
+        AccountsError::invalid("`consented_at` is no time", action)
+    })
+}
+
+fn wanted(app: &App) -> &'static str {
+    match app.profile.grant {
+        GrantKind::AuthorizationCode => "`refresh_token`",
+        GrantKind::ClientCredentials => "`client_id` and `client_secret`",
+        GrantKind::Static => "`api_key`",
+    }
+}
+
+fn brought(app: &App, texts: &mut BTreeMap<&str, String>) -> Result<Brought, AccountsError> {
+    let missing = || {
+        let detail = format!("there is no {}", wanted(app));
+        let action = format!("app `{}` takes {} for each account", app.name, wanted(app));
+        AccountsError::invalid(detail, action)
+    };
+    let mut secret = |name: &'static str| {
+        let text = texts.remove(name)?;
+        text.bytes().all(|byte| byte.is_ascii_graphic()).then(|| Secret::new(text))
+    };
+    Ok(match app.profile.grant {
+        GrantKind::AuthorizationCode => Brought::Refresh(secret("refresh_token").ok_or_else(missing)?),
+        GrantKind::ClientCredentials => Brought::Client {
+            id: secret("client_id").ok_or_else(missing)?.expose().to_owned(),
+            secret: secret("client_secret").ok_or_else(missing)?,
+        },
+        GrantKind::Static => Brought::Key(secret("api_key").ok_or_else(missing)?),
+    })
+}
+
+impl Accounts {
+    /// Takes a grant in for an account that is new, or in the place of the grant it has.
+    ///
+    /// # Errors
+    /// When it cannot be used; nothing is changed then.
+    pub async fn import(
+        &self,
+        id: &AccountId,
+        new: NewGrant,
+        options: ImportOptions,
+    ) -> Result<Imported, AccountsError> {
+        let store = self.store_of(id)?.clone();
+        let app = self.app(&id.app)?.clone();
+        check_settings(&app, id, &new)?;
+        let stored = store.account(id).await?;
+        if let Some(token) = new.refresh_token()
+            && let Some(holder) = store.holder(token).await?
+        {
+            return seen(id, &holder);
+        }
+        match &stored {
+            Some(Stored::Whole(record)) if is_unchanged(record, &new) => return Ok(Imported::Unchanged),
+            Some(Stored::Whole(record)) => check_identity(record, &new, options)?,
+            _ => {}
+        }
+        let outcome = if stored.is_some() { Imported::Replaced } else { Imported::Created };
+        if !options.dry_run {
+            self.take_in(&app, store.as_ref(), id, new, stored.is_some()).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn take_in(
+        &self,
+        app: &Arc<App>,
+        store: &dyn Store,
+        id: &AccountId,
+        new: NewGrant,
+        known: bool,
+    ) -> Result<(), AccountsError> {
+        let now = self.clock.now().wall;
+        let before = if known { Some(self.settled(id).await?) } else { None };
+        let generation = before.as_ref().map_or(0, Stored::generation) + 1;
+        let before = before.and_then(|stored| whole(id, stored).ok());
+        let grant = match new.grant {
+            Brought::Refresh(token) => Grant::Refresh {
+                token,
+                obtained_at: new.consented_at.unwrap_or(now),
+                ends_at: app
+                    .profile
+                    .lifetimes
+                    .refresh_token
+                    .map(|life| new.consented_at.unwrap_or(now) + life),
+            },
+            Brought::Client { id, secret } => Grant::Client { id, secret },
+            Brought::Key(key) => Grant::Key(key),
+        };
+        let record = Record {
+            id: id.clone(),
+            provider: app.profile.provider.clone(),
+            environment: app.profile.environment.clone(),
+            generation,
+            grant: Some(grant),
+            standing: Standing::Active,
+            token: None,
+            identity: new.identity.or_else(|| before.as_ref().and_then(|record| record.identity.clone())),
+            settings: new.settings,
+            consented_at: new.consented_at,
+            created_at: before.map_or(now, |record| record.created_at),
+            changed_at: now,
+            intent: None,
+        };
+        let replaced = store.replace(record, Origin::Brought).await?;
+        self.changed(id).await;
+        durable(id, replaced)
+    }
+}
+
+fn is_unchanged(record: &Record, new: &NewGrant) -> bool {
+    record.standing == Standing::Active && new.is_in(record) && new.settings == record.settings
+}
+
+/// A refresh token that is or was here: the same account has it or its successor, and another one's it cannot be.
+fn seen(id: &AccountId, holder: &AccountId) -> Result<Imported, AccountsError> {
+    if id == holder {
+        return Ok(Imported::Unchanged);
+    }
+    let detail = format!("this refresh token is or was {holder}'s");
+    let action = format!(
+        "each seller has a refresh token of its own; `marketgate accounts remove {holder}` first \
+        if the account is to have another name"
+    );
+    Err(AccountsError::new(Refusal::Conflict, "seen_before", detail, action))
+}
+
+fn check_identity(record: &Record, new: &NewGrant, options: ImportOptions) -> Result<(), AccountsError> {
+    match (&record.identity, &new.identity) {
+        (Some(pinned), Some(named)) if pinned != named && !options.replace_identity => {
+            let detail = format!("{} is pinned to {pinned}, and the import names {named}", record.id);
+            let action = "import it for the right account, or add --replace-identity";
+            Err(AccountsError::new(Refusal::Conflict, "identity_mismatch", detail, action))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Settings must be the provider's, and what token calls need must be there.
+fn check_settings(app: &App, id: &AccountId, new: &NewGrant) -> Result<(), AccountsError> {
+    let credentials = crate::config::Credentials::Client { id: String::new(), secrets: Vec::new() };
+    let account = app
+        .account_with(AccountName::clone(&id.account), credentials, new.settings.clone())
+        .map_err(|why| AccountsError::invalid(why, "correct or remove the setting"))?;
+    let Some(Identity::Parameter { setting: Some(setting), .. }) =
+        app.profile.identity.as_ref().filter(|_| new.refresh_token().is_some())
+    else {
+        return Ok(());
+    };
+    if account.setting(setting).is_none() {
+        let detail = format!("`{setting}` is missing");
+        let action = "every token call of this marketplace names the seller: add it to the import";
+        return Err(AccountsError::invalid(detail, action));
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! What can be done to accounts: find, list, import, connect, log out, export, remove. The one rule: whoever serves the
+//! store does it, through this; a change is durable before it is answered, and takes effect at the next request.
+//!
+//! [`roster`] finds the account a request means; [`document`] is what is told of an account, [`list`] many of them;
+//! [`import`] takes grants in, [`change`] everything done to an account that is there; [`consent`] connects a seller.
+
+pub mod change;
+pub mod consent;
+pub mod document;
+pub mod error;
+pub mod import;
+pub mod list;
+mod revoke;
+pub mod roster;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use document::AccountDocument;
+pub use error::AccountsError;
+pub use roster::Missing;
+
+use crate::{
+    clock::Clock,
+    config::App,
+    grant::LiveAccounts,
+    names::{AccountId, AppName},
+    oauth::TokenClient,
+    store::{Store, Stored},
+};
+
+/// The accounts of the configuration and of the store.
+#[derive(Debug)]
+pub struct Accounts {
+    apps: BTreeMap<AppName, Arc<App>>,
+    live: Arc<LiveAccounts>,
+    store: Option<Arc<dyn Store>>,
+    client: TokenClient,
+    clock: Clock,
+    implicit: roster::Implicit,
+    outcomes: consent::Outcomes,
+}
+
+impl Accounts {
+    /// The accounts of these apps. `store`: where those are that the configuration does not hold.
+    pub fn new(
+        apps: BTreeMap<AppName, Arc<App>>,
+        live: Arc<LiveAccounts>,
+        store: Option<Arc<dyn Store>>,
+        client: TokenClient,
+        clock: Clock,
+    ) -> Self {
+        let (implicit, outcomes) = Default::default();
+        Self { apps, live, store, client, clock, implicit, outcomes }
+    }
+
+    /// The apps by name.
+    pub fn apps(&self) -> &BTreeMap<AppName, Arc<App>> {
+        &self.apps
+    }
+
+    /// The accounts in use.
+    pub fn live(&self) -> &Arc<LiveAccounts> {
+        &self.live
+    }
+
+    /// Where accounts are kept that the configuration does not hold.
+    pub fn store(&self) -> Option<&Arc<dyn Store>> {
+        self.store.as_ref()
+    }
+
+    /// The app of that name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn app(&self, name: &AppName) -> Result<&Arc<App>, AccountsError> {
+        self.apps.get(name).ok_or_else(|| AccountsError::no_such_app(name, self.apps.keys()))
+    }
+
+    /// The store, for a change to one of its accounts.
+    fn store_of(&self, id: &AccountId) -> Result<&Arc<dyn Store>, AccountsError> {
+        let app = self.app(&id.app)?;
+        if app.accounts.contains_key(&id.account) {
+            return Err(AccountsError::written(id));
+        }
+        if !app.takes_accounts() {
+            return Err(AccountsError::takes_none(&id.app));
+        }
+        self.store.as_ref().ok_or_else(AccountsError::no_store)
+    }
+
+    /// What the store holds of an account.
+    async fn stored(&self, id: &AccountId) -> Result<Stored, AccountsError> {
+        let stored = self.store_of(id)?.account(id).await?;
+        stored.ok_or_else(|| AccountsError::no_such_account(id))
+    }
+
+    /// Makes a durable change known: the next request finds the account as it is now.
+    async fn changed(&self, id: &AccountId) {
+        self.implicit.forget(&id.app);
+        self.live.renew(id).await;
+    }
+}
