@@ -130,10 +130,11 @@ proptest::proptest! {
         more in "[\"'#=\\[\\]{},.\n\\\\ aä]{0,3}",
     ) {
         let text = "[upstream]\nproxy_url = \"http://user:marker@egress:3128\"\n\n[callers.sync-job]\n\
-            sha256 = \"marker\"\n\n[apps.walmart]\nprovider = \"walmart-marketplace\"\nenvironment = \"production\"\n\
+            sha256 = \"marker\"\n\n[admin]\nkeys.ops = { sha256 = \"marker\", allow = [\"accounts:read\"] }\n\n[store]\npath = \"gate.db\"\n\
+            key = \"marker\"\nold_keys = [\"marker\", { env = \"UNSET\" }]\n\n[apps.walmart]\nprovider = \"walmart-marketplace\"\nenvironment = \"production\"\n\
             client_id = \"ä\"\nclient_secret = [\"marker\", 'marker', { env = \"UNSET\" }]\nheaders = { x-api-key = \"marker{\" }\n\n\
             [apps.shop]\nprovider = \"depop\"\nenvironment = \"production\"\napi_key = \"\"\"\nmarker\nmarker\"\"\"\n\
-            accounts = { a = { api_key = \"marker\" } }\n";
+            accounts = { a = { api_key = \"marker\" } }\nredirect_uri = \"https://user:marker@yourapp.com/\"\n";
         let chars: Vec<char> = text.chars().collect();
         let start = (at * chars.len() as f64) as usize;
         let end = (start + lost).min(chars.len());
