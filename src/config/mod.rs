@@ -16,6 +16,7 @@ mod finding;
 mod grammar;
 mod keys;
 mod later;
+mod ledger;
 mod lexer;
 mod limits;
 mod lines;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    accounts::{BUILT_IN, Holding},
+    accounts::BUILT_IN,
+    ledger::Holding,
     reader::{Misfit, Section, nearest},
     settings::Credentials,
 };

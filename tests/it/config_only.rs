@@ -1,6 +1,9 @@
 //! Marketplaces nobody prepared anything for: configuration alone.
 
-use crate::harness::{Time, gate};
+use crate::{
+    harness::{Time, gate},
+    program::{command, ended, say},
+};
 
 #[test]
 fn a_marketplace_with_a_second_static_header_needs_only_configuration() {
@@ -53,4 +56,53 @@ token_prefix = ""
         let call = requests.last().unwrap();
         assert!(call.header("authorization").is_none() && call.header("x-amz-access-token").is_some());
     });
+}
+
+#[test]
+fn init_writes_apps_whose_sellers_consent_and_names_the_login_as_the_next_step() {
+    for (arguments, app, credentials) in [
+        (&["wallapop"][..], "wallapop", "WALLAPOP_CLIENT"),
+        (&["depop:staging", "--grant", "authorization_code"], "depop", "DEPOP_CLIENT"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let said = say(folder.path(), &[&["init", "--provider"], arguments].concat());
+        assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{}", said.err);
+        assert!(said.err.contains(&format!("marketgate login {app} ")), "{}", said.err);
+        let mut check = command(folder.path(), &["check"]);
+        check.env(format!("{credentials}_ID"), "id").env(format!("{credentials}_SECRET"), "secret");
+        let checked = ended(check);
+        assert_eq!(checked.code, Some(0), "{}", checked.err);
+        assert!(!checked.err.contains("warning"), "{}", checked.err);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (grant, words) in [("static", "authorization_code"), ("password", "client_credentials")] {
+        let said = say(folder.path(), &["init", "--provider", "wallapop", "--grant", grant]);
+        assert_eq!(said.code, Some(2), "{grant}: {}", said.err);
+        assert!(said.err.contains(words), "{grant}: {}", said.err);
+    }
+}
+
+#[test]
+fn check_warns_of_a_redirect_address_that_is_missing_and_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        "[apps.w]\nprovider = \"wallapop\"\nclient_id = \"id\"\nclient_secret = { env = \"W_SECRET\" }\n";
+    std::fs::write(folder.path().join("proxy.toml"), text).unwrap();
+    let mut check = command(folder.path(), &["check"]);
+    check.env("W_SECRET", "secret");
+    let checked = ended(check);
+    assert_eq!(checked.code, Some(0), "{}", checked.err);
+    assert!(checked.err.contains("warning: app `w`: `redirect_uri` is missing"), "{}", checked.err);
+    assert!(checked.err.contains("`marketgate import` does without"), "{}", checked.err);
+}
+
+#[test]
+fn check_looks_at_no_store_that_is_still_to_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[store]\npath = \"gate.db\"\nkey = { file = \"gate.key\" }\n[apps.s]\nprovider = \"walmart-supplier\"\n\
+                environment = \"sandbox\"\ncredentials = \"per-account\"\n";
+    std::fs::write(folder.path().join("proxy.toml"), text).unwrap();
+    let checked = say(folder.path(), &["check"]);
+    assert_eq!(checked.code, Some(0), "{}", checked.err);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "checking makes nothing");
 }

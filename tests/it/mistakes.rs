@@ -285,7 +285,10 @@ fn a_door_open_to_other_machines_without_keys_is_refused() {
             &format!("[proxy]\nlisten = \"{address}\"\n{app}"),
             &["proxy.toml:2", "marketgate caller", "127.0.0.1"],
         );
-        refuses(&format!("[admin]\nlisten = \"{address}\"\n{app}"), &["proxy.toml:2", "loopback"]);
+        refuses(
+            &format!("[admin]\nlisten = \"{address}\"\n{app}"),
+            &["proxy.toml:2", "[admin.keys.NAME]", "loopback"],
+        );
         let own = format!("[[proxy.listener]]\nlisten = \"{address}\"\napp = \"depop\"\n{app}");
         refuses(&own, &["proxy.toml:2", "marketgate caller"]);
     }

@@ -25,6 +25,7 @@ fn line(text: &str) -> Line<'_> {
             ["apps", _] => "apps.NAME".to_owned(),
             ["apps", _, "accounts", _] => "apps.NAME.accounts.SELLER".to_owned(),
             ["callers", _] => "callers.NAME".to_owned(),
+            ["admin", "keys", _] => "admin.keys.NAME".to_owned(),
             plain => plain.join("."),
         };
         return Line::Header { name, live };
@@ -85,7 +86,7 @@ fn everything_behind_a_hash_is_right_too() {
         );
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     }
-    assert_eq!(read(&with_sections(|_| true).0).settings.apps.len(), 6);
+    assert_eq!(read(&with_sections(|_| true).0).settings.apps.len(), 8);
 }
 
 /// The one commented section that cannot stand without the one before it, nor that one without it.

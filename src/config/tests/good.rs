@@ -6,7 +6,7 @@ use super::{APP, loaded, read_in};
 use crate::{
     config::{
         App, Credentials, capacity,
-        settings::{FixedRoute, Limits, LogFormat, Timeouts},
+        settings::{FixedRoute, Limits, LogFormat, Permission, StoreKey, Timeouts},
     },
     provider::{ClientAuth, GrantKind, Replay},
     secret,
@@ -35,6 +35,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(settings.admin.address.to_string(), "127.0.0.1:8081");
     assert_eq!(settings.limits, Limits::default());
     assert_eq!(settings.upstream.timeouts, Timeouts::default());
+    assert!(settings.store.is_none() && settings.admin.keys.is_empty());
     assert!(settings.callers.is_empty() && !settings.proxy.access_log && !settings.metrics.per_account);
     assert_eq!((settings.log.level.as_str(), settings.log.format), ("info", LogFormat::Auto));
 }
@@ -212,4 +213,172 @@ fn capacity_is_calls_times_the_time_between_refreshes() {
 #[test]
 fn wallapops_budget_carries_about_120_busy_sellers() {
     assert_eq!(crate::config::capacity::busy_accounts("174/5m".parse().unwrap(), 300, 0.7), 121);
+}
+
+/// An app whose sellers consent.
+const WALLAPOP: &str =
+    "[apps.wallapop]\nprovider = \"wallapop\"\nclient_id = \"id\"\nclient_secret = { env = \"SECRET\" }\n";
+
+/// 32 zero bytes.
+const ZEROS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+#[test]
+fn an_app_whose_sellers_consent_has_a_client_and_no_account() {
+    for uri in [
+        "http://localhost:8082/callback",
+        "http://127.0.0.1/",
+        "http://[::1]:1?x=%2f",
+        "https://YourApp.com:443/a/../b",
+        "HTTPS://yourapp.com",
+    ] {
+        let loaded = loaded(&format!("{WALLAPOP}redirect_uri = \"{uri}\"\n"));
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        let app = app(&loaded, "wallapop");
+        assert_eq!(app.redirect_uri.as_deref(), Some(uri), "byte for byte");
+        assert_eq!(app.profile.grant, GrantKind::AuthorizationCode);
+        assert!(app.accounts.is_empty() && app.takes_accounts());
+        let client = app.client.as_ref().unwrap();
+        assert_eq!((client.id.as_str(), client.secrets.len()), ("id", 1));
+    }
+}
+
+#[test]
+fn a_redirect_address_is_missed_only_with_a_warning_since_import_does_without() {
+    let loaded = loaded(WALLAPOP);
+    let told: Vec<_> = loaded.warnings.iter().map(|w| (w.line, w.column, w.message.as_str())).collect();
+    let message = "app `wallapop`: `redirect_uri` is missing: `marketgate login` needs it";
+    assert_eq!(told, [(Some(1), Some(1), message)]);
+    assert!(loaded.warnings[0].hint.as_ref().unwrap().contains("`marketgate import` does without"));
+}
+
+#[test]
+fn a_public_client_has_no_secret_and_shows_none() {
+    let text = "[apps.etsy]\nprovider = \"generic\"\ngrant = \"authorization_code\"\napi = \"https://api.test\"\n\
+                token_url = \"https://auth.test/t\"\nauthorize_url = \"https://auth.test/a\"\nclient_id = \"keystring\"\n\
+                pkce = true\nreuse_window = \"3s\"\nredirect_uri = \"https://yourapp.com/\"\nheaders = { x-api-key = \"{client_id}\" }\n";
+    let loaded = loaded(text);
+    let client = app(&loaded, "etsy").client.as_ref().unwrap();
+    assert!(client.secrets.is_empty());
+    assert!(
+        matches!(client.credentials(), Credentials::Client { id, secrets } if id == "keystring" && secrets.is_empty())
+    );
+}
+
+#[test]
+fn a_store_is_there_when_it_is_asked_for_or_an_app_cannot_do_without() {
+    let per_account = "[apps.w]\nprovider = \"walmart-supplier\"\nenvironment = \"simulator\"\ncredentials = \"per-account\"\n";
+    let own = "[apps.w.accounts.a]\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n";
+    let store = |text: &str| loaded(text).settings.store;
+    assert!(store(APP).is_none());
+    assert!(store(&format!("{per_account}{own}")).is_none());
+    assert!(store(&format!("[store]\n{APP}")).is_some());
+    assert!(store(WALLAPOP).is_some());
+    let needed = store(per_account).unwrap();
+    // No variable of these tests names a directory.
+    assert_eq!(needed.path, std::path::Path::new("/var/lib/marketgate/marketgate.db"));
+    assert!(matches!(needed.key, StoreKey::File(path) if path.ends_with("marketgate/marketgate.key")));
+    assert!(needed.old_keys.is_empty() && needed.wait_for_lock == Duration::from_secs(60));
+    assert!(app(&loaded(per_account), "w").takes_accounts());
+    assert!(!app(&loaded(APP), "good").takes_accounts());
+}
+
+#[test]
+fn accounts_with_credentials_of_their_own_need_no_consent_though_the_marketplace_has_it_first() {
+    let shops = loaded(
+        "[apps.shops]\nprovider = \"depop\"\nenvironment = \"staging\"\ncredentials = \"per-account\"\n",
+    );
+    let app = app(&shops, "shops");
+    assert_eq!((app.profile.grant, app.per_account, app.client.is_none()), (GrantKind::Static, true, true));
+}
+
+#[test]
+fn everything_of_the_store_can_be_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("old"), format!("{ZEROS}\n")).unwrap();
+    let read = |text: &str| read_in(directory.path(), &format!("[store]\n{text}\n{APP}")).unwrap();
+    let loaded = read("path = \"sub/gate.db\"\nold_keys = { file = \"old\" }\nwait_for_lock = \"0s\"");
+    assert!(loaded.warnings.is_empty());
+    let store = loaded.settings.store.unwrap();
+    assert_eq!(store.path, path("sub/gate.db"));
+    assert!(
+        matches!(store.key, StoreKey::File(key) if key == path("sub/marketgate.key")),
+        "beside the database"
+    );
+    assert_eq!(store.old_keys[0].read().unwrap().expose(), ZEROS);
+    assert_eq!(store.wait_for_lock, Duration::ZERO);
+    let to_be = read("key = { file = \"not-yet\" }").settings.store.unwrap();
+    assert!(matches!(to_be.key, StoreKey::File(key) if key == path("not-yet")));
+    let literal = read(&format!("key = \"{ZEROS}\"\nold_keys = []"));
+    assert!(literal.warnings[0].message.contains("`key` stands in the file for everyone who reads it"));
+    assert!(matches!(literal.settings.store.unwrap().key, StoreKey::Fixed(key) if key.expose() == ZEROS));
+}
+
+#[test]
+fn a_name_that_sqlite_would_read_otherwise_is_a_file_like_any_other() {
+    for name in [":memory:", "file:x?mode=memory"] {
+        let text = format!("[store]\npath = \"{name}\"\n{APP}");
+        let store = read_in(std::path::Path::new(""), &text).unwrap().settings.store.unwrap();
+        assert!(store.path.is_absolute() && store.path.ends_with(name), "{:?}", store.path);
+    }
+}
+
+#[test]
+fn admin_keys_open_the_admin_door_to_other_machines_for_what_they_allow() {
+    let digest = "0".repeat(64);
+    let text = format!(
+        "[admin]\nlisten = \"0.0.0.0:8081\"\nkeys.ops = {{ sha256 = \"{digest}\", allow = [\"accounts:write\"] }}\n\
+         [admin.keys.backend]\nkey = {{ env = \"SECRET\" }}\nallow = [\"consents:write\", \"accounts:export\"]\n{APP}"
+    );
+    let keys = loaded(&text).settings.admin.keys;
+    let key = |name: &str| keys.iter().find(|key| key.name == name).unwrap();
+    let may = |name: &str| Permission::ALL.map(|permission| key(name).may(permission));
+    assert_eq!(may("ops"), [true, true, false, true]);
+    assert_eq!(may("backend"), [false, false, true, true]);
+    assert_eq!(key("ops").sha256, [0; 32]);
+    assert_eq!(key("backend").sha256, secret::sha256("a-secret"));
+}
+
+#[test]
+fn an_account_from_elsewhere_has_its_settings_laid_over_the_apps() {
+    let text = "[apps.w]\nprovider = \"walmart-marketplace\"\nenvironment = \"simulator\"\ncredentials = \"per-account\"\n\
+                market = \"us\"\nsettings = { region = \"eu\", season = \"winter\" }\nheaders = { x = \"{region}\" }\n";
+    let loaded = loaded(text);
+    let app = app(&loaded, "w");
+    assert_eq!(app.settings["market"], "us");
+    let name = || "shop-42".parse().unwrap();
+    let client = |id: &str| Credentials::Client {
+        id: id.to_owned(),
+        secrets: vec![crate::secret::SecretSource::Fixed(secret::Secret::new("s"))],
+    };
+    let settings = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let good = settings(&[("market", "ca"), ("partner_id", "7"), ("season", "sömmer")]);
+    let account = app.account_with(name(), client("id"), good).unwrap();
+    assert_eq!(account.id.to_string(), "w@shop-42");
+    let merged = settings(&[("market", "ca"), ("partner_id", "7"), ("region", "eu"), ("season", "sömmer")]);
+    assert_eq!(account.settings, merged);
+    let complaint = |credentials, pairs: &[(&str, &str)]| {
+        app.account_with(name(), credentials, settings(pairs)).unwrap_err()
+    };
+    assert_eq!(
+        complaint(client("id"), &[("markt", "us")]),
+        "app `w` has no setting `markt`, did you mean `market`?"
+    );
+    assert_eq!(
+        complaint(client("id"), &[("colour\n", "red")]),
+        "app `w` has no setting `colour\\n` (known here: channel_type, global_version, market, partner_id, region, sandbox, season)"
+    );
+    let two = complaint(client("id"), &[("market", "ü"), ("season", "a\nb")]);
+    assert!(
+        two.contains("`season` holds a line break") && two.contains("`market` goes into a header"),
+        "{two}"
+    );
+    let key = Credentials::Key(crate::secret::SecretSource::Fixed(secret::Secret::new("k")));
+    assert_eq!(complaint(key, &[]), "app `w` with grant `client_credentials` needs a client's id and secret");
+    let golocal = "[apps.g]\nprovider = \"walmart-golocal\"\nenvironment = \"simulator\"\ncredentials = \"per-account\"\n";
+    let golocal = super::loaded(golocal);
+    let wrong = golocal.settings.apps["g"].account_with(name(), client("ü"), settings(&[]));
+    assert!(wrong.unwrap_err().contains("`client_id` goes into a header"));
 }

@@ -20,6 +20,7 @@ fn no_finding_shows_a_secret() {
     let app =
         "[apps.a]\nprovider = \"walmart-marketplace\"\nenvironment = \"production\"\nclient_id = \"id\"\n";
     let depop = "[apps.d]\nprovider = \"depop\"\nenvironment = \"production\"\n";
+    let consenting = "[apps.w]\nprovider = \"wallapop\"\nclient_id = \"id\"\nclient_secret = \"marker\"\n";
     let broken = [
         // A literal secret earns a warning at its place.
         format!("{app}client_secret = \"marker\""),
@@ -92,6 +93,24 @@ fn no_finding_shows_a_secret() {
         format!("{APP}[callers.a]\nsha256 = \"marker\""),
         format!("{APP}[callers.a]\nkye = \"marker\""),
         format!("{APP}[callers]\na = \"marker\""),
+        // And of the admin door and the store.
+        format!("{APP}[admin]\nkeys = \"marker\""),
+        format!("{APP}[admin]\nkeys = [\"marker\"]"),
+        format!("{APP}[admin]\nkeys.ops = \"marker\""),
+        format!("{APP}[admin]\nkeys.ops = {{ sha256 = \"marker\", allow = [] }}"),
+        format!("{APP}[admin]\nkeys.ops = {{ key = \"marker\", allow = [\"all\"] }}"),
+        format!("{APP}[admin.keys]\nops.kye = \"marker\""),
+        format!("{APP}[store]\nkey = \"marker\""),
+        format!("{APP}[store]\nkey = {{ env = \"marker\" }}"),
+        format!("{APP}[store]\nkey = {{ literal = \"marker\" }}"),
+        format!("{APP}[store]\nold_keys = \"marker\""),
+        format!("{APP}[store]\nold_keys = [\"marker\", {{ env = \"marker\" }}, 1]"),
+        format!("{APP}[store]\nold_keys = [\n\"marker\",\nmarker\n]"),
+        format!("{APP}[store]\nold_key = [\"marker\"]"),
+        // A redirect address may hold a password by mistake.
+        format!("{consenting}redirect_uri = \"https://user:marker@yourapp.com\""),
+        format!("{consenting}redirect_uri = \"user:marker\""),
+        format!("{consenting}authorize_url = \"https://user:marker@yourapp.com\"\nredirect_uri = \"x\""),
     ];
     for text in broken {
         let rendered = rendered(&text);
@@ -111,10 +130,11 @@ proptest::proptest! {
         more in "[\"'#=\\[\\]{},.\n\\\\ aä]{0,3}",
     ) {
         let text = "[upstream]\nproxy_url = \"http://user:marker@egress:3128\"\n\n[callers.sync-job]\n\
-            sha256 = \"marker\"\n\n[apps.walmart]\nprovider = \"walmart-marketplace\"\nenvironment = \"production\"\n\
+            sha256 = \"marker\"\n\n[admin]\nkeys.ops = { sha256 = \"marker\", allow = [\"accounts:read\"] }\n\n[store]\npath = \"gate.db\"\n\
+            key = \"marker\"\nold_keys = [\"marker\", { env = \"UNSET\" }]\n\n[apps.walmart]\nprovider = \"walmart-marketplace\"\nenvironment = \"production\"\n\
             client_id = \"ä\"\nclient_secret = [\"marker\", 'marker', { env = \"UNSET\" }]\nheaders = { x-api-key = \"marker{\" }\n\n\
             [apps.shop]\nprovider = \"depop\"\nenvironment = \"production\"\napi_key = \"\"\"\nmarker\nmarker\"\"\"\n\
-            accounts = { a = { api_key = \"marker\" } }\n";
+            accounts = { a = { api_key = \"marker\" } }\nredirect_uri = \"https://user:marker@yourapp.com/\"\n";
         let chars: Vec<char> = text.chars().collect();
         let start = (at * chars.len() as f64) as usize;
         let end = (start + lost).min(chars.len());
