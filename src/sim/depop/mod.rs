@@ -23,7 +23,7 @@ const SINGLE: [&str; 4] = ["authorization", "content-type", "host", "user-agent"
 pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
     let answered = match arrival.kind {
         Kind::Token => token::answer(world, arrival),
-        Kind::Api => api(world, arrival),
+        _ => api(world, arrival),
     };
     let answer = answered.unwrap_or_else(|refusal| refusal);
     answer.headers(&[
