@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::Simulator;
-use super::consent::{AutoConsent, Standing};
+use super::consent::{AutoConsent, Standing, granted_scope};
 use super::grants::{Consented, Family, Policy};
 use super::lock::locked;
 use super::marketplace::{Kind, Marketplace};
@@ -69,7 +69,7 @@ pub(super) fn connect_one(world: &World, marketplace: Marketplace, connect: Conn
         marketplace,
         client: connect.client_id,
         seller: connect.seller,
-        scope: connect.scope,
+        scope: granted_scope(marketplace, connect.scope.split_ascii_whitespace().collect()),
         lifetime: connect.lifetime,
         lasts: connect.consent_lifetime.unwrap_or(policy.consent_seconds),
     };

@@ -40,6 +40,9 @@ pub(super) fn refusal(
     status: u16,
     message: &str,
 ) -> Answer {
+    if kind == Kind::Consent {
+        return consent::refused(status, message);
+    }
     match marketplace {
         Marketplace::WalmartSellers | Marketplace::WalmartSuppliers => walmart::refusal(status, message),
         Marketplace::WalmartGolocal => golocal::refusal(kind, status, message),

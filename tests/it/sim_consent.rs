@@ -87,11 +87,12 @@ fn joined(pairs: &[(&str, String)]) -> String {
 /// The request with one parameter said otherwise, or, with `None`, not at all.
 fn but(pairs: &[(&'static str, String)], name: &str, value: Option<&str>) -> Vec<(&'static str, String)> {
     let mut pairs = pairs.to_vec();
-    match value {
-        Some(value) => {
-            pairs.iter_mut().filter(|pair| pair.0 == name).for_each(|pair| pair.1 = value.to_owned())
-        }
-        None => pairs.retain(|pair| pair.0 != name),
+    let Some(value) = value else {
+        pairs.retain(|pair| pair.0 != name);
+        return pairs;
+    };
+    for pair in pairs.iter_mut().filter(|pair| pair.0 == name) {
+        value.clone_into(&mut pair.1);
     }
     pairs
 }
@@ -959,4 +960,33 @@ async fn a_code_shown_by_many_at_once_founds_one_family_and_ends_it() {
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1);
     assert_eq!(sim.simulator.families().len(), 1);
     assert_eq!(sim.family().ended, Some(Ended::CodeReplayed));
+}
+
+#[tokio::test]
+async fn depop_lets_a_token_do_what_was_consented_to_and_nothing_else() {
+    let sim = start().await;
+    let token = |scope: &str| {
+        let connect = Connect { scope: scope.to_owned(), ..Connect::new("depop", "app", "shop-7") };
+        sim.simulator.connect(connect).access_token
+    };
+    let (reads, all) = (token("products_read"), token(""));
+    assert_eq!(sim.get_with("/depop/api/v1/products/", &reads).await.status, 200);
+    let refused = sim.get_with("/depop/api/v1/shop/", &reads).await;
+    assert_eq!((refused.status, &refused.json()["errors"][0]["code"]), (403, &json!("insufficient_scope")));
+    assert_eq!(sim.get_with("/depop/api/v1/shop/", &all).await.status, 200);
+    let put = sim.http.put(format!("{}/depop/api/v1/products/by-sku/a/", sim.origin)).bearer_auth(&reads);
+    assert!(sim.send(put.body("{}")).await.unwrap().body.contains("products_write"));
+}
+
+#[tokio::test]
+async fn an_authorization_endpoint_that_fails_shows_a_page() {
+    let sim = start_consenting().await;
+    let fault = Fault::Status { status: 503, retry_after: None, body: None };
+    sim.simulator.add_fault(fault.at("depop").on_consent());
+    let down = sim.visit(DEPOP, &DEPOP.request()).await;
+    assert_eq!(
+        (down.status, &down.headers["content-type"]),
+        (503, &"text/html; charset=utf-8".parse().unwrap())
+    );
+    assert_eq!(sim.visit(DEPOP, &DEPOP.request()).await.status, 302);
 }

@@ -24,7 +24,7 @@ use super::world::World;
 use redirect::{Callback, issuer};
 use request::{Refusal, Request};
 
-pub(super) use request::{client, violations};
+pub(super) use request::{client, granted_scope, violations};
 
 /// The realm of Wallapop's authorization server, below its origin.
 pub(super) fn wallapop_issuer(arrival: &Arrival) -> String {
@@ -47,6 +47,11 @@ pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
         }
         _ => page::refused(405, "This page takes GET and POST.").header("allow", "GET, POST"),
     }
+}
+
+/// A refusal that has no cause in the request.
+pub(super) fn refused(status: u16, words: &str) -> Answer {
+    page::refused(status, words)
 }
 
 /// The page, or what a seller would have answered to it.

@@ -181,14 +181,17 @@ impl Asks<'_> {
         self.form.value("scope").map(|scope| scope.split(separator).collect()).unwrap_or_default()
     }
 
-    /// Every token of Wallapop's is an offline one, asked for or not.
     fn granted_scope(&self) -> String {
-        let mut scopes = self.scopes();
-        if self.marketplace == Marketplace::Wallapop && !scopes.contains(&"offline_access") {
-            scopes.push("offline_access");
-        }
-        scopes.join(" ")
+        granted_scope(self.marketplace, self.scopes())
     }
+}
+
+/// Every token of Wallapop's is an offline one, asked for or not.
+pub(in crate::sim) fn granted_scope(marketplace: Marketplace, mut asked: Vec<&str>) -> String {
+    if marketplace == Marketplace::Wallapop && !asked.contains(&"offline_access") {
+        asked.push("offline_access");
+    }
+    asked.join(" ")
 }
 
 fn missing(name: &str) -> Mistake {

@@ -1,6 +1,7 @@
 //! Refresh tokens and their families. The one rule: a refresh token works once; shown again, it ends its whole family,
 //! unless the policy's grace period forgives it.
 
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
 use super::family::{Consented, Counts, Ended, Family, Kin};
@@ -15,7 +16,14 @@ use crate::sim::tokens::Bond;
 #[derive(Default)]
 pub(in crate::sim) struct Families {
     kin: Vec<Kin>,
-    issued: HashMap<String, Issued>,
+    /// By digest: a long run issues many, and only the newest of a family is ever said again.
+    issued: HashMap<Digest, Issued>,
+}
+
+type Digest = [u8; 32];
+
+fn digest(token: &str) -> Digest {
+    Sha256::digest(token.as_bytes()).into()
 }
 
 struct Issued {
@@ -70,7 +78,7 @@ impl Families {
         policy: &Policy,
         moment: Moment,
     ) -> Result<Entitled, BadRefresh> {
-        let issued = self.issued.get(shown.token).ok_or(BadRefresh::Unknown)?;
+        let issued = self.issued.get(&digest(shown.token)).ok_or(BadRefresh::Unknown)?;
         let (family, generation, spent) = (issued.family, issued.generation, issued.spent_at.is_some());
         let kin = &mut self.kin[family];
         let forgiven = issued.is_forgiven(kin.generation, policy.grace_seconds, moment.now);
@@ -96,7 +104,7 @@ impl Families {
     fn rotate(&mut self, family: usize, token: &str, generation: u64, moment: Moment) -> String {
         let newest = std::mem::take(&mut self.kin[family].newest);
         for spent in [token, &newest] {
-            if let Some(issued) = self.issued.get_mut(spent) {
+            if let Some(issued) = self.issued.get_mut(&digest(spent)) {
                 issued.spent_at.get_or_insert(moment.now);
             }
         }
@@ -117,7 +125,7 @@ impl Families {
         let token = spelling::refresh_token(kin.consented.marketplace, &claims);
         kin.generation = generation;
         kin.newest.clone_from(&token);
-        self.issued.insert(token.clone(), Issued { family, generation, spent_at: None, shown: false });
+        self.issued.insert(digest(&token), Issued { family, generation, spent_at: None, shown: false });
         token
     }
 
@@ -137,7 +145,7 @@ impl Families {
 
     /// A token call brought this refresh token; whatever is answered, it has been shown. Says whose it is.
     pub(in crate::sim) fn note_shown(&mut self, marketplace: Marketplace, token: &str) -> Option<String> {
-        let issued = self.issued.get_mut(token)?;
+        let issued = self.issued.get_mut(&digest(token))?;
         let kin = &mut self.kin[issued.family];
         if kin.consented.marketplace != marketplace {
             return None;
@@ -148,7 +156,7 @@ impl Families {
 
     /// Whose refresh token it is.
     pub(in crate::sim) fn seller(&self, marketplace: Marketplace, token: &str) -> Option<&str> {
-        let consented = &self.kin[self.issued.get(token)?.family].consented;
+        let consented = &self.kin[self.issued.get(&digest(token))?.family].consented;
         (consented.marketplace == marketplace).then_some(&consented.seller)
     }
 
@@ -171,7 +179,7 @@ impl Families {
 
     /// The family of a refresh token, and the client it belongs to.
     pub(in crate::sim) fn of_token(&self, marketplace: Marketplace, token: &str) -> Option<(u64, &str)> {
-        let kin = &self.kin[self.issued.get(token)?.family];
+        let kin = &self.kin[self.issued.get(&digest(token))?.family];
         (kin.consented.marketplace == marketplace).then_some((kin.bond.family, &kin.consented.client))
     }
 
