@@ -9,7 +9,7 @@ use super::{
     run::{block_on, stop_on_signal},
     streams,
 };
-use crate::sim::Simulator;
+use crate::sim::{AutoConsent, Simulator};
 
 /// Arguments of `sim`.
 #[derive(Debug, Args)]
@@ -20,6 +20,19 @@ pub struct SimArguments {
     /// What the simulated shops, items and orders follow from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Sellers consent at once, without a page
+    #[arg(long)]
+    auto_consent: bool,
+    /// Forgive a refresh token that is shown again within so many seconds of its rotation; 0 ends its family
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    grace: u64,
+}
+
+impl SimArguments {
+    fn simulator(&self) -> Simulator {
+        let auto = if self.auto_consent { AutoConsent::Allow } else { AutoConsent::Off };
+        Simulator::with_leniency(self.seed, auto, self.grace)
+    }
 }
 
 /// Serves the simulated marketplaces until SIGTERM or Ctrl-C.
@@ -42,7 +55,7 @@ pub fn run(arguments: &SimArguments) -> Result<(), Failure> {
         streams::talk(format_args!(
             "simulated marketplaces below http://{address}/ (GET /sim explains them); Ctrl-C ends"
         ));
-        Simulator::new(arguments.seed).serve(listener, stop.cancelled_owned()).await;
+        arguments.simulator().serve(listener, stop.cancelled_owned()).await;
         Ok(())
     })
 }

@@ -3,12 +3,38 @@
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::http::request::Parts;
 use hyper::{Method, Uri};
 use serde_json::Value;
 use std::net::IpAddr;
 
+use super::clock::Moment;
 use super::form::{decode, query_value};
 use super::marketplace::{Kind, Marketplace};
+
+/// Where a request wants to go.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) marketplace: Marketplace,
+    pub(super) kind: Kind,
+    pub(super) path: &'a str,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(parts: &'a Parts) -> Self {
+        let (marketplace, path) = Marketplace::of_path(parts.uri.path());
+        Self { marketplace, kind: marketplace.kind_of(path), path }
+    }
+}
+
+/// The request target as it came.
+pub(super) fn target(parts: &Parts) -> String {
+    let in_form = parts.uri.path_and_query().map_or("*", hyper::http::uri::PathAndQuery::as_str);
+    if parts.uri.scheme().is_some() && parts.version < hyper::Version::HTTP_2 {
+        return parts.uri.to_string();
+    }
+    in_form.to_owned()
+}
 
 /// Method, target, headers, body, and when and whence they came.
 pub(super) struct Arrival {
@@ -31,6 +57,8 @@ pub(super) struct Arrival {
     pub(super) peer: IpAddr,
     /// A fault's lifetime for the token to be issued, seconds.
     pub(super) lifetime: Option<u64>,
+    /// Whether a fault makes a refresh bring the access token that lives already.
+    pub(super) same_token: bool,
 }
 
 /// What is known of a body that was read to its end.
@@ -46,6 +74,10 @@ pub(super) struct Received {
 }
 
 impl Arrival {
+    pub(super) fn moment(&self) -> Moment {
+        Moment { now: self.now, epoch: self.epoch }
+    }
+
     /// The first value of a header, where it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

@@ -12,6 +12,15 @@ pub(super) struct Clock {
     offset_ms: AtomicU64,
 }
 
+/// One moment on both of the simulator's scales, milliseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    /// Since the simulator started.
+    pub(super) now: u64,
+    /// Since 1970.
+    pub(super) epoch: u64,
+}
+
 impl Clock {
     pub(super) fn start() -> Self {
         let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -25,6 +34,11 @@ impl Clock {
     /// The same moment as milliseconds since 1970, for the dates that marketplaces write into their answers.
     pub(super) fn epoch(&self) -> u64 {
         self.started_at_epoch_ms.saturating_add(self.now())
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        let now = self.now();
+        Moment { now, epoch: self.started_at_epoch_ms.saturating_add(now) }
     }
 
     pub(super) fn advance(&self, ms: u64) {

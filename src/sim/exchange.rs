@@ -12,17 +12,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::Answer;
-use super::arrival::{Arrival, Received, authority, origin};
+use super::arrival::{Arrival, Place, Received, origin, target};
 use super::body::AnswerBody;
-use super::fault::{Befallen, Fault};
+use super::fault::Fault;
 use super::hash::hex;
 use super::marketplace::{Kind, Marketplace};
-use super::record::{RecordedRequest, shown};
-use super::violations::{violations, violations_of_trailers};
 use super::wire::Switch;
 use super::world::World;
-use super::{clients, control, credential, form, vendor};
+use super::{befall, control, recording, vendor};
 
 /// The connection ends here, in the middle of things.
 #[derive(Debug)]
@@ -47,7 +44,7 @@ pub(super) struct Connection {
 
 /// Answers one request, or breaks the connection.
 pub(super) async fn answer(
-    world: &World,
+    world: &Arc<World>,
     connection: &Connection,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Broken> {
@@ -56,10 +53,13 @@ pub(super) async fn answer(
         return control::answer(world, &parts, body).await;
     }
     let place = Place::of(&parts);
-    let number =
-        world.recorder.arrived(place.marketplace, place.kind, taken_down(world, connection, &parts, place));
+    let number = world.recorder.arrived(
+        place.marketplace,
+        place.kind,
+        recording::taken_down(world, connection, &parts, place),
+    );
     let befallen = world.faults.take(place.marketplace, place.kind, place.path);
-    note_faults(world, number, &befallen);
+    recording::note_faults(world, number, &befallen);
     if let Some(Fault::Early { status }) = befallen.answer {
         return Ok(early(world, place, number, status));
     }
@@ -68,15 +68,15 @@ pub(super) async fn answer(
         return Err(Broken);
     };
     let mut arrival = arrive(world, connection, &parts, place, received);
-    note_body(world, number, &arrival);
+    recording::note_body(world, number, &arrival);
     if let Some(ms) = befallen.pause_ms {
         tokio::time::sleep(Duration::from_millis(ms)).await;
         (arrival.now, arrival.epoch) = (world.clock.now(), world.clock.epoch());
     }
-    arrival.lifetime = befallen.lifetime;
-    let answer = settle(world, connection, &arrival, befallen.answer).await?;
+    (arrival.lifetime, arrival.same_token) = (befallen.lifetime, befallen.same_token);
+    let answer = befall::settle(world, connection, arrival, befallen.answer).await?;
     world.recorder.answered(number, answer.status.as_u16());
-    Ok(shaped(answer, connection, befallen.shape.as_ref()))
+    Ok(befall::shaped(answer, connection, befallen.shape.as_ref()))
 }
 
 /// A refusal that does not wait for the request's body.
@@ -86,70 +86,10 @@ fn early(world: &World, place: Place<'_>, number: u64, status: u16) -> Response<
     refusal.header("connection", "close").into_response(|body| body)
 }
 
-/// Where a request wants to go.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    marketplace: Marketplace,
-    kind: Kind,
-    path: &'a str,
-}
-
-impl<'a> Place<'a> {
-    fn of(parts: &'a Parts) -> Self {
-        let (marketplace, path) = Marketplace::of_path(parts.uri.path());
-        Self { marketplace, kind: marketplace.kind_of(path), path }
-    }
-}
-
-fn target(parts: &Parts) -> String {
-    let in_form = parts.uri.path_and_query().map_or("*", hyper::http::uri::PathAndQuery::as_str);
-    if parts.uri.scheme().is_some() && parts.version < hyper::Version::HTTP_2 {
-        return parts.uri.to_string();
-    }
-    in_form.to_owned()
-}
-
-fn taken_down(world: &World, connection: &Connection, parts: &Parts, place: Place<'_>) -> RecordedRequest {
-    RecordedRequest {
-        number: 0,
-        at_ms: world.clock.now(),
-        marketplace: place.marketplace.name(),
-        kind: place.kind.name(),
-        method: parts.method.to_string(),
-        target: target(parts),
-        authority: authority(&parts.uri, &parts.headers).map(str::to_owned),
-        version: format!("{:?}", parts.version),
-        headers: shown(&parts.headers),
-        trailers: Vec::new(),
-        connection: connection.number,
-        body_length: None,
-        body_sha256: None,
-        body_text: None,
-        body_broken: false,
-        account: None,
-        fault: None,
-        status: None,
-        violations: violations(place.marketplace, place.kind, &parts.headers),
-        duplicate_correlation_id: false,
-    }
-}
-
-fn note_faults(world: &World, number: u64, befallen: &Befallen) {
-    let named = befallen.answer.iter().chain(befallen.shape.iter());
-    let mut names: Vec<String> = named
-        .filter_map(|fault| Some(serde_json::to_value(fault).ok()?["kind"].as_str()?.to_owned()))
-        .collect();
-    names.extend(befallen.pause_ms.map(|_| "delay".to_owned()));
-    names.extend(befallen.lifetime.map(|_| "lifetime".to_owned()));
-    if !names.is_empty() {
-        world.recorder.amend(number, |request| request.fault = Some(names.join("+")));
-    }
-}
-
 /// How many bytes of a body are kept; `None` where it is only counted and hashed.
 fn kept(place: Place<'_>, method: &Method) -> Option<usize> {
     match (place.marketplace, place.kind) {
-        (_, Kind::Token) => Some(64 << 10),
+        (_, Kind::Token | Kind::Consent | Kind::Revocation | Kind::Discovery) => Some(64 << 10),
         (Marketplace::Generic | Marketplace::Nowhere, Kind::Api) => None,
         (marketplace, Kind::Api)
             if marketplace.is_walmart_seller() && method == Method::POST && place.path == "/v3/feeds" =>
@@ -201,101 +141,6 @@ fn arrive(
         origin: origin(&parts.uri, &parts.headers, connection.tls),
         peer: connection.peer,
         lifetime: None,
+        same_token: false,
     }
-}
-
-fn note_body(world: &World, number: u64, arrival: &Arrival) {
-    let account = whose(world, arrival);
-    let text = (arrival.kind == Kind::Token).then(|| form_text(arrival));
-    let trailers = &arrival.body.trailers;
-    world.recorder.amend(number, |request| {
-        request.body_length = Some(arrival.body.length);
-        request.body_sha256 = Some(arrival.body.sha256.clone());
-        request.body_text = text;
-        request.account = account;
-        request.trailers = shown(trailers);
-        request.violations.extend(violations_of_trailers(trailers));
-    });
-    world.recorder.wake();
-}
-
-/// The account a request speaks for, whether or not its credential is good.
-fn whose(world: &World, arrival: &Arrival) -> Option<String> {
-    match arrival.kind {
-        Kind::Token => clients::claimed(arrival),
-        Kind::Api => credential::account_of(world, arrival),
-    }
-}
-
-fn form_text(arrival: &Arrival) -> String {
-    let mut text = match form::Form::parse(&arrival.body.bytes) {
-        Ok(form) => form.masked(),
-        Err(mistake) => format!("(not a form: {mistake})"),
-    };
-    let end = (0..=text.len().min(2048)).rev().find(|end| text.is_char_boundary(*end));
-    text.truncate(end.unwrap_or(0));
-    text
-}
-
-/// What the marketplace or the fault in its place answers.
-async fn settle(
-    world: &World,
-    connection: &Connection,
-    arrival: &Arrival,
-    fault: Option<Fault>,
-) -> Result<Answer, Broken> {
-    let Some(fault) = fault else { return Ok(vendor::answer(world, arrival)) };
-    match fault {
-        Fault::Hang {} => std::future::pending().await,
-        Fault::Reset {} => {
-            connection.switch.reset();
-            Err(Broken)
-        }
-        Fault::Revoke {} => {
-            credential::end(world, arrival);
-            Ok(vendor::answer(world, arrival))
-        }
-        Fault::ExpiredAs400 {} => {
-            credential::end(world, arrival);
-            Ok(vendor::expired_as_400())
-        }
-        Fault::Status { status, retry_after, body } => {
-            let refusal = match body {
-                Some(body) => Answer::text(status, literal_type(&body), body),
-                None => vendor::refusal(world, arrival.marketplace, arrival.kind, status, "simulated fault"),
-            };
-            Ok(match retry_after {
-                Some(when) => refusal.header("retry-after", &when),
-                None => refusal,
-            })
-        }
-        Fault::Garbage {} => Ok(Answer::text(200, "text/html; charset=utf-8", GARBAGE)),
-        Fault::TokenAnswer { status, content_type, body } => {
-            Ok(Answer::text(status, &content_type, vendor::with_token(world, arrival, body)))
-        }
-        _ => Ok(vendor::answer(world, arrival)),
-    }
-}
-
-const GARBAGE: &str = "<!DOCTYPE html>\n<html><head><title>Down for maintenance</title></head>\
-    <body><h1>We will be back soon</h1></body></html>\n";
-
-fn literal_type(body: &str) -> &'static str {
-    match body.trim_start().bytes().next() {
-        Some(b'{' | b'[') => "application/json",
-        Some(b'<') => "text/html",
-        _ => "text/plain",
-    }
-}
-
-fn shaped(answer: Answer, connection: &Connection, shape: Option<&Fault>) -> Response<AnswerBody> {
-    answer.into_response(|body| match shape {
-        Some(Fault::Slow { bytes_per_second }) => body.slowed(*bytes_per_second),
-        Some(Fault::CutBody { after_bytes }) => body.cut_after(*after_bytes),
-        Some(Fault::Cut { after_bytes }) => {
-            connection.switch.cut_after(*after_bytes);
-            body
-        }
-        _ => body,
-    })
 }

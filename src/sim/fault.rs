@@ -56,7 +56,8 @@ pub enum Fault {
         /// `Content-Type`; `application/json` unless said.
         #[serde(default = "json")]
         content_type: String,
-        /// The body; `{token}` in it becomes a new, valid token of the client that asks.
+        /// The body; `{token}` in it becomes a new, valid token of whoever asks. With `{refresh_token}` in it, what was
+        /// asked is done, and that becomes the new refresh token.
         body: String,
     },
     /// The token that is issued lives this long instead.
@@ -69,6 +70,25 @@ pub enum Fault {
     ExpiredAs400 {},
     /// Reads the whole request and resets the TCP connection; nothing of what was asked is done.
     Reset {},
+    /// The marketplace takes its time and goes on by itself if the client leaves: what was asked is done all the same.
+    Stall {
+        /// Milliseconds before what was asked is done.
+        #[serde(default)]
+        before_ms: u64,
+        /// Milliseconds between that and the answer.
+        #[serde(default)]
+        after_ms: u64,
+    },
+    /// Does what was asked, then resets the TCP connection before any byte of the answer.
+    CutAfterRotating {},
+    /// Does what was asked, then answers with this status instead, as a gateway that gave up waiting does.
+    StatusAfterRotating {
+        /// 200 to 999.
+        status: u16,
+    },
+    /// A refresh brings the access token that lives already, with the seconds it still has; refresh tokens rotate as
+    /// ever.
+    SameToken {},
     /// Answers as it should, but the body trickles.
     Slow {
         /// At least 1.
@@ -91,6 +111,7 @@ enum Sort {
     Answer,
     Shape,
     Lifetime,
+    SameToken,
 }
 
 impl Fault {
@@ -99,13 +120,17 @@ impl Fault {
             Self::Delay { .. } => Sort::Pause,
             Self::Cut { .. } | Self::CutBody { .. } | Self::Slow { .. } => Sort::Shape,
             Self::Lifetime { .. } => Sort::Lifetime,
+            Self::SameToken {} => Sort::SameToken,
             _ => Sort::Answer,
         }
     }
 
     fn mistake(&self) -> Option<String> {
         match self {
-            Self::Status { status, .. } | Self::Early { status } | Self::TokenAnswer { status, .. }
+            Self::Status { status, .. }
+            | Self::Early { status }
+            | Self::StatusAfterRotating { status }
+            | Self::TokenAnswer { status, .. }
                 if !(200..=999).contains(status) =>
             {
                 Some(format!("status {status} is not between 200 and 999"))
@@ -127,9 +152,13 @@ impl Fault {
 pub enum On {
     /// Calls of a token endpoint.
     Token,
-    /// Every other call.
+    /// Calls of the API.
     Api,
-    /// Both.
+    /// Visits to an authorization endpoint.
+    Consent,
+    /// Calls of a revocation endpoint.
+    Revocation,
+    /// All of them.
     #[default]
     #[serde(rename = "*")]
     Any,
@@ -177,9 +206,19 @@ impl FaultRule {
         Self { on: On::Token, ..self }
     }
 
-    /// Befalls everything but token calls.
+    /// Befalls calls of the API only.
     pub fn on_api(self) -> Self {
         Self { on: On::Api, ..self }
+    }
+
+    /// Befalls visits to an authorization endpoint only.
+    pub fn on_consent(self) -> Self {
+        Self { on: On::Consent, ..self }
+    }
+
+    /// Befalls calls of a revocation endpoint only.
+    pub fn on_revocation(self) -> Self {
+        Self { on: On::Revocation, ..self }
     }
 
     /// Befalls only calls whose path, as the vendor's host would see it, begins so.
@@ -218,6 +257,8 @@ impl FaultRule {
             On::Any => true,
             On::Token => kind == Kind::Token,
             On::Api => kind == Kind::Api,
+            On::Consent => kind == Kind::Consent,
+            On::Revocation => kind == Kind::Revocation,
         };
         let below = self.path.as_deref().is_none_or(|prefix| path.starts_with(prefix));
         on && below && (self.marketplace == "*" || self.marketplace == marketplace.name())
@@ -233,6 +274,7 @@ pub(super) struct Befallen {
     /// Changes how the answer travels.
     pub(super) shape: Option<Fault>,
     pub(super) lifetime: Option<u64>,
+    pub(super) same_token: bool,
 }
 
 impl Befallen {
@@ -242,6 +284,7 @@ impl Befallen {
             Sort::Answer => self.answer.is_none(),
             Sort::Shape => self.shape.is_none(),
             Sort::Lifetime => self.lifetime.is_none(),
+            Sort::SameToken => !self.same_token,
         }
     }
 
@@ -249,6 +292,7 @@ impl Befallen {
         match fault {
             Fault::Delay { ms } => self.pause_ms = Some(ms),
             Fault::Lifetime { seconds } => self.lifetime = Some(seconds),
+            Fault::SameToken {} => self.same_token = true,
             shape if shape.sort() == Sort::Shape => self.shape = Some(shape),
             answer => self.answer = Some(answer),
         }

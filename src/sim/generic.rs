@@ -13,7 +13,7 @@ use super::body::Source;
 use super::clients;
 use super::credential::{self, GENERIC_HEADERS};
 use super::form::Form;
-use super::grants::{Asked, Unasked, entitled};
+use super::grants::{Asked, BadCode, BadRefresh, InvalidGrant, Unasked, entitled};
 use super::marketplace::Kind;
 use super::record::shown;
 use super::vendor::issue;
@@ -22,7 +22,7 @@ use super::world::World;
 pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
     match arrival.kind {
         Kind::Token => token(world, arrival).unwrap_or_else(|refusal| refusal),
-        Kind::Api => api(world, arrival).unwrap_or_else(|refusal| refusal),
+        _ => api(world, arrival).unwrap_or_else(|refusal| refusal),
     }
 }
 
@@ -44,7 +44,7 @@ fn error_of(status: u16, error: &str, description: &str) -> Answer {
     Answer::json(status, &json!({ "error": error, "error_description": description }))
 }
 
-/// RFC 6749 §4.4 to the letter; `lifetime` is the only parameter of our own.
+/// RFC 6749 §4.1.3, §4.4 and §6 to the letter; `lifetime` is the only parameter of our own.
 fn token(world: &World, arrival: &Arrival) -> Result<Answer, Answer> {
     if arrival.path != arrival.marketplace.token_path() {
         return Err(refusal(404, "no such path"));
@@ -61,16 +61,10 @@ fn token(world: &World, arrival: &Arrival) -> Result<Answer, Answer> {
     let form = Form::parse(&arrival.body.bytes).map_err(|mistake| refusal(400, &mistake))?;
     let client = authenticated(arrival, &form)?;
     let asked = Asked::of(&form).map_err(unasked)?;
-    let invalid =
-        |_| error_of(400, "invalid_grant", "the grant is invalid, expired, revoked or another client's");
-    let entitled = entitled(&client, &asked).map_err(invalid)?;
-    let (token, lifetime) = match lifetime(&form)? {
-        None => issue(world, arrival, &entitled.account),
-        Some(asked) => {
-            let lifetime = arrival.lifetime.unwrap_or(asked);
-            (world.tokens.issue(arrival.marketplace, &entitled.account, lifetime, arrival.now), lifetime)
-        }
-    };
+    let lifetime = lifetime(&form)?;
+    let mut entitled = entitled(world, arrival, &client, &asked).map_err(invalid_grant)?;
+    entitled.lifetime = lifetime.or(entitled.lifetime);
+    let (token, lifetime) = issue(world, arrival, &entitled);
     let answer = json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime });
     Ok(Answer::json(200, &entitled.complete(answer))
         .headers(&[("cache-control", "no-store"), ("pragma", "no-cache")]))
@@ -93,6 +87,20 @@ fn authenticated(arrival: &Arrival, form: &Form) -> Result<String, Answer> {
         Some(other) if other != client => Err(refusal(400, "client_id is not the client that authenticates")),
         _ => Ok(client),
     }
+}
+
+/// RFC 6749 §5.2, RFC 7636 §4.6.
+fn invalid_grant(why: InvalidGrant) -> Answer {
+    let words = match why {
+        InvalidGrant::Code(BadCode::NoVerifier) => return refusal(400, "code_verifier is missing"),
+        InvalidGrant::Code(BadCode::WrongVerifier) => "the code_verifier does not match the code_challenge",
+        InvalidGrant::Code(BadCode::Used(_)) => "the code was used before",
+        InvalidGrant::Refresh(BadRefresh::Reused) => {
+            "the refresh token was used before; its grant is revoked"
+        }
+        _ => "the grant is invalid, expired, revoked or another client's",
+    };
+    error_of(400, "invalid_grant", words)
 }
 
 fn unasked(why: Unasked) -> Answer {
@@ -164,6 +172,7 @@ fn echo(arrival: &Arrival, account: &str) -> Value {
         "headers": shown(&arrival.headers),
         "trailers": shown(&arrival.body.trailers),
         "account": account,
+        "seller": account,
         "body_length": arrival.body.length,
         "body_sha256": arrival.body.sha256,
     })

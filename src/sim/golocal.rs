@@ -12,7 +12,7 @@ use super::clock::rfc3339;
 use super::credential;
 use super::dice::Dice;
 use super::form::{Form, decode};
-use super::grants::{Asked, Unasked, entitled};
+use super::grants::{Asked, Entitled, Unasked};
 use super::marketplace::Kind;
 use super::tokens::Dead;
 use super::vendor::issue;
@@ -46,7 +46,7 @@ impl Fleet {
 pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
     let answered = match arrival.kind {
         Kind::Token => token(world, arrival),
-        Kind::Api => api(world, arrival),
+        _ => api(world, arrival),
     };
     let answer = answered.unwrap_or_else(|refusal| refusal);
     match arrival.header("wm_qos.correlation_id") {
@@ -58,7 +58,7 @@ pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
 pub(super) fn refusal(kind: Kind, status: u16, message: &str) -> Answer {
     match kind {
         Kind::Token => token_error(status, "server_error", message),
-        Kind::Api => error(status, message),
+        _ => error(status, message),
     }
 }
 
@@ -112,8 +112,7 @@ fn token(world: &World, arrival: &Arrival) -> Result<Answer, Answer> {
     if asked != Asked::ClientCredentials {
         return Err(unsupported());
     }
-    let entitled = entitled(&client.id, &asked).map_err(|_| unsupported())?;
-    let (token, lifetime) = issue(world, arrival, &entitled.account);
+    let (token, lifetime) = issue(world, arrival, &Entitled::itself(&client.id));
     let granted = json!({ "token_type": "Bearer", "access_token": token, "expires_in": lifetime });
     Ok(Answer::json(200, &granted).header("cache-control", "no-store"))
 }

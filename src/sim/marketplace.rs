@@ -19,14 +19,30 @@ pub(super) enum Marketplace {
 pub(super) enum Kind {
     Token,
     Api,
+    /// The authorization endpoint (RFC 6749 §3.1), which a browser visits.
+    Consent,
+    /// RFC 7009.
+    Revocation,
+    /// OpenID Connect Discovery 1.0 §4.
+    Discovery,
 }
 
 impl Kind {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Token, Self::Api, Self::Consent, Self::Revocation, Self::Discovery];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
             Self::Api => "api",
+            Self::Consent => "consent",
+            Self::Revocation => "revocation",
+            Self::Discovery => "discovery",
         }
+    }
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -67,30 +83,39 @@ impl Marketplace {
     }
 
     pub(super) fn token_path(self) -> &'static str {
-        match self {
-            Self::WalmartSellers | Self::WalmartSuppliers => "/v3/token",
-            Self::WalmartGolocal => "/api-proxy/service/identity/oauth/v1/token",
-            Self::Depop => "/api/v1/oauth2/access-token/",
-            Self::Wallapop => "/realms/wallapop-connect/protocol/openid-connect/token",
-            Self::Generic => "/oauth/token",
-            Self::Nowhere => "",
+        self.endpoint(Kind::Token).unwrap_or_default()
+    }
+
+    /// The path of one of the authorization server's endpoints, where there is such a one.
+    pub(super) fn endpoint(self, kind: Kind) -> Option<&'static str> {
+        match (self, kind) {
+            (Self::WalmartSellers | Self::WalmartSuppliers, Kind::Token) => Some("/v3/token"),
+            (Self::WalmartGolocal, Kind::Token) => Some("/api-proxy/service/identity/oauth/v1/token"),
+            (Self::Depop, Kind::Token) => Some("/api/v1/oauth2/access-token/"),
+            (Self::Wallapop, Kind::Token) => Some("/realms/wallapop-connect/protocol/openid-connect/token"),
+            (Self::Generic, Kind::Token) => Some("/oauth/token"),
+            (Self::WalmartSellers, Kind::Consent) => Some("/authorize"),
+            (Self::Depop, Kind::Consent) => Some("/settings/oauth/apps/"),
+            (Self::Wallapop, Kind::Consent) => Some("/realms/wallapop-connect/protocol/openid-connect/auth"),
+            (Self::Generic, Kind::Consent) => Some("/oauth/authorize"),
+            (Self::Wallapop, Kind::Revocation) => {
+                Some("/realms/wallapop-connect/protocol/openid-connect/revoke")
+            }
+            (Self::Generic, Kind::Revocation) => Some("/oauth/revoke"),
+            (Self::Wallapop, Kind::Discovery) => {
+                Some("/realms/wallapop-connect/.well-known/openid-configuration")
+            }
+            _ => None,
         }
     }
 
-    /// A call meant for the token endpoint counts as one even where a strict server will not find it (a slash too many or too few).
+    /// A call meant for an endpoint counts as one even where a strict server will not find it (a slash too many or too few).
     pub(super) fn kind_of(self, path: &str) -> Kind {
-        let token_path = self.token_path().trim_end_matches('/');
         let meant = path.trim_end_matches('/');
-        if !token_path.is_empty() && meant == token_path { Kind::Token } else { Kind::Api }
-    }
-
-    /// How long access tokens live, in seconds.
-    pub(super) fn token_lifetime(self) -> u64 {
-        match self {
-            Self::Wallapop => 300,
-            Self::Depop | Self::Generic => 3600,
-            Self::WalmartSellers | Self::WalmartSuppliers | Self::WalmartGolocal | Self::Nowhere => 900,
-        }
+        let is_meant = |kind: &Kind| {
+            self.endpoint(*kind).is_some_and(|endpoint| endpoint.trim_end_matches('/') == meant)
+        };
+        Kind::ALL.into_iter().find(is_meant).unwrap_or(Kind::Api)
     }
 
     pub(super) fn is_walmart_seller(self) -> bool {
@@ -114,5 +139,8 @@ mod tests {
     fn a_token_call_with_a_forgotten_slash_is_counted_as_one() {
         assert_eq!(Marketplace::Depop.kind_of("/api/v1/oauth2/access-token"), Kind::Token);
         assert_eq!(Marketplace::Depop.kind_of("/api/v1/products/"), Kind::Api);
+        assert_eq!(Marketplace::Depop.kind_of("/settings/oauth/apps"), Kind::Consent);
+        assert_eq!(Marketplace::Depop.kind_of("/oauth/revoke"), Kind::Api);
+        assert_eq!(Marketplace::Nowhere.kind_of(""), Kind::Api);
     }
 }

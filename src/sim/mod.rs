@@ -7,8 +7,9 @@
 //! # The way of a request
 //!
 //! `server` accepts and numbers connections; `wire` lies below each of them and can break it. `exchange` tells the
-//! sequence: `record` takes the request down (`violations` says what should not have come), `fault` says what
-//! befalls it, the body is read to its end, and `vendor` hands the finished `arrival` to its marketplace. A
+//! sequence: `recording` takes the request down into `record` (`violations` says what should not have come), `fault`
+//! says what befalls it, the body is read to its end, and `vendor` hands the finished `arrival` to its marketplace
+//! (`befall` tells it from what a fault puts in its place). A
 //! marketplace is a function from an arrival to an `answer`, without waiting; `body` makes the bytes while they are
 //! sent (`sample` for the large ones).
 //!
@@ -16,25 +17,30 @@
 //!
 //! `walmart`, `golocal`, `depop`, `wallapop` and `generic` each have a token endpoint, a gate that looks at the
 //! credential in the one right place, and a slice of the API over state that `dice` make from the seed, apart for
-//! every account. `clients` knows every API client, `grants` decides what a token call is entitled to (codes and
-//! refresh tokens will live behind it), `tokens` issues, finds and ends access tokens, `credential` finds them in
-//! requests. `form` and `multipart` are strict parsers; `window` meters.
+//! every account. `clients` knows every API client, `consent` is the page on which sellers say yes or no, `grants`
+//! decides what a token call is entitled to (codes, refresh tokens and their families live behind it), `revocation`
+//! takes it back. `tokens` issues, finds and ends access tokens (`spelling` says how they look), `credential` finds
+//! them in requests. `form` and `multipart` are strict parsers; `window` meters.
 //!
 //! # The controls
 //!
-//! `control` answers below `/sim`: recorded requests, faults, the clock, reset, revocation. Each has a typed twin
-//! on [`Simulator`]. `clock` is the only source of time, `world` the only owner of state.
+//! `control` answers below `/sim`: recorded requests, faults, the clock, reset, revocation, and all about consents.
+//! Each has a typed twin on [`Simulator`] (those about consents in `connect`). `clock` is the only source of time, `world` the only owner of state.
 //!
 //! # Whom it knows
 //!
 //! Every client whose id is `[A-Za-z0-9._-]{1,128}` and whose secret is the id followed by `-secret`. The account of
-//! a token is the client id. At Depop the static key `pak_SHOP` is the shop SHOP, at the generic API `key-NAME` is NAME.
+//! a token is the seller who gave consent, or the client id where a client acts for itself. A seller is any name of
+//! the same letters. At Depop the static key `pak_SHOP` is the shop SHOP, at the generic API `key-NAME` is NAME.
 
 mod answer;
 mod arrival;
+mod befall;
 mod body;
 mod clients;
 mod clock;
+mod connect;
+mod consent;
 mod control;
 mod credential;
 mod depop;
@@ -50,8 +56,11 @@ mod lock;
 mod marketplace;
 mod multipart;
 mod record;
+mod recording;
+mod revocation;
 mod sample;
 mod server;
+mod spelling;
 mod tokens;
 mod vendor;
 mod violations;
@@ -67,10 +76,15 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use connect::{Connect, Grant};
+pub use consent::AutoConsent;
 pub use fault::{Fault, FaultRule, On};
+pub use grants::{Ended, Family, Policy, Successor};
 pub use record::RecordedRequest;
 
+use consent::Standing;
 use marketplace::{Kind, Marketplace};
+use tokens::Holder;
 use world::World;
 
 /// All simulated marketplaces and their controls. Clones share everything.
@@ -82,7 +96,14 @@ pub struct Simulator {
 impl Simulator {
     /// Marketplaces whose shops, items and orders follow from `seed`. Time starts now, on tokio's clock.
     pub fn new(seed: u64) -> Self {
-        Self { world: Arc::new(World::new(seed)) }
+        Self::with_leniency(seed, AutoConsent::Off, 0)
+    }
+
+    /// The same, where authorization endpoints answer by themselves and spent refresh tokens are forgiven for
+    /// `grace_seconds`; now and after every reset.
+    pub fn with_leniency(seed: u64, auto: AutoConsent, grace_seconds: u64) -> Self {
+        let consent = Standing { auto, seller: None };
+        Self { world: Arc::new(World::new(seed, grace_seconds, consent)) }
     }
 
     /// Serves HTTP/1.1 until `stop` completes; answers under way are then cut.
@@ -115,7 +136,7 @@ impl Simulator {
         self.calls(marketplace, Kind::Token)
     }
 
-    /// All other calls of a marketplace (`"*"`: of all) since the last reset, whatever was answered.
+    /// Calls of the API of a marketplace (`"*"`: of all) since the last reset, whatever was answered.
     pub fn api_calls(&self, marketplace: &str) -> usize {
         self.calls(marketplace, Kind::Api)
     }
@@ -200,8 +221,9 @@ impl Simulator {
     /// A valid access token that no token call asked for; `None` for an unknown marketplace.
     pub fn issue_token(&self, marketplace: &str, account: &str) -> Option<String> {
         let marketplace = Marketplace::named(marketplace)?;
-        let lifetime = marketplace.token_lifetime();
-        Some(self.world.tokens.issue(marketplace, account, lifetime, self.world.clock.now()))
+        let lifetime = self.world.policies.of(marketplace).access_token_seconds;
+        let moment = self.world.clock.moment();
+        Some(self.world.tokens.issue(marketplace, &Holder::itself(account), lifetime, moment))
     }
 
     /// As after the start, with the same seed: no state, recordings, faults or tokens, the clock where tokio's is.

@@ -26,7 +26,7 @@ pub struct RecordedRequest {
     pub at_ms: u64,
     /// The marketplace's name, or `nowhere` for a path that leads to none.
     pub marketplace: &'static str,
-    /// `token` or `api`.
+    /// `token`, `api`, `consent` (an authorization endpoint), `revocation` or `discovery`.
     pub kind: &'static str,
     /// The method, in the letters it came in.
     pub method: String,
@@ -46,12 +46,16 @@ pub struct RecordedRequest {
     pub body_length: Option<u64>,
     /// SHA-256 of the body in hexadecimal.
     pub body_sha256: Option<String>,
-    /// The form of a token call, secrets as `***`, at most 2 KiB.
+    /// The form of a token call, a revocation or a decision about a consent, secrets as `***`, at most 2 KiB.
     pub body_text: Option<String>,
     /// Whether the body ended before it was whole.
     pub body_broken: bool,
-    /// Whose credential it was, good or not; `None` where that is unknown.
+    /// Whose credential it was, good or not; `None` where that is unknown. At the authorization server's endpoints that
+    /// is the client, at the API the account that the token speaks for.
     pub account: Option<String>,
+    /// The seller that the presented code, refresh token or access token belongs to, good or not. For a token that a
+    /// client got for itself, that is the client.
+    pub seller: Option<String>,
     /// The fault that befell it.
     pub fault: Option<String>,
     /// The status answered; `None` where there was no answer (yet).

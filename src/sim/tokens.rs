@@ -1,16 +1,14 @@
 //! Access tokens: issued, looked up, ended. The one rule: a token is good for the marketplace and the account it was
 //! issued for, until its lifetime is over or somebody ends it, and for nothing else.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::hash::hex;
+use super::clock::Moment;
 use super::lock::locked;
 use super::marketplace::Marketplace;
+use super::spelling::{self, Claims};
 
 /// Tokens that ended this long ago are forgotten, milliseconds.
 const REMEMBERED_AFTER_END: u64 = 3_600_000;
@@ -19,8 +17,38 @@ const REMEMBERED_AFTER_END: u64 = 3_600_000;
 pub(super) struct Tokens {
     issued: Mutex<HashMap<String, Token>>,
     serial: AtomicU64,
-    /// Not from the seed: two simulators of one seed must not honour each other's tokens.
-    secret: [u8; 16],
+}
+
+/// The grant that a token came from: all its tokens end with it.
+pub(super) struct Bond {
+    /// The family's number.
+    pub(super) family: u64,
+    broken: AtomicBool,
+}
+
+impl Bond {
+    pub(super) fn of(family: u64) -> Arc<Self> {
+        Arc::new(Self { family, broken: AtomicBool::new(false) })
+    }
+
+    pub(super) fn break_up(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whom a token speaks for, and to whom it was given.
+pub(super) struct Holder<'a> {
+    pub(super) account: &'a str,
+    pub(super) client: &'a str,
+    pub(super) scope: &'a str,
+    pub(super) bond: Option<&'a Arc<Bond>>,
+}
+
+impl<'a> Holder<'a> {
+    /// A client with tokens of its own account.
+    pub(super) fn itself(account: &'a str) -> Self {
+        Self { account, client: account, scope: "", bond: None }
+    }
 }
 
 /// What is known about one token.
@@ -28,9 +56,18 @@ pub(super) struct Tokens {
 pub(super) struct Token {
     pub(super) marketplace: Marketplace,
     pub(super) account: Arc<str>,
+    pub(super) client: Arc<str>,
+    pub(super) scope: Arc<str>,
+    bond: Option<Arc<Bond>>,
     pub(super) issued_at: u64,
     pub(super) expires_at: u64,
-    pub(super) revoked: bool,
+    revoked: bool,
+}
+
+impl Token {
+    fn is_ended(&self) -> bool {
+        self.revoked || self.bond.as_ref().is_some_and(|bond| bond.broken.load(Ordering::Relaxed))
+    }
 }
 
 /// Why a token opens nothing.
@@ -43,29 +80,50 @@ pub(super) enum Dead {
 
 impl Tokens {
     pub(super) fn new() -> Self {
-        Self { issued: Mutex::default(), serial: AtomicU64::new(0), secret: rand::random() }
+        Self { issued: Mutex::default(), serial: AtomicU64::new(0) }
     }
 
-    /// A new token, good for `lifetime` seconds from `now` (milliseconds).
-    pub(super) fn issue(&self, marketplace: Marketplace, account: &str, lifetime: u64, now: u64) -> String {
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let text = self.spell(marketplace, serial);
+    /// A new token, good for `lifetime` seconds from `moment`.
+    pub(super) fn issue(
+        &self,
+        marketplace: Marketplace,
+        holder: &Holder<'_>,
+        lifetime: u64,
+        moment: Moment,
+    ) -> String {
+        let Holder { account, client, scope, bond } = *holder;
+        let issued_at = moment.epoch / 1000;
+        let expires_at = issued_at.saturating_add(lifetime);
+        let text =
+            spelling::access_token(marketplace, &Claims { account, client, scope, issued_at, expires_at });
+        let token = Token {
+            marketplace,
+            account: Arc::from(account),
+            client: Arc::from(client),
+            scope: Arc::from(scope),
+            bond: bond.cloned(),
+            issued_at: moment.now,
+            expires_at: moment.now.saturating_add(lifetime.saturating_mul(1000)),
+            revoked: false,
+        };
+        self.keep(text.clone(), token);
+        text
+    }
+
+    fn keep(&self, text: String, token: Token) {
+        let (serial, now) = (self.serial.fetch_add(1, Ordering::Relaxed), token.issued_at);
         let mut issued = locked(&self.issued);
         if serial % 1024 == 1023 {
             issued.retain(|_, token| token.expires_at.saturating_add(REMEMBERED_AFTER_END) > now);
         }
-        let expires_at = now.saturating_add(lifetime.saturating_mul(1000));
-        let account = Arc::from(account);
-        issued
-            .insert(text.clone(), Token { marketplace, account, issued_at: now, expires_at, revoked: false });
-        text
+        issued.insert(text, token);
     }
 
     /// The token, if it is good here and now.
     pub(super) fn look_up(&self, marketplace: Marketplace, text: &str, now: u64) -> Result<Token, Dead> {
         let token = self.remembered(marketplace, text).ok_or(Dead::Unknown)?;
         match token {
-            Token { revoked: true, .. } => Err(Dead::Revoked),
+            token if token.is_ended() => Err(Dead::Revoked),
             Token { expires_at, .. } if expires_at <= now => Err(Dead::Expired),
             token => Ok(token),
         }
@@ -88,7 +146,7 @@ impl Tokens {
         let live = issued.values_mut().filter(|token| {
             token.marketplace == marketplace
                 && &*token.account == account
-                && !token.revoked
+                && !token.is_ended()
                 && token.expires_at > now
         });
         live.map(|token| token.revoked = true).count()
@@ -97,58 +155,20 @@ impl Tokens {
     pub(super) fn forget(&self) {
         locked(&self.issued).clear();
     }
-
-    /// Tokens look as the vendor's do: long ones are long, so that buffers and limits are tried in earnest.
-    fn spell(&self, marketplace: Marketplace, serial: u64) -> String {
-        match marketplace {
-            Marketplace::WalmartSellers | Marketplace::WalmartSuppliers => self.jwe(serial),
-            Marketplace::WalmartGolocal | Marketplace::Wallapop => self.jwt(serial),
-            Marketplace::Depop => format!("pat_{}", hex(&self.noise(serial, 20))),
-            Marketplace::Generic | Marketplace::Nowhere => {
-                format!("gat_{}", URL_SAFE_NO_PAD.encode(self.noise(serial, 32)))
-            }
-        }
-    }
-
-    fn jwe(&self, serial: u64) -> String {
-        let header = br#"{"kid":"simulated","enc":"A256GCM","alg":"dir"}"#;
-        let noise = self.noise(serial, 640);
-        let (iv, rest) = noise.split_at(12);
-        let (tag, text) = rest.split_at(16);
-        let [header, iv, text, tag] = [&header[..], iv, text, tag].map(|part| URL_SAFE_NO_PAD.encode(part));
-        format!("{header}..{iv}.{text}.{tag}")
-    }
-
-    fn jwt(&self, serial: u64) -> String {
-        let header = br#"{"alg":"RS256","typ":"JWT","kid":"simulated"}"#;
-        let claims = format!(r#"{{"jti":"{}","typ":"Bearer"}}"#, hex(&self.noise(serial, 16)));
-        let signature = self.noise(serial.wrapping_add(1 << 63), 256);
-        let [header, claims, signature] =
-            [&header[..], claims.as_bytes(), &signature].map(|part| URL_SAFE_NO_PAD.encode(part));
-        format!("{header}.{claims}.{signature}")
-    }
-
-    fn noise(&self, serial: u64, length: usize) -> Vec<u8> {
-        let block = |index: u64| {
-            let digest = Sha256::new().chain_update(self.secret).chain_update(serial.to_be_bytes());
-            digest.chain_update(index.to_be_bytes()).finalize()
-        };
-        let mut noise: Vec<u8> =
-            (0..length.div_ceil(32) as u64).flat_map(|index| block(index).to_vec()).collect();
-        noise.truncate(length);
-        noise
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Dead, Tokens};
+    use super::{Bond, Dead, Holder, Tokens};
+    use crate::sim::clock::Moment;
     use crate::sim::marketplace::Marketplace::{Depop, Wallapop, WalmartSellers};
+
+    const START: Moment = Moment { now: 0, epoch: 1_800_000_000_000 };
 
     #[test]
     fn a_token_is_good_for_one_marketplace_until_its_last_millisecond() {
         let tokens = Tokens::new();
-        let text = tokens.issue(Wallapop, "shop", 300, 1000);
+        let text = tokens.issue(Wallapop, &Holder::itself("shop"), 300, Moment { now: 1000, ..START });
         assert_eq!(&*tokens.look_up(Wallapop, &text, 300_999).unwrap().account, "shop");
         assert_eq!(tokens.look_up(Wallapop, &text, 301_000).err(), Some(Dead::Expired));
         assert_eq!(tokens.look_up(Depop, &text, 1000).err(), Some(Dead::Unknown));
@@ -157,12 +177,23 @@ mod tests {
     #[test]
     fn ending_an_account_ends_its_tokens_and_no_others() {
         let tokens = Tokens::new();
-        let [one, two, other] = ["a", "a", "b"].map(|account| tokens.issue(WalmartSellers, account, 900, 0));
+        let [one, two, other] =
+            ["a", "a", "b"].map(|account| tokens.issue(WalmartSellers, &Holder::itself(account), 900, START));
         assert_eq!(tokens.revoke_account(WalmartSellers, "a", 1), 2);
         assert_eq!(tokens.revoke_account(WalmartSellers, "a", 1), 0);
         for dead in [&one, &two] {
             assert_eq!(tokens.look_up(WalmartSellers, dead, 1).err(), Some(Dead::Revoked));
         }
         assert!(tokens.look_up(WalmartSellers, &other, 1).is_ok());
+    }
+
+    #[test]
+    fn a_broken_bond_ends_the_tokens_it_held_and_no_others() {
+        let (tokens, bond) = (Tokens::new(), Bond::of(1));
+        let issue = |bond| tokens.issue(Depop, &Holder { bond, ..Holder::itself("a") }, 900, START);
+        let (held, free) = (issue(Some(&bond)), issue(None));
+        bond.break_up();
+        assert_eq!(tokens.look_up(Depop, &held, 1).err(), Some(Dead::Revoked));
+        assert!(tokens.look_up(Depop, &free, 1).is_ok());
     }
 }

@@ -3,14 +3,24 @@
 
 use super::answer::Answer;
 use super::arrival::Arrival;
+use super::form::Form;
+use super::grants::{Asked, Entitled, entitled};
+use super::lock::locked;
 use super::marketplace::{Kind, Marketplace};
+use super::tokens::Holder;
 use super::world::World;
-use super::{clients, depop, generic, golocal, wallapop, walmart};
+use super::{clients, consent, depop, generic, golocal, revocation, wallapop, walmart};
 
 /// What the marketplace answers.
 pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
     if arrival.body.too_long {
         return refusal(world, arrival.marketplace, arrival.kind, 413, "the body is too large");
+    }
+    match arrival.kind {
+        Kind::Consent => return consent::answer(world, arrival),
+        Kind::Revocation => return revocation::answer(world, arrival),
+        Kind::Discovery => return wallapop::configuration(arrival),
+        Kind::Token | Kind::Api => {}
     }
     match arrival.marketplace {
         Marketplace::WalmartSellers | Marketplace::WalmartSuppliers => walmart::answer(world, arrival),
@@ -30,6 +40,9 @@ pub(super) fn refusal(
     status: u16,
     message: &str,
 ) -> Answer {
+    if kind == Kind::Consent {
+        return consent::refused(status, message);
+    }
     match marketplace {
         Marketplace::WalmartSellers | Marketplace::WalmartSuppliers => walmart::refusal(status, message),
         Marketplace::WalmartGolocal => golocal::refusal(kind, status, message),
@@ -45,19 +58,67 @@ pub(super) fn expired_as_400() -> Answer {
     walmart::error(400, "INVALID_TOKEN.GMP_GATEWAY_API", "Invalid token")
 }
 
-/// The text with `{token}` replaced by a new token of the client that asks.
+/// The text with `{token}` replaced by a new token of the client or seller that asks. Where `{refresh_token}` is in it
+/// too, what was asked is done and the new refresh token put there.
 pub(super) fn with_token(world: &World, arrival: &Arrival, body: String) -> String {
-    if !body.contains("{token}") {
+    if !body.contains("{token}") && !body.contains("{refresh_token}") {
         return body;
     }
-    let account = clients::claimed(arrival).unwrap_or_default();
-    body.replace("{token}", &issue(world, arrival, &account).0)
+    let client = clients::claimed(arrival).unwrap_or_default();
+    let asked = Form::parse(&arrival.body.bytes).ok().and_then(|form| Asked::of(&form).ok());
+    let done = asked
+        .filter(|_| body.contains("{refresh_token}"))
+        .and_then(|asked| entitled(world, arrival, &client, &asked).ok());
+    let entitled =
+        done.unwrap_or_else(|| Entitled::itself(whose(world, arrival).as_deref().unwrap_or(&client)));
+    let token = issue(world, arrival, &entitled).0;
+    body.replace("{token}", &token)
+        .replace("{refresh_token}", entitled.refresh_token.as_deref().unwrap_or_default())
 }
 
-/// A new token for an account, and its lifetime in seconds.
-pub(super) fn issue(world: &World, arrival: &Arrival, account: &str) -> (String, u64) {
-    let lifetime = arrival.lifetime.unwrap_or_else(|| arrival.marketplace.token_lifetime());
-    (world.tokens.issue(arrival.marketplace, account, lifetime, arrival.now), lifetime)
+/// The seller whose code or refresh token a token call brings.
+pub(super) fn whose(world: &World, arrival: &Arrival) -> Option<String> {
+    let grants = locked(&world.grants);
+    match Asked::of(&Form::parse(&arrival.body.bytes).ok()?).ok()? {
+        Asked::ClientCredentials => None,
+        Asked::Code { code, .. } => grants.codes.seller(arrival.marketplace, &code).map(str::to_owned),
+        Asked::Refresh(token) => grants.families.seller(arrival.marketplace, &token).map(str::to_owned),
+    }
+}
+
+/// Counts the refresh token that a token call brings as shown.
+pub(super) fn note_shown(world: &World, arrival: &Arrival) {
+    let form = Form::parse(&arrival.body.bytes);
+    if let Some(token) = form.as_ref().ok().and_then(|form| form.value("refresh_token")) {
+        locked(&world.grants).families.note_shown(arrival.marketplace, token);
+    }
+}
+
+/// A new access token for whoever is entitled, and its lifetime in seconds.
+pub(super) fn issue(world: &World, arrival: &Arrival, entitled: &Entitled) -> (String, u64) {
+    if let Some(again) = again(world, arrival, entitled) {
+        return again;
+    }
+    let usual = || world.policies.of(arrival.marketplace).access_token_seconds;
+    let lifetime = arrival.lifetime.or(entitled.lifetime).unwrap_or_else(usual);
+    let holder = Holder {
+        account: &entitled.account,
+        client: &entitled.client,
+        scope: &entitled.scope,
+        bond: entitled.bond.as_ref(),
+    };
+    let token = world.tokens.issue(arrival.marketplace, &holder, lifetime, arrival.moment());
+    if let Some(bond) = &entitled.bond {
+        locked(&world.grants).families.note_access_token(bond.family, &token);
+    }
+    (token, lifetime)
+}
+
+/// The access token that the grant has already, with the seconds it still has, where a fault wants that.
+fn again(world: &World, arrival: &Arrival, entitled: &Entitled) -> Option<(String, u64)> {
+    let earlier = entitled.earlier.as_ref().filter(|_| arrival.same_token)?;
+    let token = world.tokens.look_up(arrival.marketplace, earlier, arrival.now).ok()?;
+    Some((earlier.clone(), (token.expires_at - arrival.now) / 1000))
 }
 
 fn nowhere(status: u16, message: &str) -> Answer {

@@ -46,7 +46,9 @@ fn belongs(marketplace: Marketplace, kind: Kind, name: &str) -> bool {
             name == "wm_sec.access_token"
         }
         (Marketplace::Generic, Kind::Api) => name == "authorization" || name == "wm_sec.access_token",
-        (Marketplace::Nowhere, _) => false,
+        (Marketplace::Nowhere, _) | (_, Kind::Discovery) => false,
+        // A browser shows what it has; other programs on this machine may have given it cookies.
+        (_, Kind::Consent) => name == "cookie",
         _ => name == "authorization",
     }
 }

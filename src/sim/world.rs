@@ -6,8 +6,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::clock::Clock;
+use super::consent::{Redirects, Standing};
 use super::dice::Dice;
 use super::fault::Faults;
+use super::grants::{Grants, Policies};
 use super::lock::locked;
 use super::record::Recorder;
 use super::tokens::Tokens;
@@ -20,6 +22,12 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) tokens: Tokens,
     pub(super) faults: Faults,
+    pub(super) grants: Mutex<Grants>,
+    pub(super) policies: Policies,
+    pub(super) redirects: Redirects,
+    /// How the authorization endpoints answer, now and after a reset.
+    pub(super) consent: Mutex<Standing>,
+    first_consent: Standing,
     pub(super) recorder: Recorder,
     pub(super) connections: Connections,
     pub(super) walmart_sellers: Accounts<walmart::Seller>,
@@ -41,9 +49,14 @@ pub(super) struct Connections {
 }
 
 impl World {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, grace_seconds: u64, consent: Standing) -> Self {
         Self {
             seed,
+            grants: Mutex::default(),
+            policies: Policies::new(grace_seconds),
+            redirects: Redirects::default(),
+            consent: Mutex::new(consent.clone()),
+            first_consent: consent,
             clock: Clock::start(),
             tokens: Tokens::new(),
             faults: Faults::default(),
@@ -70,6 +83,10 @@ impl World {
     pub(super) fn reset(&self) {
         self.clock.rewind();
         self.tokens.forget();
+        *locked(&self.grants) = Grants::default();
+        self.policies.forget();
+        self.redirects.forget();
+        *locked(&self.consent) = self.first_consent.clone();
         self.faults.clear();
         self.recorder.forget();
         self.walmart_sellers.forget();

@@ -24,5 +24,6 @@ mod refused;
 mod replay;
 mod routing;
 mod sim;
+mod sim_consent;
 mod upstream_pool;
 mod wire;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use marketgate::sim::{Fault, Simulator, sample_sha256};
+use marketgate::sim::{Connect, Fault, Simulator, sample_sha256};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -90,8 +90,14 @@ impl Sim {
             ("wm_svc.name", "Test"),
             ("accept", "application/json"),
         ];
-        let in_body =
-            format!("grant_type=client_credentials&client_id={client}&client_secret={client}-secret");
+        let grant = match target.split('/').nth(1) {
+            Some(name @ ("depop" | "wallapop")) => {
+                let grant = self.simulator.connect(Connect::new(name, client, client));
+                format!("grant_type=refresh_token&refresh_token={}", grant.refresh_token)
+            }
+            _ => "grant_type=client_credentials".to_owned(),
+        };
+        let in_body = format!("{grant}&client_id={client}&client_secret={client}-secret");
         let reply = if target.contains("/v3/") {
             self.form(target, &walmart, "grant_type=client_credentials").await
         } else {
@@ -328,7 +334,8 @@ async fn depop_takes_any_sku_any_shop_key_and_no_missing_slash() {
     let key = [("authorization", "Bearer pak_corner")];
     let shop = sim.send("GET", "/depop/api/v1/shop/", &key, "").await.json();
     assert_eq!(shop["username"], "corner");
-    let bad = sim.form(DEPOP_TOKEN, &[], "grant_type=client_credentials&client_id=a&client_secret=b").await;
+    let bad = "grant_type=refresh_token&refresh_token=x&client_id=a&client_secret=b";
+    let bad = sim.form(DEPOP_TOKEN, &[], bad).await;
     assert_eq!(
         (bad.status.as_u16(), bad.json()["error"].clone()),
         (401, json!("client secret does not match"))
@@ -372,15 +379,21 @@ async fn wallapop_needs_a_user_agent_counts_its_token_calls_and_pages_by_since()
     assert_eq!(inactive["data"].as_array().unwrap().len(), 1);
     assert_eq!(sim.send("DELETE", &path, &headers, "").await.status, 204);
 
-    let form = "grant_type=client_credentials&client_id=a&client_secret=a-secret";
-    assert_eq!(sim.form(WALLAPOP_TOKEN, &[], form).await.status, 403);
+    let mut refresh = sim.simulator.connect(Connect::new("wallapop", "a", "a")).refresh_token;
+    let form = |refresh: &str| {
+        format!("grant_type=refresh_token&refresh_token={refresh}&client_id=a&client_secret=a-secret")
+    };
+    assert_eq!(sim.form(WALLAPOP_TOKEN, &[], &form(&refresh)).await.status, 403);
     let agent = [("user-agent", "smoke/1")];
     for _ in 1..174 {
-        assert_eq!(sim.form(WALLAPOP_TOKEN, &agent, form).await.status, 200);
+        let granted = sim.form(WALLAPOP_TOKEN, &agent, &form(&refresh)).await.json();
+        refresh = granted["refresh_token"].as_str().unwrap().to_owned();
     }
-    assert_eq!(sim.form(WALLAPOP_TOKEN, &agent, form).await.status, 429);
+    assert_eq!(sim.form(WALLAPOP_TOKEN, &agent, &form(&refresh)).await.status, 429);
+    let code = "grant_type=authorization_code&code=x&client_id=a&client_secret=a-secret";
+    assert_eq!(sim.form(WALLAPOP_TOKEN, &agent, code).await.status, 400, "another grant, another budget");
     sim.simulator.advance(Duration::from_secs(300));
-    assert_eq!(sim.form(WALLAPOP_TOKEN, &agent, form).await.status, 200);
+    assert_eq!(sim.form(WALLAPOP_TOKEN, &agent, &form(&refresh)).await.status, 200, "a 429 spends no token");
     assert_eq!(sim.send("GET", "/wallapop/items", &headers, "").await.status, 401, "300 s are over");
 }
 

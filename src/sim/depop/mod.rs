@@ -23,7 +23,7 @@ const SINGLE: [&str; 4] = ["authorization", "content-type", "host", "user-agent"
 pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
     let answered = match arrival.kind {
         Kind::Token => token::answer(world, arrival),
-        Kind::Api => api(world, arrival),
+        _ => api(world, arrival),
     };
     let answer = answered.unwrap_or_else(|refusal| refusal);
     answer.headers(&[
@@ -105,7 +105,7 @@ fn api(world: &World, arrival: &Arrival) -> Result<Answer, Answer> {
         return Ok(Answer::json(200, &json!({ "status": "OK" })));
     }
     let raw = arrival.segments_below("/api/v1").ok_or_else(unknown)?;
-    let account = gate(world, arrival)?;
+    let account = gate(world, arrival, required_scope(&raw, &arrival.method))?;
     let call = Call { world, arrival, account };
     match raw.as_slice() {
         ["products", rest @ .., ""] => products::answer(&call, rest),
@@ -116,8 +116,21 @@ fn api(world: &World, arrival: &Arrival) -> Result<Answer, Answer> {
     }
 }
 
-/// A live token or a shop's static key.
-fn gate(world: &World, arrival: &Arrival) -> Result<String, Answer> {
+/// What a token must be good for; nothing where there is no such resource.
+fn required_scope(segments: &[&str], method: &Method) -> &'static str {
+    match (segments.first(), *method == Method::GET) {
+        (Some(&"products"), true) => "products_read",
+        (Some(&"products"), false) => "products_write",
+        (Some(&"orders"), true) => "orders_read",
+        (Some(&"orders"), false) => "orders_write",
+        (Some(&"shop"), _) => "shop_read",
+        _ => "",
+    }
+}
+
+/// A live token that is good for the scope, or a shop's static key. A token that was issued without scopes is good for
+/// all of them.
+fn gate(world: &World, arrival: &Arrival, required: &str) -> Result<String, Answer> {
     if let Some(name) = arrival.doubled(&SINGLE) {
         return Err(error(world, 400, "bad-request", &format!("the header {name} came twice")));
     }
@@ -127,5 +140,9 @@ fn gate(world: &World, arrival: &Arrival) -> Result<String, Answer> {
         return Ok(shop.to_owned());
     }
     let token = credential::look_up(world, arrival, presented).map_err(|_| unauthorized())?;
+    if !required.is_empty() && !token.scope.is_empty() && !token.scope.split(' ').any(|one| one == required) {
+        let words = format!("the access token does not reach so far. Required scope: {required}");
+        return Err(error(world, 403, "insufficient_scope", &words));
+    }
     Ok(token.account.to_string())
 }

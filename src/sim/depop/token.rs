@@ -1,8 +1,7 @@
 //! Depop's token endpoint: client authentication in the body, error codes of its own. The one rule: without the
 //! trailing slash there is no such endpoint.
 //!
-//! The vendor issues tokens for codes and refresh tokens only; `client_credentials` is an allowance of the simulator,
-//! by which a client is its own shop.
+//! Tokens are issued for codes and refresh tokens only; a client has no shop of its own.
 
 use hyper::Method;
 use serde_json::json;
@@ -12,7 +11,7 @@ use crate::sim::answer::Answer;
 use crate::sim::arrival::Arrival;
 use crate::sim::clients;
 use crate::sim::form::Form;
-use crate::sim::grants::{Asked, Unasked, entitled};
+use crate::sim::grants::{Asked, BadCode, InvalidGrant, Unasked, entitled};
 use crate::sim::vendor::issue;
 use crate::sim::world::World;
 
@@ -55,9 +54,11 @@ pub(super) fn answer(world: &World, arrival: &Arrival) -> Result<Answer, Answer>
         Unasked::UnknownGrantType(other) => error(world, 400, "unsupported_grant_type", &other),
     })?;
     let client = authenticated(world, &form)?;
-    let invalid_grant = |_| error(world, 400, "invalid_grant", invalid_words(&asked));
-    let entitled = entitled(&client, &asked).map_err(invalid_grant)?;
-    let (token, lifetime) = issue(world, arrival, &entitled.account);
+    if asked == Asked::ClientCredentials {
+        return Err(error(world, 400, "unsupported_grant_type", asked.grant_type()));
+    }
+    let entitled = entitled(world, arrival, &client, &asked).map_err(|why| invalid_grant(world, why))?;
+    let (token, lifetime) = issue(world, arrival, &entitled);
     let granted = json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime });
     Ok(Answer::json(200, &entitled.complete(granted)))
 }
@@ -72,11 +73,20 @@ fn authenticated(world: &World, form: &Form) -> Result<String, Answer> {
     }
 }
 
-fn invalid_words(asked: &Asked) -> &'static str {
-    match asked {
-        Asked::Refresh(_) => {
-            "The refresh token is invalid, expired, revoked, or does not belong to the client"
+/// A proof key that does not fit is a malformed request here, not a bad grant.
+fn invalid_grant(world: &World, why: InvalidGrant) -> Answer {
+    match why {
+        InvalidGrant::Code(BadCode::NoVerifier | BadCode::WrongVerifier) => {
+            error(world, 400, "invalid_request", "The code_verifier is missing, malformed or does not match")
         }
-        _ => "The authorization grant is invalid, expired, revoked, or does not belong to the client",
+        InvalidGrant::Code(_) => {
+            let words =
+                "The authorization grant is invalid, expired, revoked, or does not belong to the client";
+            error(world, 400, "invalid_grant", words)
+        }
+        InvalidGrant::Refresh(_) => {
+            let words = "The refresh token is invalid, expired, revoked, or does not belong to the client";
+            error(world, 400, "invalid_grant", words)
+        }
     }
 }

@@ -2,10 +2,12 @@
 //! page is continued by handing the opaque `next` back as `since`.
 
 mod items;
+mod realm;
 mod stall;
 mod token;
 mod webhooks;
 
+pub(super) use realm::configuration;
 pub(super) use stall::Stall;
 
 use serde_json::{Value, json};
@@ -23,7 +25,7 @@ const SINGLE: [&str; 5] = ["authorization", "content-type", "host", "user-agent"
 pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
     match arrival.kind {
         Kind::Token => token::answer(world, arrival).unwrap_or_else(|refusal| refusal),
-        Kind::Api => api(world, arrival)
+        _ => api(world, arrival)
             .unwrap_or_else(|refusal| refusal)
             .headers(&[("access-control-allow-origin", "*"), ("vary", "Origin")]),
     }
@@ -79,6 +81,9 @@ fn unknown() -> Answer {
 }
 
 fn api(world: &World, arrival: &Arrival) -> Result<Answer, Answer> {
+    if arrival.path == realm::USERINFO {
+        return Ok(realm::userinfo(world, arrival));
+    }
     let account = gate(world, arrival)?;
     let call = Call { world, arrival, account };
     let raw = arrival.segments_below("").ok_or_else(unknown)?;

@@ -1,8 +1,7 @@
 //! The token endpoint of Wallapop's realm, as Keycloak answers. The one rule: no more than 174 calls of one grant in
 //! any five minutes from one address.
 //!
-//! The vendor issues tokens for codes and refresh tokens only; `client_credentials` is an allowance of the simulator,
-//! by which a client is its own seller.
+//! Tokens are issued for codes and refresh tokens only; a client has nothing to sell.
 
 use hyper::Method;
 use serde_json::json;
@@ -12,7 +11,7 @@ use crate::sim::answer::Answer;
 use crate::sim::arrival::Arrival;
 use crate::sim::clients;
 use crate::sim::form::Form;
-use crate::sim::grants::{Asked, Unasked, entitled};
+use crate::sim::grants::{Asked, BadCode, BadRefresh, Ended, InvalidGrant, Unasked, entitled};
 use crate::sim::lock::locked;
 use crate::sim::vendor::issue;
 use crate::sim::world::World;
@@ -51,16 +50,21 @@ pub(super) fn answer(world: &World, arrival: &Arrival) -> Result<Answer, Answer>
     })?;
     admit(world, arrival, &asked)?;
     let client = authenticated(arrival, &form)?;
-    let entitled =
-        entitled(&client, &asked).map_err(|_| error(400, "invalid_grant", invalid_words(&asked)))?;
-    let (token, lifetime) = issue(world, arrival, &entitled.account);
+    if asked == Asked::ClientCredentials {
+        let words = "Client not enabled to retrieve service account";
+        return Err(error(401, "unauthorized_client", words));
+    }
+    let entitled = entitled(world, arrival, &client, &asked)
+        .map_err(|why| error(400, "invalid_grant", invalid_words(why)))?;
+    let (token, lifetime) = issue(world, arrival, &entitled);
+    let left = entitled.ends_at.unwrap_or(arrival.now).saturating_sub(arrival.now) / 1000;
     let granted = json!({
         "access_token": token,
         "expires_in": lifetime,
-        "refresh_expires_in": 0,
+        "refresh_expires_in": world.policies.of(arrival.marketplace).refresh_expires_in.unwrap_or(left),
         "token_type": "Bearer",
         "not-before-policy": 0,
-        "scope": "offline_access",
+        "scope": entitled.scope,
     });
     Ok(Answer::json(200, &entitled.complete(granted))
         .headers(&[("cache-control", "no-store"), ("pragma", "no-cache")]))
@@ -85,9 +89,26 @@ fn authenticated(arrival: &Arrival, form: &Form) -> Result<String, Answer> {
     presented.map(|presented| presented.id).ok_or_else(refused)
 }
 
-fn invalid_words(asked: &Asked) -> &'static str {
-    match asked {
-        Asked::Refresh(_) => "Invalid refresh token",
-        _ => "Code not valid",
+/// Keycloak's own words.
+fn invalid_words(why: InvalidGrant) -> &'static str {
+    match why {
+        InvalidGrant::Code(bad) => match bad {
+            BadCode::Unknown | BadCode::Used(_) | BadCode::OtherSeller => "Code not valid",
+            BadCode::Expired => "Code is expired",
+            BadCode::OtherClient => "Auth error",
+            BadCode::OtherRedirect => "Incorrect redirect_uri",
+            BadCode::NoVerifier => "PKCE code verifier not specified",
+            BadCode::WrongVerifier => "PKCE verification failed: Code mismatch",
+        },
+        InvalidGrant::Refresh(bad) => match bad {
+            BadRefresh::Unknown | BadRefresh::OtherSeller => "Invalid refresh token",
+            BadRefresh::OtherClient => {
+                "Invalid refresh token. Token client and authorized client don't match"
+            }
+            BadRefresh::Over => "Token is not active",
+            BadRefresh::Reused => "Maximum allowed refresh token reuse exceeded",
+            BadRefresh::Ended(Ended::Revoked | Ended::Disconnected) => "Session not active",
+            BadRefresh::Ended(_) => "Session doesn't have required client",
+        },
     }
 }

@@ -26,7 +26,7 @@ use super::world::World;
 pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
     let answer = match arrival.kind {
         Kind::Token => return token::answer(world, arrival).unwrap_or_else(|refusal| refusal),
-        Kind::Api => api(world, arrival).unwrap_or_else(|refusal| refusal),
+        _ => api(world, arrival).unwrap_or_else(|refusal| refusal),
     };
     let wants_xml = arrival.accepts("application/xml") && !arrival.accepts("application/json");
     let answer = if wants_xml { xml::rewritten(answer) } else { answer };

@@ -9,7 +9,7 @@ use crate::sim::answer::Answer;
 use crate::sim::arrival::Arrival;
 use crate::sim::clients;
 use crate::sim::form::Form;
-use crate::sim::grants::{Asked, Entitled, Unasked, entitled};
+use crate::sim::grants::{Asked, BadCode, BadRefresh, Entitled, InvalidGrant, Unasked, entitled};
 use crate::sim::marketplace::Marketplace;
 use crate::sim::tokens::Token;
 use crate::sim::vendor::issue;
@@ -28,8 +28,8 @@ pub(super) fn answer(world: &World, arrival: &Arrival) -> Result<Answer, Answer>
     let form = Form::parse(&arrival.body.bytes).map_err(|mistake| invalid(&mistake))?;
     let client = authenticated(arrival, &form)?;
     let asked = asked(arrival, &form)?;
-    let entitled = entitled(&client, &asked).map_err(|_| invalid_grant())?;
-    let (token, lifetime) = issue(world, arrival, &entitled.account);
+    let entitled = entitled(world, arrival, &client, &asked).map_err(invalid_grant)?;
+    let (token, lifetime) = issue(world, arrival, &entitled);
     Ok(granted(arrival, &entitled, &token, lifetime))
 }
 
@@ -67,8 +67,17 @@ fn unsupported() -> Answer {
     error(400, "UNSUPPORTED_GRANT_TYPE.GMP_GATEWAY_API", "unsupported grant type")
 }
 
-fn invalid_grant() -> Answer {
-    error(400, "INVALID_GRANT.GMP_GATEWAY_API", "invalid_grant: the code or refresh token is not valid")
+fn invalid_grant(why: InvalidGrant) -> Answer {
+    match why {
+        InvalidGrant::Code(BadCode::OtherSeller) | InvalidGrant::Refresh(BadRefresh::OtherSeller) => {
+            let words = "WM_PARTNER.ID is not the seller that the grant belongs to";
+            error(400, "INVALID_REQUEST_HEADER.GMP_GATEWAY_API", words)
+        }
+        _ => {
+            let words = "invalid_grant: the code or refresh token is not valid";
+            error(400, "INVALID_GRANT.GMP_GATEWAY_API", words)
+        }
+    }
 }
 
 fn granted(arrival: &Arrival, entitled: &Entitled, token: &str, lifetime: u64) -> Answer {
@@ -77,9 +86,14 @@ fn granted(arrival: &Arrival, entitled: &Entitled, token: &str, lifetime: u64) -
         let answer = json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime });
         Answer::json(200, &entitled.complete(answer))
     } else {
+        let refresh = entitled.refresh_token.as_deref().unwrap_or_default();
+        let refresh = match refresh {
+            "" => String::new(),
+            token => format!("<refreshToken>{token}</refreshToken>"),
+        };
         let xml = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?><OAuthTokenDTO>\
-             <accessToken>{token}</accessToken><tokenType>Bearer</tokenType>\
+             <accessToken>{token}</accessToken>{refresh}<tokenType>Bearer</tokenType>\
              <expiresIn>{lifetime}</expiresIn></OAuthTokenDTO>"
         );
         Answer::text(200, "application/xml", xml)

@@ -1,5 +1,8 @@
 //! The controls below `/sim`. The one rule: a mistake is answered 400 with words that name it and what would be right.
 
+mod consents;
+mod requests;
+
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -7,19 +10,15 @@ use hyper::{Method, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use super::answer::Answer;
 use super::body::AnswerBody;
 use super::exchange::Broken;
 use super::fault::FaultRule;
-use super::form::decode_form;
 use super::marketplace::Marketplace;
-use super::record::RecordedRequest;
 use super::world::World;
 
-const HELP: &str = include_str!("help.txt");
+const HELP: &str = include_str!("../help.txt");
 
 /// Whether the simulator itself answers this path.
 pub(super) fn owns(path: &str) -> bool {
@@ -43,7 +42,7 @@ pub(super) async fn answer(
 fn act(world: &World, method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Answer, String> {
     match (path.trim_end_matches('/'), method) {
         ("/sim", &Method::GET) => Ok(Answer::text(200, "text/plain; charset=utf-8", HELP)),
-        ("/sim/requests", &Method::GET) => requests(world, query),
+        ("/sim/requests", &Method::GET) => requests::requests(world, query),
         ("/sim/requests", &Method::DELETE) => Ok(done(|| world.recorder.forget())),
         ("/sim/faults", &Method::GET) => Ok(pretty(&json!({ "faults": world.faults.list() }))),
         ("/sim/faults", &Method::POST) => add_fault(world, body),
@@ -52,6 +51,15 @@ fn act(world: &World, method: &Method, path: &str, query: &str, body: &[u8]) -> 
         ("/sim/clock", &Method::POST) => advance(world, body),
         ("/sim/reset", &Method::POST) => Ok(done(|| world.reset())),
         ("/sim/revoke", &Method::POST) => revoke(world, body),
+        ("/sim/disconnect", &Method::POST) => consents::disconnect(world, body),
+        ("/sim/consent", &Method::GET) => Ok(consents::standing(world)),
+        ("/sim/consent", &Method::POST) => consents::stand(world, body),
+        ("/sim/clients", &Method::GET) => Ok(consents::clients(world)),
+        ("/sim/clients", &Method::POST) => consents::pin(world, body),
+        ("/sim/policy", &Method::GET) => Ok(consents::policies(world)),
+        ("/sim/policy", &Method::POST) => consents::change_policy(world, body),
+        ("/sim/grants", &Method::POST) => consents::connect(world, body),
+        ("/sim/families", &Method::GET) => consents::families(world, query),
         (known, _) => allowed(known).map_or_else(
             || Err(format!("{known} is no control; GET /sim lists them")),
             |methods| Ok(refused_method(known, methods)),
@@ -61,11 +69,11 @@ fn act(world: &World, method: &Method, path: &str, query: &str, body: &[u8]) -> 
 
 fn allowed(path: &str) -> Option<&'static str> {
     match path {
-        "/sim" => Some("GET"),
+        "/sim" | "/sim/families" => Some("GET"),
         "/sim/requests" => Some("GET, DELETE"),
         "/sim/faults" => Some("GET, POST, DELETE"),
-        "/sim/clock" => Some("GET, POST"),
-        "/sim/reset" | "/sim/revoke" => Some("POST"),
+        "/sim/clock" | "/sim/consent" | "/sim/clients" | "/sim/policy" => Some("GET, POST"),
+        "/sim/reset" | "/sim/revoke" | "/sim/disconnect" | "/sim/grants" => Some("POST"),
         _ => None,
     }
 }
@@ -92,40 +100,6 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| format!("the body is not what is expected here: {error}"))
 }
 
-/// Which of the recorded requests are wanted.
-#[derive(Default)]
-struct Wanted {
-    marketplace: Option<String>,
-    kind: Option<String>,
-    limit: Option<usize>,
-}
-
-impl Wanted {
-    fn parse(query: &str) -> Result<Self, String> {
-        let mut wanted = Self::default();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decode_form(raw).ok_or_else(|| format!("{pair} is badly encoded"))?;
-            match name {
-                "marketplace" => wanted.marketplace = Some(known_marketplace(value)?),
-                "kind" if value == "token" || value == "api" => wanted.kind = Some(value),
-                "kind" => return Err(format!("kind is \"token\" or \"api\", not {value:?}")),
-                "limit" => {
-                    let limit = value.parse().map_err(|_| format!("limit is a number, not {value:?}"))?;
-                    wanted.limit = Some(limit);
-                }
-                other => return Err(format!("unknown parameter {other}; expected marketplace, kind, limit")),
-            }
-        }
-        Ok(wanted)
-    }
-
-    fn covers(&self, request: &RecordedRequest) -> bool {
-        self.marketplace.as_deref().is_none_or(|name| name == "*" || name == request.marketplace)
-            && self.kind.as_deref().is_none_or(|kind| kind == request.kind)
-    }
-}
-
 fn known_marketplace(name: String) -> Result<String, String> {
     if name == "*" || name == Marketplace::Nowhere.name() || Marketplace::named(&name).is_some() {
         return Ok(name);
@@ -134,34 +108,10 @@ fn known_marketplace(name: String) -> Result<String, String> {
     Err(format!("unknown marketplace {name:?}; expected one of {}", known.join(", ")))
 }
 
-fn requests(world: &World, query: &str) -> Result<Answer, String> {
-    let wanted = Wanted::parse(query)?;
-    let mut found: Vec<RecordedRequest> =
-        world.recorder.all().into_iter().filter(|request| wanted.covers(request)).collect();
-    let violations: Vec<Value> =
-        found.iter().filter(|request| !request.violations.is_empty()).map(violation).collect();
-    let surplus = found.len().saturating_sub(wanted.limit.unwrap_or(100));
-    found.drain(..surplus);
-    let mut counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
-    let mut total = 0;
-    for (marketplace, kind, count) in world.recorder.counts() {
-        counts.entry(marketplace.name()).or_default().insert(kind.name(), count);
-        total += count;
-    }
-    Ok(pretty(&json!({
-        "total": total,
-        "counts": counts,
-        "connections": {
-            "open": world.connections.open.load(Ordering::Relaxed),
-            "accepted": world.connections.accepted.load(Ordering::Relaxed),
-        },
-        "violations": violations,
-        "requests": found,
-    })))
-}
-
-fn violation(request: &RecordedRequest) -> Value {
-    json!({ "number": request.number, "marketplace": request.marketplace, "violations": request.violations })
+/// The marketplaces that a name stands for.
+fn meant(name: String) -> Result<Vec<Marketplace>, String> {
+    let name = known_marketplace(name)?;
+    Ok(Marketplace::ALL.into_iter().filter(|one| name == "*" || one.name() == name).collect())
 }
 
 fn add_fault(world: &World, body: &[u8]) -> Result<Answer, String> {
@@ -202,27 +152,8 @@ struct Revoke {
 
 fn revoke(world: &World, body: &[u8]) -> Result<Answer, String> {
     let Revoke { marketplace, account } = read(body)?;
-    let marketplace = known_marketplace(marketplace)?;
-    let meant = Marketplace::ALL.into_iter().filter(|one| marketplace == "*" || one.name() == marketplace);
     let now = world.clock.now();
+    let meant = meant(marketplace)?.into_iter();
     let revoked: usize = meant.map(|one| world.tokens.revoke_account(one, &account, now)).sum();
     Ok(pretty(&json!({ "revoked": revoked })))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Wanted;
-
-    #[test]
-    fn a_mistaken_question_says_what_could_be_asked() {
-        for (query, mend) in [
-            ("marketplace=etsy", "walmart-golocal"),
-            ("kind=x", "token"),
-            ("limit=many", "number"),
-            ("market=depop", "marketplace"),
-        ] {
-            let wrong = Wanted::parse(query).err().unwrap();
-            assert!(wrong.contains(mend), "{query}: {wrong}");
-        }
-    }
 }
