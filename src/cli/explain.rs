@@ -70,7 +70,7 @@ fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> 
         arguments.path.parse().map_err(|_| usage("the path is no request target: begin it with `/`"))?;
     let sent = sent_headers(&arguments.header)?;
     let route = route::find(&settings.apps, None, &uri, &sent).map_err(refused)?;
-    let account = account(route.app, route.account.as_ref()).map_err(refused)?;
+    let account = account(settings, route.app, route.account.as_ref()).map_err(refused)?;
     let profile = &route.app.profile;
     // A header may be made of the client secret: who reads an explanation need not know it.
     let dressing = Dressing::new(profile, |name| match name {
@@ -100,7 +100,7 @@ fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> 
 }
 
 /// The account of the configuration, or one of the store as far as the configuration tells of it.
-fn account(app: &App, named: Option<&AccountName>) -> Result<Account, Problem> {
+fn account(settings: &Settings, app: &App, named: Option<&AccountName>) -> Result<Account, Problem> {
     let written = match named {
         Some(name) => app.accounts.get(name),
         None => app.implicit_account(),
@@ -109,7 +109,8 @@ fn account(app: &App, named: Option<&AccountName>) -> Result<Account, Problem> {
         return Ok(Account::clone(account));
     }
     let missing = |missing| route::missing(app, named, missing);
-    if !app.takes_accounts() {
+    let may_be_stored = app.takes_accounts() && settings.store.is_some();
+    if !may_be_stored || (named.is_none() && !app.accounts.is_empty()) {
         return Err(missing(match named {
             Some(name) => Missing::NoSuchAccount(name.clone()),
             None => Missing::AccountRequired,

@@ -8,7 +8,6 @@ use super::{
     http_url::HttpUrl,
     preset::Keys,
     profile_error::{ProfileError, fault},
-    values::GrantKind,
 };
 
 /// The authorization endpoint (RFC 6749 §3.1).
@@ -118,27 +117,10 @@ pub(super) fn without_query(text: &str) -> &str {
     text.split_once('?').map_or(text, |(url, _)| url)
 }
 
-/// Keys that belong to consents and are written where nobody is asked for one.
-pub(super) fn without_effect(grant: GrantKind, over: &Keys) -> Vec<ProfileError> {
-    if grant == GrantKind::AuthorizationCode {
-        return Vec::new();
-    }
-    let keys = [
-        ("authorize_url", over.authorize_url.is_some()),
-        ("pkce", over.pkce.is_some()),
-        ("reuse_window", over.reuse_window.is_some()),
-    ];
-    let written = keys.into_iter().filter(|(_, written)| *written);
-    let fault = |(key, _): (&str, bool)| {
-        fault(key, format!("`{key}` has no effect with grant `{}`: remove it", grant.as_str()))
-    };
-    written.map(fault).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::{Preset, Profile};
+    use crate::provider::{GrantKind, Preset, Profile};
 
     fn build(provider: &str, over: Keys) -> Result<Profile, String> {
         let over = Keys { grant: over.grant.or(Some(GrantKind::AuthorizationCode)), ..over };
@@ -202,23 +184,5 @@ mod tests {
         assert!(at("https://auth.test/a").unwrap().pkce);
         let error = build("walmart-marketplace", Keys { pkce: Some(true), ..Keys::default() }).unwrap_err();
         assert!(error.contains("pkce: Walmart Marketplace knows no PKCE"), "{error}");
-    }
-
-    #[test]
-    fn keys_of_consents_are_refused_where_nobody_consents() {
-        let over = Keys {
-            grant: Some(GrantKind::ClientCredentials),
-            authorize_url: Some("https://auth.test/a".into()),
-            pkce: Some(true),
-            reuse_window: Some("3s".into()),
-            ..Keys::default()
-        };
-        let error = build("generic", over).unwrap_err();
-        for key in ["authorize_url", "pkce", "reuse_window"] {
-            assert!(
-                error.contains(&format!("`{key}` has no effect with grant `client_credentials`")),
-                "{error}"
-            );
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    authorization::{Authorization, without_effect},
+    authorization::Authorization,
     consent::{Identity, Lifetimes, Place},
     environment::{guard_environment, unknown_environment},
     http_url::HttpUrl,
@@ -101,9 +101,6 @@ impl Profile {
         let keys = own.clone().overlaid(over);
         let place = preset.consent.place(environment, simulator, &own, &keys);
         let mut checks = Checks { faults: guard_environment(preset, environment, over) };
-        if let Some(grant) = preset.grant(over) {
-            checks.faults.extend(without_effect(grant, over));
-        }
         let profile = checks.profile(provider, preset, environment, keys, place);
         match profile {
             Some(profile) if checks.faults.is_empty() => Ok(profile),

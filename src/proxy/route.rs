@@ -11,6 +11,7 @@ use crate::{
     dots,
     http::problem::{Code, Problem},
     names::{AccountName, AccountRef, AppName},
+    provider::GrantKind,
 };
 
 /// Names the app, for clients whose URL joining drops a base path.
@@ -161,14 +162,14 @@ pub fn missing(app: &App, named: Option<&AccountName>, missing: Missing) -> Prob
 }
 
 fn no_such_account(app: &App, name: &AccountName) -> Problem {
-    let action = if app.takes_accounts() {
-        format!(
-            "write an account of `{0}`, or add it: `marketgate login {0}@{name}`, `marketgate import`",
-            app.name
-        )
-    } else {
-        format!("write an account of `{0}`, or add [apps.{0}.accounts.{name}]", app.name)
+    let add = match app.profile.grant {
+        GrantKind::AuthorizationCode => format!("connect it: `marketgate login {}@{name}`", app.name),
+        _ if app.takes_accounts() => {
+            format!("add [apps.{0}.accounts.{name}], or `marketgate import {0}@{name}`", app.name)
+        }
+        _ => format!("add [apps.{}.accounts.{name}]", app.name),
     };
+    let action = format!("write an account of `{}`, or {add}", app.name);
     Problem::new(Code::NoSuchAccount, format!("app `{}` has no account `{name}`", app.name), action)
 }
 
