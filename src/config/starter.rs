@@ -69,6 +69,11 @@ fn app(choice: &ProviderChoice) -> String {
     }
     if grant == GrantKind::AuthorizationCode {
         text.push_str(&consent(app_name));
+    } else if preset.is_some_and(|preset| preset.grants.first() == Some(&GrantKind::AuthorizationCode)) {
+        let _ = writeln!(
+            text,
+            "# With sellers' consent instead: marketgate init --provider {provider} --grant authorization_code other.toml"
+        );
     }
     text
 }
