@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::harness::client;
+use crate::program::Program;
 
 const CALLBACK: &str = "http://127.0.0.1:7777/callback";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -989,4 +990,23 @@ async fn an_authorization_endpoint_that_fails_shows_a_page() {
         (503, &"text/html; charset=utf-8".parse().unwrap())
     );
     assert_eq!(sim.visit(DEPOP, &DEPOP.request()).await.status, 302);
+}
+
+#[tokio::test]
+async fn the_program_can_be_started_consenting_and_forgiving_and_stays_so_after_a_reset() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["sim", "--listen", "127.0.0.1:0", "--auto-consent", "--grace", "10"];
+    let program = Program::start(folder.path(), &arguments);
+    let origin = program.says("\n").trim().to_owned();
+    let sim = Sim { simulator: Simulator::new(0), origin, http: client() };
+    for _ in 0..2 {
+        let first = sim.redeem(GENERIC, &sim.code(GENERIC).await).await.text("refresh_token");
+        for _ in 0..2 {
+            assert_eq!(sim.refresh(GENERIC, &first).await.status, 200);
+        }
+        let family = &sim.get("/sim/families").await.json()["families"][0];
+        assert_eq!((&family["seller"], &family["forgiven"]), (&json!("shop-1"), &json!(1)));
+        sim.control("/sim/reset", json!(null)).await;
+    }
+    program.end("TERM");
 }
