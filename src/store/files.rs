@@ -85,7 +85,7 @@ impl Files {
     }
 
     /// A database in the making: it is complete before it gets the name.
-    pub(super) fn new(&self) -> PathBuf {
+    pub(super) fn in_the_making(&self) -> PathBuf {
         beside(&self.database, ".new")
     }
 
@@ -93,7 +93,7 @@ impl Files {
     /// is returned; at no moment is there no database. A journal goes with it: in the new one's place it would undo the new
     /// one.
     pub(super) fn supersede(&self, what: &str, stamp: &str) -> io::Result<Option<PathBuf>> {
-        File::open(self.new())?.sync_all()?;
+        File::open(self.in_the_making())?.sync_all()?;
         let old = self.database.symlink_metadata().is_ok().then(|| self.free_name(what, stamp));
         if let Some(old) = &old {
             keep(&self.database, old)?;
@@ -103,7 +103,7 @@ impl Files {
             sync_directory_of(&self.database)?;
             remove(&journal_of(&self.database))?;
         }
-        std::fs::rename(self.new(), &self.database)?;
+        std::fs::rename(self.in_the_making(), &self.database)?;
         sync_directory_of(&self.database)?;
         Ok(old)
     }

@@ -199,9 +199,17 @@ mod tests {
     fn what_was_sealed_for_one_place_opens_only_there() {
         let (sealer, here) = (sealer(), id("depop@shop"));
         let sealed = sealer.seal(Binding::account(&here, "depop", "production", 3), b"text").unwrap();
-        let key_id = sealed.key_id.to_string();
-        let opens = |binding| sealer.open(binding, &key_id, &sealed.bytes);
-        assert_eq!(*opens(Binding::account(&here, "depop", "production", 3)).unwrap(), b"text");
+        fn open(
+            sealer: &Sealer,
+            sealed: &Sealed,
+            binding: Binding<'_>,
+        ) -> Result<Zeroizing<Vec<u8>>, Broken> {
+            sealer.open(binding, &sealed.key_id.to_string(), &sealed.bytes)
+        }
+        assert_eq!(
+            *open(&sealer, &sealed, Binding::account(&here, "depop", "production", 3)).unwrap(),
+            b"text"
+        );
         for (other, provider, environment, generation) in [
             ("depop@shop2", "depop", "production", 3),
             ("depo@pshop", "depop", "production", 3),
@@ -211,10 +219,11 @@ mod tests {
             ("depop@shop", "depop", "production", 2),
         ] {
             let other = id(other);
-            let opened = opens(Binding::account(&other, provider, environment, generation));
+            let binding = Binding::account(&other, provider, environment, generation);
+            let opened = open(&sealer, &sealed, binding);
             assert_eq!(opened.unwrap_err(), Broken::Altered, "{other} {provider} {environment} {generation}");
         }
-        assert_eq!(opens(Binding::mark(&here)).unwrap_err(), Broken::Altered);
+        assert_eq!(open(&sealer, &sealed, Binding::mark(&here)).unwrap_err(), Broken::Altered);
     }
 
     #[test]

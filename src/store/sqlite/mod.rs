@@ -71,7 +71,7 @@ impl SqliteStore {
         let open::Opened { db, files, lock, spill } = open::open(options)?;
         let path = files.database().to_owned();
         let (sealer, pepper) = (db.sealer.clone(), db.pepper.clone());
-        let owner = Owner { db: Some(db), files, sealer, pepper, lock };
+        let owner = Owner { db: Some(db), files, sealer, pepper, _lock: lock };
         let (jobs, queue) = mpsc::channel();
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || owner.serve(&queue));
         let thread = thread.map_err(|e| OpenError::io(&path, &e))?;

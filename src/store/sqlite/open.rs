@@ -152,7 +152,7 @@ fn spilt(spill: &Spill, detail: String) -> OpenError {
 
 /// Makes an empty database under another name and gives it its own when it is complete and durable.
 fn make(files: &Files, sealer: &Sealer) -> Result<(), OpenError> {
-    let new = files.new();
+    let new = files.in_the_making();
     make_empty(&new, sealer)?;
     finish(&new, files.database())
 }

@@ -22,10 +22,13 @@ use crate::names::AccountId;
 /// What an operation is answered with.
 pub(super) type Answer<T> = Result<T, StoreError>;
 
+/// Something to be read.
+pub(super) type Read = Box<dyn FnOnce(Answer<&Db>) + Send>;
+
 /// One operation on its way to the thread.
 pub(super) enum Job {
     /// Sees all that was committed; outside of any transaction.
-    Read(Box<dyn FnOnce(Answer<&Db>) + Send>),
+    Read(Read),
     /// Part of a batch.
     Write(Box<dyn Write>),
     /// The last one: answered when all before it are done and the files are closed.
@@ -102,7 +105,7 @@ pub(super) struct Owner {
     pub(super) files: Files,
     pub(super) sealer: Arc<Sealer>,
     pub(super) pepper: Pepper,
-    pub(super) lock: Lock,
+    pub(super) _lock: Lock,
 }
 
 impl Owner {
@@ -119,7 +122,9 @@ impl Owner {
             }
             if !batch.closings.is_empty() {
                 drop(self);
-                batch.closings.into_iter().for_each(|to| drop(to.send(())));
+                for to in batch.closings {
+                    let _ = to.send(());
+                }
                 return;
             }
         }
@@ -187,7 +192,7 @@ fn order(writes: &mut Vec<Box<dyn Write>>) {
 #[derive(Default)]
 struct Batch {
     writes: Vec<Box<dyn Write>>,
-    reads: Vec<Box<dyn FnOnce(Answer<&Db>) + Send>>,
+    reads: Vec<Read>,
     closings: Vec<oneshot::Sender<()>>,
 }
 

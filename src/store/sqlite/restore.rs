@@ -98,7 +98,7 @@ pub fn restore(from: &Path, options: &OpenOptions) -> Result<Restored, RestoreEr
 }
 
 fn failed(files: &Files, error: StoreError) -> OpenError {
-    OpenError::Failed { path: files.new(), error }
+    OpenError::Failed { path: files.in_the_making(), error }
 }
 
 fn is_a_copy(from: &Path, files: &Files) -> Result<(), RestoreError> {
@@ -115,7 +115,7 @@ fn is_a_copy(from: &Path, files: &Files) -> Result<(), RestoreError> {
 }
 
 fn copy(from: &Path, files: &Files, sealer: Arc<Sealer>) -> Result<Db, RestoreError> {
-    let new = files.new();
+    let new = files.in_the_making();
     let io = |e: std::io::Error| OpenError::io(&new, &e);
     files::remove(&new).and_then(|()| files::remove(&files::journal_of(&new))).map_err(io)?;
     files::copy(from, &new).map_err(io)?;

@@ -34,7 +34,7 @@ pub(super) fn rebuild(
     let path = files.database();
     let refused = |error| OpenError::sqlite(path, error);
     key_is_at_hand(&damaged, path, sealer)?;
-    let rebuilt = open::make_empty(&files.new(), sealer)?;
+    let rebuilt = open::make_empty(&files.in_the_making(), sealer)?;
     let records = rescue(&damaged, &rebuilt).map_err(refused)?;
     drop((damaged, rebuilt));
     if records == 0 {
