@@ -16,7 +16,10 @@ use crate::{
     admin::AdminDoor,
     chance::Chance,
     clock::Clock,
-    config::{Settings, settings::FixedRoute},
+    config::{
+        Settings,
+        settings::{FixedRoute, StoreKey, StoreSettings},
+    },
     grant::{LiveAccounts, Means, live},
     http::{
         listener::{self, ListenerLimits},
@@ -25,7 +28,7 @@ use crate::{
     metrics::Metrics,
     oauth::TokenClient,
     proxy::{Door, Worker, upstream::Connector},
-    store::Store,
+    store::{KeyPlace, OpenError, OpenOptions, SqliteStore, Store},
     tls,
 };
 
@@ -37,6 +40,9 @@ const ADMIN_CONNECTIONS: usize = 256;
 
 /// How often idle accounts are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// How often the accounts of the store are looked through.
+const LOOKING_AFTER: Duration = Duration::from_secs(300);
 
 /// Sockets to serve, already bound.
 #[derive(Debug)]
@@ -127,6 +133,7 @@ impl Default for Options {
 pub struct Gateway {
     door: Arc<Door>,
     accounts: Arc<Accounts>,
+    metrics: Arc<Metrics>,
     limits: ListenerLimits,
     workers: usize,
 }
@@ -166,8 +173,8 @@ impl Gateway {
         let (apps, clock) = (settings.apps.clone(), options.clock.clone());
         let accounts = Arc::new(Accounts::new(apps, live, options.store, client, clock));
         let connector = Connector::new(tls, &settings.upstream);
-        let door = Door::new(settings, accounts.clone(), metrics, options.clock, connector);
-        Ok(Self { door: Arc::new(door), accounts, limits, workers: options.workers })
+        let door = Door::new(settings, accounts.clone(), metrics.clone(), options.clock, connector);
+        Ok(Self { door: Arc::new(door), accounts, metrics, limits, workers: options.workers })
     }
 
     /// The accounts.
@@ -190,6 +197,7 @@ impl Gateway {
         let admin = Arc::new(AdminDoor::new(self.door.clone()));
         local.spawn_local(self.admin_door(admin.clone(), listeners.admin, admin_stop.clone())?);
         local.spawn_local(housekeeping(self.accounts.clone(), admin_stop.clone()));
+        local.spawn_local(looking_after(self.accounts.clone(), self.metrics.clone(), admin_stop.clone()));
         let serve = async {
             // However the proxy door ends, the program does: one that serves nothing must not look ready.
             let proxy = async {
@@ -203,7 +211,7 @@ impl Gateway {
                 admin.start_draining();
             };
             let (served, ()) = tokio::join!(proxy, announce);
-            self.accounts.live().drain().await;
+            self.accounts.close().await;
             admin_stop.cancel();
             served
         };
@@ -315,5 +323,44 @@ async fn work(
 async fn housekeeping(accounts: Arc<Accounts>, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(HOUSEKEEPING)).await.is_some() {
         accounts.live().let_go_idle();
+    }
+}
+
+/// Takes up what an earlier process left, then looks after the accounts of the store from time to time.
+async fn looking_after(accounts: Arc<Accounts>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    if let Err(error) = accounts.take_up().await {
+        tracing::error!(%error, "what an earlier process left could not be taken up");
+    }
+    loop {
+        match accounts.look_after().await {
+            Ok(counted) => metrics.stored_accounts(&counted),
+            Err(error) => tracing::warn!(%error, "the accounts of the store could not be looked through"),
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(LOOKING_AFTER)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Opens what must survive the process; None when nothing must. Blocks, perhaps until another process lets go of it.
+///
+/// # Errors
+/// When it cannot be used; nothing was lost or overwritten then.
+pub fn open_store(settings: &Settings) -> Result<Option<Arc<dyn Store>>, OpenError> {
+    let Some(wanted) = &settings.store else { return Ok(None) };
+    let store = SqliteStore::open(&store_options(wanted))?;
+    Ok(Some(Arc::new(store)))
+}
+
+/// How the configured store is opened.
+pub fn store_options(wanted: &StoreSettings) -> OpenOptions {
+    OpenOptions {
+        path: wanted.path.clone(),
+        key: match &wanted.key {
+            StoreKey::File(path) => KeyPlace::File(path.clone()),
+            StoreKey::Fixed(key) => KeyPlace::Fixed(key.clone()),
+        },
+        old_keys: wanted.old_keys.clone(),
+        wait_for_lock: wanted.wait_for_lock,
     }
 }

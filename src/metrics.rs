@@ -1,8 +1,9 @@
 //! What is counted. The one rule: a label never holds more than configuration names and words of ours.
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::AtomicU64,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use prometheus_client::{
@@ -45,6 +46,26 @@ pub struct Metrics {
     /// New refresh tokens that the store has refused to take so far.
     pub unstored: Gauge,
     store_durations: Histogram,
+    stored: Family<Labels, Gauge>,
+    login_required_by: Family<Labels, Gauge<f64, AtomicU64>>,
+}
+
+/// The accounts of the store, counted.
+#[derive(Debug, Default)]
+pub struct StoredAccounts {
+    states: BTreeMap<(AppName, String), i64>,
+    ends: BTreeMap<AppName, SystemTime>,
+}
+
+impl StoredAccounts {
+    /// One more in that state, whose seller must have logged in again by `end`.
+    pub fn count(&mut self, app: &AppName, state: &str, end: Option<SystemTime>) {
+        *self.states.entry((app.clone(), state.to_owned())).or_default() += 1;
+        if let Some(end) = end {
+            let earliest = self.ends.entry(app.clone()).or_insert(end);
+            *earliest = end.min(*earliest);
+        }
+    }
 }
 
 fn seconds() -> Histogram {
@@ -70,6 +91,8 @@ impl Metrics {
             replays: Family::default(),
             unstored: Gauge::default(),
             store_durations: Histogram::new(exponential_buckets(0.000_5, 2.0, 14)),
+            stored: Family::default(),
+            login_required_by: Family::default(),
         };
         metrics.register();
         metrics
@@ -105,6 +128,12 @@ impl Metrics {
             "From a token answer to the durable record: what a crash in between would lose",
             self.store_durations.clone(),
         );
+        r.register("stored_accounts", "Accounts of the store, by state", self.stored.clone());
+        r.register(
+            "login_required_by_timestamp_seconds",
+            "When the first seller of an app must have logged in again, as far as it is known",
+            self.login_required_by.clone(),
+        );
         r.register("replays", "Requests repeated with a fresh token", self.replays.clone());
     }
 
@@ -138,6 +167,19 @@ impl Metrics {
     pub fn refreshed(&self, app: &AppName, outcome: &'static str, took: Duration) {
         self.refreshes.get_or_create(&vec![app_label(app), ("outcome", outcome.to_owned())]).inc();
         self.refresh_durations.get_or_create(&vec![app_label(app)]).observe(took.as_secs_f64());
+    }
+
+    /// How the accounts of the store stand.
+    pub fn stored_accounts(&self, counted: &StoredAccounts) {
+        self.stored.clear();
+        self.login_required_by.clear();
+        for ((app, state), number) in &counted.states {
+            self.stored.get_or_create(&vec![app_label(app), ("state", state.clone())]).set(*number);
+        }
+        for (app, end) in &counted.ends {
+            let seconds = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            self.login_required_by.get_or_create(&vec![app_label(app)]).set(seconds);
+        }
     }
 
     /// An answer with tokens became durable so long after it had arrived.

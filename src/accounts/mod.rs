@@ -2,13 +2,15 @@
 //! store does it, through this; a change is durable before it is answered, and takes effect at the next request.
 //!
 //! [`roster`] finds the account a request means; [`document`] is what is told of an account, [`list`] many of them;
-//! [`import`] takes grants in, [`change`] everything done to an account that is there; [`consent`] connects a seller.
+//! [`import`] takes grants in, [`change`] everything done to an account that is there; [`consent`] connects a seller;
+//! `keep_alive` looks after those nobody uses, and takes up what an earlier process left.
 
 pub mod change;
 pub mod consent;
 pub mod document;
 pub mod error;
 pub mod import;
+mod keep_alive;
 pub mod list;
 mod revoke;
 pub mod roster;
@@ -92,6 +94,16 @@ impl Accounts {
     async fn stored(&self, id: &AccountId) -> Result<Stored, AccountsError> {
         let stored = self.store_of(id)?.account(id).await?;
         stored.ok_or_else(|| AccountsError::no_such_account(id))
+    }
+
+    /// Ends everything: keepers first, each with what it has begun, then the store.
+    pub async fn close(&self) {
+        self.live.drain().await;
+        if let Some(store) = &self.store
+            && let Err(error) = store.shut_down().await
+        {
+            tracing::error!(%error, "the store could not be closed");
+        }
     }
 
     /// Makes a durable change known: the next request finds the account as it is now.

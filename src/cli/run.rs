@@ -7,13 +7,21 @@ use tokio_util::sync::CancellationToken;
 use super::{Exit, Failure, Place, streams, table::table};
 use crate::{
     config::{App, Settings, settings::ProxyListener},
-    gateway::{BindError, Gateway, Listeners, Options},
+    gateway::{BindError, Gateway, Listeners, Options, open_store},
+    store::OpenError,
     telemetry,
 };
 
 impl From<BindError> for Failure {
     fn from(error: BindError) -> Self {
         Self::new(Exit::Failure, &error).mend(error.action())
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let action = error.action();
+        Self::new(Exit::Store, &error).mend(action)
     }
 }
 
@@ -25,11 +33,12 @@ pub fn run(place: &Place) -> Result<(), Failure> {
     let settings = place.load()?;
     telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Configuration, e))?;
     let listeners = Listeners::bind(&settings)?;
+    let store = open_store(&settings)?;
     let summary = summary(&settings);
     block_on(async {
         let stop = stop_on_signal()?;
-        let gateway =
-            Gateway::new(&settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
+        let gateway = Gateway::new(&settings, Options { store, ..Options::default() })
+            .map_err(|e| Failure::new(Exit::Failure, e))?;
         streams::talk(summary);
         gateway.serve(listeners, stop).await.map_err(|e| cannot_serve(&e))
     })
