@@ -10,11 +10,13 @@ use std::{
 };
 
 use marketgate::{
+    accounts::Accounts,
     clock::Clock,
     config::{self, Settings},
-    gateway::{Gateway, Listeners, Options},
+    gateway::{Gateway, Listeners, Options, open_store},
     grant::LiveAccounts,
     sim::Simulator,
+    store::{MemoryStore, Store},
 };
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +29,11 @@ pub(crate) struct World {
     pub(crate) fixed: Option<SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) accounts: Arc<LiveAccounts>,
+    pub(crate) service: Arc<Accounts>,
     pub(crate) settings: Settings,
     pub(crate) stop: CancellationToken,
+    /// Stops the gateway and leaves the simulator.
+    pub(crate) stop_gateway: CancellationToken,
     pub(crate) http: reqwest::Client,
 }
 
@@ -152,9 +157,10 @@ fn start(
         Ok(loaded) => loaded.settings,
         Err(error) => panic!("{}", error.render(false)),
     };
-    let options = Options { clock: Clock::tokio(), workers: 0, capacity, store: None };
+    let options = Options { clock: Clock::tokio(), workers: 0, capacity, store: store(&text, &settings) };
     let gateway = Gateway::new(&settings, options).unwrap();
-    let accounts = gateway.accounts().live().clone();
+    let service = gateway.accounts().clone();
+    let accounts = service.live().clone();
     let fixed_route = settings.proxy.listeners.iter().find_map(|l| l.fixed.clone());
     let mut sockets = vec![(proxy, None)];
     let fixed_address = fixed_route.map(|route| {
@@ -165,7 +171,9 @@ fn start(
     let sim = Simulator::new(7);
     let sim_socket = tokio::net::TcpListener::from_std(sim_socket).unwrap();
     tokio::spawn(sim.clone().serve(sim_socket, stop.clone().cancelled_owned()));
-    let serving = tokio::task::spawn_local(gateway.serve(Listeners { proxy: sockets, admin }, stop.clone()));
+    let stop_gateway = stop.child_token();
+    let listeners = Listeners { proxy: sockets, admin };
+    let serving = tokio::task::spawn_local(gateway.serve(listeners, stop_gateway.clone()));
     let world = World {
         sim,
         sim_address,
@@ -173,11 +181,21 @@ fn start(
         fixed: fixed_address,
         admin: admin_address,
         accounts,
+        service,
         settings,
         stop,
+        stop_gateway,
         http: client(),
     };
     (Rc::new(world), serving)
+}
+
+/// The store the configuration asks for; one in memory when it only needs one.
+fn store(text: &str, settings: &Settings) -> Option<Arc<dyn Store>> {
+    if text.contains("[store]") {
+        return open_store(settings).unwrap();
+    }
+    settings.store.as_ref().map(|_| Arc::new(MemoryStore::new()) as Arc<dyn Store>)
 }
 
 fn socket() -> TcpListener {

@@ -22,6 +22,7 @@ mod program;
 mod refresh;
 mod refused;
 mod replay;
+mod rotation;
 mod routing;
 mod sim;
 mod sim_consent;

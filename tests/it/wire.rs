@@ -56,6 +56,11 @@ impl Wire {
         Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
     }
 
+    /// Goes away with a reset instead of an end.
+    pub(crate) fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(self.0.get_ref(), Some(Duration::ZERO)).unwrap();
+    }
+
     /// Writes bytes as they are; the other side may refuse before it has taken all of them.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
         soon("room to write", self.0.write_all(bytes)).await.is_ok()
