@@ -1,0 +1,67 @@
+//! The program, as its user starts it, until it is killed.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{load, report::Report};
+
+/// A running program.
+pub(crate) struct Program {
+    child: Child,
+    proxy: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Program {
+    /// Starts it and waits until it listens.
+    pub(crate) async fn start(place: &(PathBuf, SocketAddr, SocketAddr), report: &mut Report) -> Self {
+        let (file, proxy, admin) = place;
+        let begun = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_marketgate"))
+            .args(["run", "--config"])
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        while tokio::net::TcpStream::connect(proxy).await.is_err() {
+            assert!(child.try_wait().unwrap().is_none(), "the program does not start");
+            assert!(begun.elapsed() < Duration::from_secs(20), "the program does not listen");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        report.started(begun.elapsed());
+        Self { child, proxy: *proxy, admin: *admin }
+    }
+
+    pub(crate) fn proxy(&self) -> SocketAddr {
+        self.proxy
+    }
+
+    /// Its metrics, if it still tells them.
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = load::client().get(format!("http://{}/metrics", self.admin)).send().await;
+        match answer {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // A harness that panics leaves nothing running.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
