@@ -1,14 +1,20 @@
 //! Looks at every seller while the program is dead: does the store hold what the marketplace would accept? The one rule:
 //! a seller counts as lost inside the window only if the marketplace had rotated and the store had not yet written it.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use marketgate::{
     sim::{Family, fingerprint},
     store::{Grant, LoginReason, Record, Standing},
 };
 
-use crate::{load::Load, program::Program, report::Report, sellers::Sellers};
+use crate::{Plan, load::Load, program::Program, report::Report, sellers::Sellers};
+
+/// How long the marketplace may take to end a call whose caller was killed.
+pub(crate) const SETTLES: Duration = Duration::from_millis(60);
 
 /// What is known from earlier cycles.
 #[derive(Default)]
@@ -52,13 +58,14 @@ impl Census {
     }
 
     /// At the end: one quiet life in which everybody must be served, or told why not.
-    pub(crate) async fn settle(&mut self, sellers: &Sellers, report: &mut Report) {
+    pub(crate) async fn settle(&mut self, plan: &Plan, sellers: &Sellers, report: &mut Report) {
         for round in 0..3 {
-            let program = Program::start(&sellers.configuration(), report).await;
+            let program = Program::start(&plan.program, &sellers.configuration(), report).await;
             let load = Load::begin(sellers, program.proxy());
-            tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+            tokio::time::sleep(Duration::from_secs(4)).await;
             let heard = load.end().await;
             program.kill();
+            tokio::time::sleep(SETTLES).await;
             let silent = heard.iter().filter(|(_, heard)| heard.served == 0 && heard.refused.is_empty());
             if round == 2 {
                 for (name, heard) in heard.iter().filter(|(_, heard)| heard.served == 0) {

@@ -29,14 +29,22 @@ pub(crate) struct Plan {
     /// Seconds for which the server forgives a refresh token shown again; 0: it ends the grant.
     grace: u64,
     seed: u64,
+    /// The program to kill.
+    program: String,
 }
 
 impl Plan {
     fn read() -> Self {
-        let mut plan = Self { cycles: 60, accounts: 50, lifetime: 2, grace: 0, seed: 1 };
+        let program = env!("CARGO_BIN_EXE_marketgate").to_owned();
+        let mut plan = Self { cycles: 60, accounts: 50, lifetime: 2, grace: 0, seed: 1, program };
         let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
         while let Some(name) = arguments.next() {
-            let value: u64 = arguments.next().and_then(|v| v.parse().ok()).expect("a number after each flag");
+            let text = arguments.next().expect("a value after each flag");
+            if name == "--program" {
+                plan.program = text;
+                continue;
+            }
+            let value: u64 = text.parse().expect("a number after each flag");
             match name.as_str() {
                 "--cycles" => plan.cycles = u32::try_from(value).unwrap(),
                 "--accounts" => plan.accounts = u32::try_from(value).unwrap(),
@@ -68,13 +76,17 @@ async fn run(plan: &Plan) -> bool {
     let sellers = Sellers::connect(plan).await;
     let mut census = Census::default();
     for cycle in 1..=plan.cycles {
-        let program = Program::start(&sellers.configuration(), &mut report).await;
+        let program = Program::start(&plan.program, &sellers.configuration(), &mut report).await;
         let load = Load::begin(&sellers, program.proxy());
-        tokio::time::sleep(Duration::from_millis(dice.random_range(1..900))).await;
+        tokio::time::sleep(Duration::from_millis(dice.random_range(1..500))).await;
         report.windows(program.metrics().await);
         program.kill();
         report.heard(load.end().await);
+        tokio::time::sleep(census::SETTLES).await;
         census.take(&sellers, &mut report).await;
+        if plan.lifetime >= 60 {
+            sellers.let_tokens_end(&mut dice).await;
+        }
         if cycle % 100 == 0 {
             eprintln!(
                 "{cycle} cycles, {} lost inside the window, {} failures",
@@ -83,7 +95,7 @@ async fn run(plan: &Plan) -> bool {
             );
         }
     }
-    census.settle(&sellers, &mut report).await;
+    census.settle(plan, &sellers, &mut report).await;
     report.print(plan, &sellers, begun.elapsed());
     report.failures() == 0
 }

@@ -18,15 +18,19 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts it and waits until it listens.
-    pub(crate) async fn start(place: &(PathBuf, SocketAddr, SocketAddr), report: &mut Report) -> Self {
+    pub(crate) async fn start(
+        program: &str,
+        place: &(PathBuf, SocketAddr, SocketAddr),
+        report: &mut Report,
+    ) -> Self {
         let (file, proxy, admin) = place;
         let begun = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_marketgate"))
+        let mut child = Command::new(program)
             .args(["run", "--config"])
             .arg(file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         while tokio::net::TcpStream::connect(proxy).await.is_err() {

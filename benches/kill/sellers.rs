@@ -6,6 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rand::{RngExt, rngs::StdRng};
+
 use marketgate::{
     names::{AccountId, AccountName},
     secret::Secret,
@@ -76,6 +78,19 @@ impl Sellers {
             intent: None,
         };
         assert_eq!(store.replace(record, Origin::Brought).await.unwrap(), Replaced::Durable);
+    }
+
+    /// As if a night had passed: half of the access tokens have ended when the program starts again.
+    pub(crate) async fn let_tokens_end(&self, dice: &mut StdRng) {
+        let store = self.open();
+        for record in self.records(&store).await {
+            // A record with an open intent is left as it is: a change would close it.
+            if record.intent.is_none() && dice.random_bool(0.5) {
+                let next = Record { token: None, generation: record.generation + 1, ..record };
+                assert_eq!(store.replace(next, Origin::Kept).await.unwrap(), Replaced::Durable);
+            }
+        }
+        store.shut_down().await.unwrap();
     }
 
     /// The store, while the program is dead.

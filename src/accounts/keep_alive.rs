@@ -86,7 +86,7 @@ impl Accounts {
             match self.find(app, Some(&id.account)).await {
                 Ok(live) => {
                     tracing::warn!(account = %id, "a refresh was cut off: its outcome is unknown, and it is repeated once");
-                    live.order_refresh();
+                    live.heal();
                 }
                 Err(missing) => {
                     tracing::warn!(account = %id, ?missing, "cannot take up a refresh that was cut off");

@@ -50,6 +50,8 @@ pub(super) struct Demand {
     pub(super) waiting: AtomicUsize,
     /// Whether a refresh was ordered, needed or not.
     pub(super) ordered: AtomicBool,
+    /// Whether a refresh that an earlier process left open is to be repeated at once.
+    pub(super) healing: AtomicBool,
     /// Set when the account is gone, or is to be made anew, and its keeper must end.
     closed: AtomicBool,
 }
@@ -245,8 +247,13 @@ impl LiveAccount {
         Unavailable { state: published.state, detail, action, retry_after, changed: false }
     }
 
-    /// Has the token refreshed now, whether it is due or not: at a person's word, or because the outcome of an earlier
-    /// refresh is unknown.
+    /// Has a refresh repeated at once whose answer an earlier process did not live to see (law 4).
+    pub fn heal(&self) {
+        self.demand.healing.store(true, Relaxed);
+        self.demand.wake.notify_one();
+    }
+
+    /// Has the token refreshed now, whether it is due or not. A refresh that is under way already is what was ordered.
     pub fn order_refresh(&self) {
         self.demand.ordered.store(true, Relaxed);
         self.demand.wake.notify_one();

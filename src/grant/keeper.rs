@@ -111,13 +111,15 @@ impl Keeper {
             return step;
         }
         let published = account.published();
+        let doubtful = self.custody.as_ref().is_some_and(|custody| custody.lost_answers > 0);
+        let heals = doubtful && !published.state.needs_a_person() && self.demand.healing.load(Relaxed);
         let asked = Asked {
             used: self.demand.used.load(Relaxed),
             waiting: self.demand.waiting.load(Relaxed) > 0,
             forced: account.is_forced(),
             mended: published.trouble.as_ref().is_some_and(|t| t.is_mended(&account.account().credentials)),
-            ordered: self.demand.ordered.load(Relaxed),
-            doubtful: self.custody.as_ref().is_some_and(|custody| custody.lost_answers > 0),
+            ordered: heals || self.demand.ordered.load(Relaxed),
+            doubtful,
         };
         Step::Plan(match plan(&published, &asked, now) {
             // A secret file may be mended at any moment.
@@ -130,7 +132,7 @@ impl Keeper {
 
     async fn refresh(&mut self, account: &Arc<LiveAccount>, urgent: bool) {
         self.demand.used.store(false, Relaxed);
-        self.demand.ordered.store(false, Relaxed);
+        self.demand.healing.store(false, Relaxed);
         let rotates = self.custody.as_ref().is_some_and(|custody| {
             matches!(custody.record.as_ref().and_then(|r| r.grant.as_ref()), Some(Grant::Refresh { .. }))
         });
@@ -139,6 +141,8 @@ impl Keeper {
             Credentials::Key(source) => self.read_key(account, source),
             Credentials::Client { .. } => self.ask_for_token(account, urgent).await,
         }
+        // What was ordered meanwhile is what has just been done.
+        self.demand.ordered.store(false, Relaxed);
     }
 
     /// A static key is its own token; one from a file is read again from time to time.

@@ -382,6 +382,10 @@ impl Keeper {
 
 /// Why the grant is over.
 fn end_of_grant(record: Option<&Record>, lost_answers: u32, now: Moment) -> LoginReason {
+    if let Some(Standing::LoginRequired(known)) = record.map(|record| &record.standing) {
+        // A person had it tried once more, in vain.
+        return *known;
+    }
     let ends_at = record.and_then(|record| match record.grant {
         Some(Grant::Refresh { ends_at, .. }) => ends_at,
         _ => None,
