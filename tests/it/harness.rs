@@ -172,7 +172,7 @@ fn start(
     let sim_socket = tokio::net::TcpListener::from_std(sim_socket).unwrap();
     tokio::spawn(sim.clone().serve(sim_socket, stop.clone().cancelled_owned()));
     let stop_gateway = stop.child_token();
-    let listeners = Listeners { proxy: sockets, admin };
+    let listeners = Listeners { proxy: sockets, admin, control: None };
     let serving = tokio::task::spawn_local(gateway.serve(listeners, stop_gateway.clone()));
     let world = World {
         sim,
