@@ -192,9 +192,9 @@ impl Sample {
             assert!(matches!(ghost.1, Stored::Corrupt { .. }), "{what}: {} was made up", ghost.0);
         }
         if corrupt == 0 {
-            tally.unharmed += 1
+            tally.unharmed += 1;
         } else {
-            tally.corrupt += 1
+            tally.corrupt += 1;
         }
         // Whatever is left can be written to, or says that it cannot.
         let _ = store.replace(record("depop@new", 1), Origin::Brought).await;
