@@ -77,7 +77,8 @@ impl Spill {
         file.seek(SeekFrom::Start(HEADER as u64)).map_err(|e| e.to_string())?;
         file.read_exact(&mut frames).map_err(|_| "it has been cut off".to_owned())?;
         let mut rest = frames.as_slice();
-        (0..header.count).map(|_| self.unframe(&mut rest)).collect()
+        let records = (0..header.count).map(|_| self.unframe(&mut rest)).collect();
+        if rest.is_empty() { records } else { records.and(Err("it is damaged".to_owned())) }
     }
 
     /// Forgets what is in it.
@@ -91,7 +92,7 @@ impl Spill {
     /// When not all of them could be written.
     pub(super) fn add(&self, records: &[Record]) -> Result<(), StoreError> {
         let file = files::open_or_make(&self.path).map_err(|e| failed(&e))?;
-        let mut header = Header::read(&file).unwrap_or_default();
+        let mut header = Header::read(&file).map_err(|detail| StoreError::new(Trouble::Io, detail))?;
         let frames = records.iter().map(|record| self.frame(record)).collect::<Result<Vec<_>, _>>()?;
         let mut outcome = Ok(());
         for frame in frames {
@@ -102,6 +103,9 @@ impl Spill {
             }
             header.length += u32::try_from(frame.len()).unwrap_or(u32::MAX);
             header.count += 1;
+        }
+        if header.count == 0 {
+            return outcome;
         }
         // The frames are durable before the header counts them.
         let counted = file.sync_all().and_then(|()| header.write(&file)).and_then(|()| file.sync_all());
@@ -136,7 +140,8 @@ impl Header {
             Ok(()) if bytes.starts_with(MAGIC) => {
                 let number =
                     |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-                Ok(Self { length: number(8), count: number(12) })
+                let header = Self { length: number(8), count: number(12) };
+                if header.count == 0 { Err("it is damaged".to_owned()) } else { Ok(header) }
             }
             Ok(()) => Err("it is no spill file".to_owned()),
             // Made, but not filled before a crash: nothing was ever in it.

@@ -1,14 +1,19 @@
 //! What SQLite said, in the store's words. The one rule: damage to some rows is told apart from a disk that does not work,
 //! because the first concerns some accounts and the second all of them.
 
-use rusqlite::{Error, ErrorCode};
+use rusqlite::{Error, ErrorCode, ffi::SQLITE_IOERR_SHORT_READ};
 
 use super::super::{StoreError, error::Trouble};
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
-        Self::new(if full { Trouble::Full } else { Trouble::Io }, error.to_string())
+        // The extended code says which call failed: https://www.sqlite.org/rescode.html.
+        let detail = match error.sqlite_error() {
+            Some(code) => format!("{error} (SQLite code {})", code.extended_code),
+            None => error.to_string(),
+        };
+        Self::new(if full { Trouble::Full } else { Trouble::Io }, detail)
     }
 }
 
@@ -19,10 +24,15 @@ pub(super) fn is_damage(error: &Error) -> bool {
         | Error::IntegralValueOutOfRange(..)
         | Error::Utf8Error(..)
         | Error::InvalidColumnType(..) => true,
-        _ => matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TypeMismatch)
-        ),
+        _ => {
+            let code = error.sqlite_error();
+            // A file that ends too early is an I/O error to SQLite.
+            code.is_some_and(|code| code.extended_code == SQLITE_IOERR_SHORT_READ)
+                || matches!(
+                    error.sqlite_error_code(),
+                    Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TypeMismatch)
+                )
+        }
     }
 }
 

@@ -213,6 +213,14 @@ pub(super) fn find_damage(connection: &Connection, path: &Path) -> rusqlite::Res
         tracing::info!(bytes = length, "the store is too large to be checked as a whole at every start");
         return Ok(None);
     }
+    let pages: u64 = connection.query_row(
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+        [],
+        |row| row.get::<_, i64>(0).map(i64::unsigned_abs),
+    )?;
+    if pages != length {
+        return Ok(Some(format!("it is {length} bytes long and should be {pages}")));
+    }
     let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     match found {
         Ok(found) if found == "ok" => Ok(None),
