@@ -23,6 +23,7 @@ mod refresh;
 mod refused;
 mod replay;
 mod routing;
+mod schedules;
 mod sim;
 mod sim_consent;
 mod upstream_pool;
