@@ -103,6 +103,22 @@ faults! {
 }
 
 impl Fault {
+    /// What makes it worse when the last answer was lost.
+    pub(super) const WORSE: [Self; 6] =
+        [Self::NotSent, Self::Throttled, Self::FailBefore, Self::Slow, Self::Evict, Self::CrashAfter];
+
+    /// What makes a process forget what it knew.
+    pub(super) const FORGETTING: [Self; 3] = [Self::CrashAfter, Self::Evict, Self::Drain];
+
+    /// Whether the process cannot know afterwards if its refresh token was spent.
+    pub(super) fn leaves_doubt(self, step: Step) -> bool {
+        match self {
+            Self::CrashBefore => step == Step::Answer,
+            Self::BadGateway | Self::Silence | Self::Trouble => true,
+            _ => false,
+        }
+    }
+
     /// What can happen at a step.
     pub(super) fn at(step: Step) -> &'static [Self] {
         use Fault::{
@@ -210,8 +226,8 @@ pub(super) enum Course {
     Calm,
     /// One thing, at one step.
     Single(Fault, usize),
-    /// One thing, and another one at the first step after it that can have it.
-    Pair(Fault, usize, Fault),
+    /// One thing, and others after it, each at the first step after the one before that can have it.
+    Chain(Fault, usize, [Option<Fault>; 2]),
     /// Whatever the dice say.
     Chaos,
 }
@@ -225,17 +241,17 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// What goes wrong at the step of that number; `first_after` says that the first of a pair has happened, the second not.
-    pub(super) fn fault(&self, number: usize, step: Step, first_after: bool, often: u64) -> Option<Fault> {
+    /// What goes wrong at the step of that number, after so many that went wrong.
+    pub(super) fn fault(&self, number: usize, step: Step, happened: usize, often: u64) -> Option<Fault> {
         let possible = Fault::at(step);
         match self.course {
             Course::Calm => None,
             Course::Single(fault, at) => Some(fault).filter(|fault| at == number && possible.contains(fault)),
-            Course::Pair(fault, at, _) if at == number => {
-                Some(fault).filter(|fault| possible.contains(fault))
+            Course::Chain(fault, at, _) if happened == 0 => {
+                Some(fault).filter(|fault| at == number && possible.contains(fault))
             }
-            Course::Pair(_, _, second) => {
-                Some(second).filter(|fault| first_after && possible.contains(fault))
+            Course::Chain(_, _, more) => {
+                more.get(happened - 1).copied().flatten().filter(|fault| possible.contains(fault))
             }
             Course::Chaos => {
                 let mut dice = Dice::of(self.seed, For::Fault, [number as u64, 0, 0]);
@@ -251,7 +267,10 @@ impl fmt::Display for Schedule {
         match self.course {
             Course::Calm => f.write_str("calm"),
             Course::Single(fault, step) => write!(f, "{}@{step}", fault.word()),
-            Course::Pair(fault, step, second) => write!(f, "{}@{step}+{}", fault.word(), second.word()),
+            Course::Chain(fault, step, more) => {
+                write!(f, "{}@{step}", fault.word())?;
+                more.iter().flatten().try_for_each(|fault| write!(f, "+{}", fault.word()))
+            }
             Course::Chaos => f.write_str("chaos"),
         }
     }
@@ -270,12 +289,13 @@ impl FromStr for Schedule {
             "chaos" => Course::Chaos,
             faults => {
                 let (fault, at) = faults.split_once('@').ok_or("a fault is written FAULT@STEP")?;
-                let (at, second) = at.split_once('+').map_or((at, None), |(at, second)| (at, Some(second)));
+                let (at, more) = at.split_once('+').map_or((at, None), |(at, more)| (at, Some(more)));
                 let at = at.parse().map_err(|_| "the step is no number")?;
-                match second {
-                    Some(second) => Course::Pair(fault.parse()?, at, second.parse()?),
-                    None => Course::Single(fault.parse()?, at),
-                }
+                let Some(more) = more else {
+                    return Ok(Self { manner, seed, course: Course::Single(fault.parse()?, at) });
+                };
+                let (second, third) = more.split_once('+').map_or((more, None), |(a, b)| (a, Some(b)));
+                Course::Chain(fault.parse()?, at, [Some(second.parse()?), third.map(str::parse).transpose()?])
             }
         };
         Ok(Self { manner, seed, course })

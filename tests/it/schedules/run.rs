@@ -8,7 +8,7 @@ use std::{
 use marketgate::store::{Grant, MemoryStore, Origin, Record, Standing, Store};
 
 use super::{
-    dice::For,
+    dice::{Dice, For},
     fault::{Course, Fault, Schedule, Step},
     figures::Figures,
     life::{End, live},
@@ -112,18 +112,20 @@ fn consents(world: &World) -> MemoryStore {
     store
 }
 
-/// Every single thing that can go wrong at every step of a seed's calm course, and every second thing after a crash.
+/// Every single thing that can go wrong at every step of a seed's calm course; and after what leaves doubt, a second one.
 pub(super) fn systematically(calm: &Outcome) -> Vec<Schedule> {
-    let mut schedules = Vec::new();
+    let mut courses = Vec::new();
     for (number, step) in calm.steps.iter().enumerate() {
         for fault in Fault::at(*step) {
-            schedules.push(Course::Single(*fault, number));
-            if *fault == Fault::CrashBefore && *step != Step::Turn {
-                let seconds =
-                    [Fault::NotSent, Fault::FailBefore, Fault::Throttled, Fault::Slow, Fault::CrashAfter];
-                schedules.extend(seconds.map(|second| Course::Pair(*fault, number, second)));
+            courses.push(Course::Single(*fault, number));
+            if fault.leaves_doubt(*step) {
+                let mut dice = Dice::of(calm.schedule.seed, For::Terms, [1, number as u64, *fault as u64]);
+                courses.extend(Fault::WORSE.map(|second| {
+                    let third = dice.percent(75).then(|| dice.pick(&Fault::FORGETTING));
+                    Course::Chain(*fault, number, [Some(second), third])
+                }));
             }
         }
     }
-    schedules.into_iter().map(|course| Schedule { course, ..calm.schedule }).collect()
+    courses.into_iter().map(|course| Schedule { course, ..calm.schedule }).collect()
 }

@@ -37,7 +37,7 @@ pub(super) struct State {
     pub(super) full_until: Duration,
     pub(super) calls: u64,
     pub(super) life: Life,
-    happened: u64,
+    happened: usize,
     trace: Option<Vec<String>>,
     /// Whether the trace says that a law was broken.
     was_told: bool,
@@ -66,7 +66,7 @@ struct Time {
 impl World {
     pub(super) fn new(schedule: Schedule, traced: bool) -> Self {
         let terms = Terms::of(&schedule);
-        let truth = Truth::new(schedule.manner, terms.grace, terms.is_budgeted, may_lose(&schedule));
+        let truth = Truth::new(schedule.manner, terms.grace, terms.is_budgeted, may_lose(&schedule, &terms));
         let state = State {
             truth,
             steps: Vec::new(),
@@ -204,7 +204,7 @@ impl World {
         let number = state.steps.len();
         state.steps.push(step);
         state.truth.figures.steps += 1;
-        let fault = self.schedule.fault(number, step, state.happened == 1, self.terms.often);
+        let fault = self.schedule.fault(number, step, state.happened, self.terms.often);
         if let Some(fault) = fault {
             state.happened += 1;
             *state.truth.figures.faults.entry(fault.word()).or_default() += 1;
@@ -251,13 +251,17 @@ impl World {
 
 /// Whether an account may be lost at all: not where the server lets us repeat ourselves for longer than the one thing that
 /// goes wrong lasts.
-fn may_lose(schedule: &Schedule) -> bool {
+fn may_lose(schedule: &Schedule, terms: &Terms) -> bool {
     // A call that hangs outlasts the reuse window, and a long sleep any server's patience.
     let outlasts = |fault| matches!(fault, Fault::Silence | Fault::StallAfter | Fault::Suspend | Fault::Stop);
     match (schedule.manner, schedule.course) {
+        // The start waits for its place at the meter.
+        (Manner::Grace, _) if terms.is_budgeted => true,
         (Manner::Strict, _) | (Manner::Grace, Course::Chaos) => true,
         (Manner::Lenient, _) | (Manner::Grace, Course::Calm) => false,
         (Manner::Grace, Course::Single(fault, _)) => outlasts(fault),
-        (Manner::Grace, Course::Pair(first, _, second)) => outlasts(first) || outlasts(second),
+        (Manner::Grace, Course::Chain(first, _, more)) => {
+            outlasts(first) || more.into_iter().flatten().any(outlasts)
+        }
     }
 }
