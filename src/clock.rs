@@ -4,7 +4,11 @@
 //! can be stepped; boot time (`CLOCK_BOOTTIME`) cannot be stepped and, unlike the monotonic clock under tokio's timers,
 //! goes on while the machine is suspended. Where they differ, the one that makes a token older decides.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -54,10 +58,21 @@ pub fn rfc3339(wall: SystemTime) -> String {
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Source {
     System,
     Tokio { origin: tokio::time::Instant, start: Moment },
+    Told(Arc<dyn Fn() -> Moment + Send + Sync>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System => "System",
+            Self::Tokio { .. } => "Tokio",
+            Self::Told(_) => "Told",
+        })
+    }
 }
 
 impl Clock {
@@ -71,11 +86,17 @@ impl Clock {
         Self(Source::Tokio { origin: tokio::time::Instant::now(), start: system_now() })
     }
 
+    /// Both clocks are told by `now`: for a test that steps one of them, or suspends the machine.
+    pub fn told(now: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
+        Self(Source::Told(Arc::new(now)))
+    }
+
     /// The present moment.
     pub fn now(&self) -> Moment {
         match &self.0 {
             Source::System => system_now(),
             Source::Tokio { origin, start } => start.plus(origin.elapsed()),
+            Source::Told(now) => now(),
         }
     }
 }

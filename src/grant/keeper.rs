@@ -54,6 +54,8 @@ pub(super) struct Keeper {
     pub(super) custody: Option<Custody>,
     /// Which of several client secrets worked last.
     pub(super) secret_index: usize,
+    /// Whether a refresh that was to settle a lost answer was ordered, and has not reached the server.
+    unsettled: bool,
 }
 
 impl Keeper {
@@ -64,7 +66,7 @@ impl Keeper {
     ) -> Self {
         let demand = account.demand().clone();
         let account = Arc::downgrade(account);
-        Self { account, holding: None, demand, surroundings, custody, secret_index: 0 }
+        Self { account, holding: None, demand, surroundings, custody, secret_index: 0, unsettled: false }
     }
 
     /// Keeps the token until the account is let go or the program stops.
@@ -111,15 +113,16 @@ impl Keeper {
             return step;
         }
         let published = account.published();
-        let doubtful = self.custody.as_ref().is_some_and(|custody| custody.lost_answers > 0);
-        let heals = doubtful && !published.state.needs_a_person() && self.demand.healing.load(Relaxed);
+        let heals =
+            self.is_doubtful() && !published.state.needs_a_person() && self.demand.healing.load(Relaxed);
         let asked = Asked {
             used: self.demand.used.load(Relaxed),
             waiting: self.demand.waiting.load(Relaxed) > 0,
             forced: account.is_forced(),
             mended: published.trouble.as_ref().is_some_and(|t| t.is_mended(&account.account().credentials)),
             ordered: heals || self.demand.ordered.load(Relaxed),
-            doubtful,
+            unsettled: self.unsettled,
+            doubtful: self.is_doubtful(),
         };
         Step::Plan(match plan(&published, &asked, now) {
             // A secret file may be mended at any moment.
@@ -130,14 +133,21 @@ impl Keeper {
         })
     }
 
+    fn is_doubtful(&self) -> bool {
+        self.custody.as_ref().is_some_and(|custody| custody.lost_answers > 0)
+    }
+
     async fn refresh(&mut self, account: &Arc<LiveAccount>, urgent: bool) {
         self.demand.used.store(false, Relaxed);
-        self.demand.healing.store(false, Relaxed);
+        let heals = self.demand.healing.swap(false, Relaxed) || self.unsettled;
         let rotates = self.custody.as_ref().is_some_and(|custody| {
             matches!(custody.record.as_ref().and_then(|r| r.grant.as_ref()), Some(Grant::Refresh { .. }))
         });
         match &account.account().credentials {
-            _ if rotates => self.rotate(account, urgent).await,
+            _ if rotates => {
+                let was_seen = self.rotate(account, urgent).await;
+                self.unsettled = heals && !was_seen && self.is_doubtful();
+            }
             Credentials::Key(source) => self.read_key(account, source),
             Credentials::Client { .. } => self.ask_for_token(account, urgent).await,
         }

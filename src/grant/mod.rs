@@ -2,8 +2,8 @@
 //!
 //! [`live`] holds the accounts in use and finds or wakes the one a request needs; [`account`] is what a request borrows
 //! its token from; `keeper` is the task that keeps one account's token fresh: `plan` decides what it does next, [`timing`]
-//! when; `call` gets a token for a grant that does not rotate, `rotation` for one that may, with `custody` of what must
-//! reach the store; `publish` tells the requests. [`meter`] keeps every token endpoint within its budget; [`setback`] is a
+//! when; `call` gets a token for a grant that does not rotate, `rotation` for one that may, by `showing` its refresh token,
+//! with `custody` of what must reach the store; `publish` tells the requests. [`meter`] keeps every token endpoint within its budget; [`setback`] is a
 //! failed attempt, and [`state`] what all of them say about an account.
 
 pub mod account;
@@ -18,6 +18,7 @@ mod plan;
 mod publish;
 mod rotation;
 pub mod setback;
+mod showing;
 pub mod state;
 pub mod timing;
 

@@ -27,6 +27,8 @@ pub(super) struct Asked {
     pub(super) mended: bool,
     /// A refresh was ordered, whether anybody needs it or not.
     pub(super) ordered: bool,
+    /// An order that was to settle a lost answer has not reached the server: it is tried again, with the usual pauses.
+    pub(super) unsettled: bool,
     /// The refresh token may have been spent already by a call whose answer was lost: showing it again is the last resort.
     pub(super) doubtful: bool,
 }
@@ -43,8 +45,10 @@ pub(super) fn plan(published: &Published, asked: &Asked, now: Moment) -> Plan {
     let usable = published.usable(now);
     let wanted = asked.waiting || asked.used;
     let due = match usable {
-        None => wanted,
-        Some(credential) => asked.forced || (credential.due_at(now) && wanted && !asked.doubtful),
+        None => wanted || asked.unsettled,
+        Some(credential) => {
+            asked.forced || asked.unsettled || (credential.due_at(now) && wanted && !asked.doubtful)
+        }
     };
     if !due {
         return Plan::Rest(usable.and_then(|credential| rest(credential, asked.doubtful, now)));
@@ -176,6 +180,14 @@ mod tests {
         assert_eq!(plan(&published(Some(100), None), &doubtful, at(101)), Plan::Refresh { urgent: true });
         let ordered = Asked { ordered: true, ..doubtful };
         assert_eq!(plan(&published(Some(100), None), &ordered, at(10)), Plan::Refresh { urgent: true });
+    }
+
+    #[test]
+    fn an_order_that_did_not_reach_the_server_is_tried_again_after_a_pause_though_nobody_needs_a_token() {
+        let unsettled = Asked { unsettled: true, doubtful: true, ..Asked::default() };
+        let failed = published(Some(100), Some(trouble(None)));
+        assert!(matches!(plan(&failed, &unsettled, at(71)), Plan::Rest(Some(rest)) if rest < 5 * SECOND));
+        assert_eq!(plan(&failed, &unsettled, at(80)), Plan::Refresh { urgent: false });
     }
 
     #[test]

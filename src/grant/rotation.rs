@@ -11,44 +11,25 @@ use std::{
 
 use super::{
     account::LiveAccount,
-    call::no_client,
     custody::{Custody, Unstored},
-    endpoint::Endpoint,
     keeper::{Keeper, Step},
-    meter::Permit,
     plan::Plan,
     publish::{credential, publish_credential},
     setback::Setback,
+    showing::Shown,
     state::{AccountState, Credential},
 };
 use crate::{
     clock::Moment,
-    config::Credentials,
-    oauth::{Class, GrantRequest, Granted, TokenError, identity::jwt_subject},
+    oauth::{Class, Granted, TokenError, identity::jwt_subject},
     provider::{Identity, Profile},
     secret::Secret,
-    store::{
-        Begun, Grant, KeptToken, LoginReason, ParkReason, Record, Replaced, Standing, StoreError, Stored,
-    },
+    store::{Grant, KeptToken, LoginReason, ParkReason, Record, Replaced, Standing, StoreError, Stored},
     token::Token,
 };
 
 /// How often a write that the store refused is tried again.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
-
-/// What became of showing a refresh token.
-enum Shown {
-    /// Tokens, asked for at that moment.
-    Granted(Granted, Moment),
-    /// Shown at that moment, in vain.
-    Refused(TokenError, Moment),
-    /// Not shown, for that reason.
-    Withheld(Setback),
-    /// Not shown: the record has changed since it was read.
-    Outdated,
-    /// Not shown: the program stops, or there was no place at the meter in time.
-    NoTurn,
-}
 
 impl Keeper {
     /// What the durable record asks for, before anything else.
@@ -122,13 +103,17 @@ impl Keeper {
 
     /// One refresh. After an answer that never arrived the same refresh token is shown once more, if the server still
     /// takes that for a repetition (law 4).
-    pub(super) async fn rotate(&mut self, account: &Arc<LiveAccount>, urgent: bool) {
-        let Some(endpoint) = account.endpoint().cloned() else { return };
+    ///
+    /// Returns whether the server may have seen it.
+    pub(super) async fn rotate(&mut self, account: &Arc<LiveAccount>, urgent: bool) -> bool {
+        let Some(endpoint) = account.endpoint().cloned() else { return false };
         let was = account.published().state;
         let mut shown = self.show(account, &endpoint, urgent, None).await;
-        if let Some(left) = self.window_left(&shown, &account.app().profile) {
+        let was_seen = shown.was_seen();
+        let length = account.app().profile.reuse_window;
+        if let Some(window) = shown.reuse_window(length, self.surroundings.clock.now()) {
             self.note_lost_answer();
-            match self.show(account, &endpoint, true, Some(left)).await {
+            match self.show(account, &endpoint, true, Some(window)).await {
                 Shown::NoTurn => {}
                 again => shown = again,
             }
@@ -143,89 +128,12 @@ impl Keeper {
             Shown::Outdated => self.load(account).await,
             Shown::NoTurn => {}
         }
-    }
-
-    /// How much of the reuse window is left after a showing whose answer was lost.
-    fn window_left(&self, shown: &Shown, profile: &Profile) -> Option<Duration> {
-        let Shown::Refused(error, sent) = shown else { return None };
-        let left = profile.reuse_window.saturating_sub(self.surroundings.clock.now().since(*sent));
-        (error.may_have_rotated() && !left.is_zero()).then_some(left)
+        was_seen
     }
 
     fn note_lost_answer(&mut self) {
         if let Some(custody) = &mut self.custody {
             custody.lost_answers = custody.lost_answers.saturating_add(1);
-        }
-    }
-
-    /// Shows the refresh token, with each client secret in turn until one is accepted. `patience`: how long to wait for a
-    /// place at the meter.
-    async fn show(
-        &mut self,
-        account: &LiveAccount,
-        endpoint: &Endpoint,
-        urgent: bool,
-        patience: Option<Duration>,
-    ) -> Shown {
-        let Credentials::Client { secrets, .. } = &account.account().credentials else {
-            return Shown::Withheld(no_client());
-        };
-        let mut refusal = None;
-        for step in 0..secrets.len() {
-            let index = (self.secret_index + step) % secrets.len();
-            let secret = match secrets[index].read() {
-                Ok(secret) => secret,
-                Err(error) => {
-                    refusal.get_or_insert(Shown::Withheld(error.into()));
-                    continue;
-                }
-            };
-            let shown = self.show_with(account, endpoint, urgent, patience, &secret).await;
-            match shown {
-                Shown::Refused(error, sent) if error.class == Class::InvalidClient => {
-                    refusal.get_or_insert(Shown::Refused(error, sent));
-                }
-                shown => {
-                    self.secret_index = index;
-                    return shown;
-                }
-            }
-        }
-        refusal.unwrap_or_else(|| Shown::Withheld(no_client()))
-    }
-
-    async fn show_with(
-        &self,
-        account: &LiveAccount,
-        endpoint: &Endpoint,
-        urgent: bool,
-        patience: Option<Duration>,
-        client_secret: &Secret,
-    ) -> Shown {
-        let Some(custody) = &self.custody else { return Shown::Outdated };
-        let Some(permit) = self.place(endpoint, urgent, patience).await else { return Shown::NoTurn };
-        account.publish(|p| p.state = AccountState::Refreshing);
-        // From here on nothing is cancelled.
-        let begun = custody.begin(self.surroundings.clock.now().wall, endpoint).await;
-        let (Ok(Begun::Durable), Some(token)) = (&begun, custody.refresh_token()) else {
-            permit.unused();
-            return withheld(begun, self.surroundings.clock.now());
-        };
-        let sent = self.surroundings.clock.now();
-        let outcome = self.send(account, GrantRequest::RefreshToken(token), client_secret).await;
-        drop(permit);
-        match outcome {
-            Ok(granted) => Shown::Granted(granted, sent),
-            Err(error) => Shown::Refused(error, sent),
-        }
-    }
-
-    async fn place(&self, endpoint: &Endpoint, urgent: bool, patience: Option<Duration>) -> Option<Permit> {
-        let permit = self.permit(endpoint, urgent);
-        match patience {
-            // What has been begun is brought to its end though the program stops.
-            Some(patience) => tokio::time::timeout(patience, permit).await.ok(),
-            None => self.surroundings.stop.run_until_cancelled(permit).await,
         }
     }
 
@@ -335,7 +243,8 @@ impl Keeper {
             self.note_lost_answer();
         } else if error.class == Class::InvalidGrant {
             return self.end_grant(account, &error).await;
-        } else if let Some(custody) = &self.custody {
+        } else if let Some(custody) = self.custody.as_ref().filter(|custody| custody.lost_answers == 0) {
+            // As long as an earlier answer is missing, the intent stays open: a next process has to know.
             custody.close(now.wall).await;
         }
         self.publish_setback(account, error.into(), now);
@@ -439,21 +348,6 @@ fn pin_identity(mut next: Record, access_token: &Secret, profile: &Profile) -> R
         None => next.identity = Some(found),
     }
     next
-}
-
-fn withheld(begun: Result<Begun, StoreError>, now: Moment) -> Shown {
-    match begun {
-        Ok(Begun::Held { until }) => {
-            let mut setback = Setback::from(StoreError::new(
-                crate::store::error::Trouble::Io,
-                "another process is refreshing this account",
-            ));
-            setback.retry_after = until.duration_since(now.wall).ok();
-            Shown::Withheld(setback)
-        }
-        Ok(Begun::Durable | Begun::Newer) => Shown::Outdated,
-        Err(error) => Shown::Withheld(error.into()),
-    }
 }
 
 fn unstored(error: &StoreError) -> Setback {

@@ -24,6 +24,7 @@ mod refused;
 mod replay;
 mod rotation;
 mod routing;
+mod schedules;
 mod sim;
 mod sim_consent;
 mod store;
