@@ -20,6 +20,8 @@ pub enum Exit {
     Unreachable = 5,
     /// The store cannot be used.
     Store = 6,
+    /// Ended by a signal, in order.
+    Interrupted = 130,
 }
 
 impl Termination for Exit {

@@ -121,7 +121,8 @@ pub fn base_url(listener: &ProxyListener, app: &App) -> String {
     }
 }
 
-fn origin(listener: &ProxyListener) -> String {
+/// The origin by which this machine's programs reach a listener.
+pub fn origin(listener: &ProxyListener) -> String {
     let address = listener.address;
     if address.ip().is_unspecified() {
         format!("http://localhost:{}", address.port())
