@@ -85,6 +85,21 @@ pub struct Proof {
     pub accepted: bool,
 }
 
+/// What came of a callback.
+#[derive(Debug)]
+pub struct Completed {
+    /// The consent it answered, to ask for the outcome again; none when it answered none.
+    pub consent: Option<String>,
+    /// The outcome.
+    pub outcome: Result<Connected, AccountsError>,
+}
+
+impl Completed {
+    fn nothing(error: AccountsError) -> Self {
+        Self { consent: None, outcome: Err(error) }
+    }
+}
+
 /// How a consent stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsentState {
@@ -111,13 +126,15 @@ impl Outcomes {
         known.insert(id.to_owned(), (now, watch::channel(ConsentState::Pending).0));
     }
 
-    fn tell(&self, id: &str, outcome: &Result<Connected, AccountsError>) {
-        if let Some((_, state)) = self.known().get(id) {
-            state.send_replace(match outcome {
-                Ok(connected) => ConsentState::Connected(connected.clone()),
-                Err(error) => ConsentState::Failed(error.clone()),
-            });
-        }
+    fn tell(&self, id: &str, outcome: &Result<Connected, AccountsError>, now: SystemTime) {
+        let told = match outcome {
+            Ok(connected) => ConsentState::Connected(connected.clone()),
+            Err(error) => ConsentState::Failed(error.clone()),
+        };
+        // Another process, or this one before it was started again, may have begun it.
+        let mut known = self.known();
+        let expected = known.entry(id.to_owned());
+        expected.or_insert_with(|| (now, watch::channel(ConsentState::Pending).0)).1.send_replace(told);
     }
 
     fn watch(&self, id: &str) -> Option<watch::Receiver<ConsentState>> {
@@ -197,19 +214,24 @@ impl Accounts {
     /// # Errors
     /// When the callback answers no consent of ours, the seller did not consent, or the marketplace refuses.
     pub async fn complete_consent(self: &Arc<Self>, callback: &str) -> Result<Connected, AccountsError> {
-        let callback = Callback::read(callback).map_err(|error| unusable(&error))?;
-        let accounts = self.clone();
-        let work = async move { accounts.complete(callback).await };
-        match self.live.runtime().spawn(work).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                let action = "start the login again";
-                Err(AccountsError::new(Refusal::Store, "internal", error.to_string(), action))
-            }
-        }
+        self.complete_callback(callback).await.outcome
     }
 
-    async fn complete(&self, callback: Callback) -> Result<Connected, AccountsError> {
+    /// As [`Accounts::complete_consent`] for a server that sends the browser on to a page about the consent.
+    pub async fn complete_callback(self: &Arc<Self>, callback: &str) -> Completed {
+        let callback = match Callback::read(callback) {
+            Ok(callback) => callback,
+            Err(error) => return Completed::nothing(unusable(&error)),
+        };
+        let accounts = self.clone();
+        let work = async move { accounts.complete(callback).await.unwrap_or_else(Completed::nothing) };
+        self.live.runtime().spawn(work).await.unwrap_or_else(|error| {
+            let action = "start the login again";
+            Completed::nothing(AccountsError::new(Refusal::Store, "internal", error.to_string(), action))
+        })
+    }
+
+    async fn complete(&self, callback: Callback) -> Result<Completed, AccountsError> {
         let store = self.store.as_ref().ok_or_else(AccountsError::no_store)?;
         let Some(pending) = store.take_consent(&callback.state).await? else {
             let detail = "this login is not known here: it was completed already, has ended, or belongs to another \
@@ -226,8 +248,8 @@ impl Accounts {
                 tracing::warn!(account = %pending.account, code = error.code, "consent failed: {error}");
             }
         }
-        self.outcomes.tell(&pending.id, &outcome);
-        outcome
+        self.outcomes.tell(&pending.id, &outcome, self.clock.now().wall);
+        Ok(Completed { consent: Some(pending.id), outcome })
     }
 
     async fn connect(

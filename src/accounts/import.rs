@@ -1,7 +1,11 @@
 //! Takes grants in. The one rule: importing the same grant twice changes nothing, and a refresh token that was here before
 //! never comes back from an old list.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -15,7 +19,7 @@ use crate::{
     config::App,
     names::{AccountId, AccountName},
     provider::{GrantKind, Identity},
-    secret::Secret,
+    secret::{Secret, sha256},
     store::{Grant, Origin, Record, Standing, Store, Stored},
 };
 
@@ -82,7 +86,8 @@ impl NewGrant {
         Ok(Self { grant, consented_at, identity, settings })
     }
 
-    fn refresh_token(&self) -> Option<&Secret> {
+    /// The refresh token, if that is what it brings.
+    pub fn refresh_token(&self) -> Option<&Secret> {
         match &self.grant {
             Brought::Refresh(token) => Some(token),
             Brought::Client { .. } | Brought::Key(_) => None,
@@ -157,6 +162,42 @@ fn brought(app: &App, texts: &mut BTreeMap<&str, String>) -> Result<Brought, Acc
     })
 }
 
+/// Refresh tokens that are being taken in now, by their digests: two imports of one token at the same moment would each
+/// find that nobody holds it.
+#[derive(Debug, Default)]
+pub(super) struct Arriving(Mutex<HashMap<[u8; 32], AccountId>>);
+
+/// A refresh token's place among them, given back however the import ends.
+struct Arrival<'a> {
+    among: &'a Arriving,
+    digest: [u8; 32],
+}
+
+impl Arriving {
+    fn admit(&self, id: &AccountId, token: &Secret) -> Result<Arrival<'_>, AccountsError> {
+        let digest = sha256(token.expose());
+        match self.known().entry(digest) {
+            Entry::Occupied(other) if other.get() == id => Err(AccountsError::overtaken(id)),
+            Entry::Occupied(other) => Err(seen_before(other.get())),
+            Entry::Vacant(free) => {
+                free.insert(id.clone());
+                Ok(Arrival { among: self, digest })
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<[u8; 32], AccountId>> {
+        // No code that holds it can panic half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        self.among.known().remove(&self.digest);
+    }
+}
+
 impl Accounts {
     /// Takes a grant in for an account that is new, or in the place of the grant it has.
     ///
@@ -171,6 +212,7 @@ impl Accounts {
         let store = self.store_of(id)?.clone();
         let app = self.app(&id.app)?.clone();
         check_settings(&app, id, &new)?;
+        let _arriving = new.refresh_token().map(|token| self.arriving.admit(id, token)).transpose()?;
         let stored = store.account(id).await?;
         if let Some(token) = new.refresh_token()
             && let Some(holder) = store.holder(token).await?
@@ -241,15 +283,16 @@ fn is_unchanged(record: &Record, new: &NewGrant) -> bool {
 
 /// A refresh token that is or was here: the same account has it or its successor, and another one's it cannot be.
 fn seen(id: &AccountId, holder: &AccountId) -> Result<Imported, AccountsError> {
-    if id == holder {
-        return Ok(Imported::Unchanged);
-    }
+    if id == holder { Ok(Imported::Unchanged) } else { Err(seen_before(holder)) }
+}
+
+fn seen_before(holder: &AccountId) -> AccountsError {
     let detail = format!("this refresh token is or was {holder}'s");
     let action = format!(
         "each seller has a refresh token of its own; `marketgate accounts remove {holder}` first \
         if the account is to have another name"
     );
-    Err(AccountsError::new(Refusal::Conflict, "seen_before", detail, action))
+    AccountsError::new(Refusal::Conflict, "seen_before", detail, action)
 }
 
 fn check_identity(record: &Record, new: &NewGrant, options: ImportOptions) -> Result<(), AccountsError> {

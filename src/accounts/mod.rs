@@ -38,6 +38,7 @@ pub struct Accounts {
     clock: Clock,
     implicit: roster::Implicit,
     outcomes: consent::Outcomes,
+    arriving: import::Arriving,
 }
 
 impl Accounts {
@@ -49,8 +50,8 @@ impl Accounts {
         client: TokenClient,
         clock: Clock,
     ) -> Self {
-        let (implicit, outcomes) = Default::default();
-        Self { apps, live, store, client, clock, implicit, outcomes }
+        let (implicit, outcomes, arriving) = Default::default();
+        Self { apps, live, store, client, clock, implicit, outcomes, arriving }
     }
 
     /// The apps by name.

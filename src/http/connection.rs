@@ -4,7 +4,6 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     rc::Rc,
@@ -30,6 +29,7 @@ use super::{
     gate::{Gate, InFlight, Progress, Stage},
     limits::ListenerLimits,
     patience::Patience,
+    socket::Peer,
     tally::{Cut, Tally},
 };
 
@@ -38,13 +38,6 @@ const BUFFER: usize = 128 * 1024;
 
 /// The number of header fields for which hyper needs no allocation.
 const FIELDS_ON_STACK: usize = 100;
-
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// Its address.
-    pub address: SocketAddr,
-}
 
 /// Serves one connection until it ends, is cut, or, after `stop`, has finished what it had begun.
 pub(super) async fn serve<I, S, F, B>(
@@ -67,10 +60,10 @@ pub(super) async fn serve<I, S, F, B>(
     let connection = pin!(builder(&limits).serve_connection(TokioIo::new(gate), service));
     match drive(connection, &stop, &progress, Patience::new(limits.time)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(peer = %peer.address, %error, "connection ended early"),
+        Ok(Err(error)) => tracing::debug!(peer = %peer, %error, "connection ended early"),
         Err(why) => {
             limits.tally.cut(why);
-            tracing::debug!(peer = %peer.address, why = why.label(), "connection cut");
+            tracing::debug!(peer = %peer, why = why.label(), "connection cut");
         }
     }
 }

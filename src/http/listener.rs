@@ -11,7 +11,6 @@ use http_body::Body;
 use hyper::body::Incoming;
 use rustix::io::Errno;
 use tokio::{
-    net::{TcpListener, TcpStream},
     sync::OwnedSemaphorePermit,
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
@@ -20,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection,
+    socket::Socket,
     tally::{Cut, Tally},
 };
-pub use super::{connection::Peer, limits::ListenerLimits, patience::TimeLimits};
+pub use super::{limits::ListenerLimits, patience::TimeLimits, socket::Peer};
 
 /// How long to wait when there is nothing left to accept a connection with.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -43,14 +43,15 @@ pub struct Served {
 /// there what has to come to an end. A service that panics costs its caller a 500 and its connection.
 ///
 /// Only unambiguous requests reach the service (see [`super::gate`]); HTTP/1.1 and 1.0 alone are spoken.
-pub async fn serve<S, F, B>(
-    listener: TcpListener,
+pub async fn serve<L, S, F, B>(
+    listener: L,
     service: S,
     limits: ListenerLimits,
     stop: CancellationToken,
     grace: Duration,
 ) -> Served
 where
+    L: Socket,
     S: Fn(Request<Incoming>, Peer) -> F + Clone + 'static,
     F: Future<Output = Response<B>> + 'static,
     B: Body + Unpin + 'static,
@@ -92,17 +93,15 @@ impl Drop for Seat {
 }
 
 /// The next connection, as soon as there is room for it. Nothing is lost when this future is dropped.
-async fn accept(listener: &TcpListener, limits: &ListenerLimits) -> (TcpStream, Peer, Seat) {
+async fn accept<L: Socket>(listener: &L, limits: &ListenerLimits) -> (L::Stream, Peer, Seat) {
     // Nobody closes the semaphore; if somebody did, that would mean no limit.
     let permit = Arc::clone(&limits.connections).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => {
-                // Only a matter of speed, and only a dead socket refuses it.
-                let _ = stream.set_nodelay(true);
+            Ok((stream, peer)) => {
                 limits.tally.accept();
                 let seat = Seat { tally: Arc::clone(&limits.tally), _permit: permit };
-                return (stream, Peer { address }, seat);
+                return (stream, peer, seat);
             }
             Err(error) if is_the_callers(&error) => {}
             Err(error) => {

@@ -9,5 +9,6 @@ pub mod listener;
 pub mod page;
 mod patience;
 pub mod problem;
+pub mod socket;
 pub mod tally;
 pub mod tally_metrics;

@@ -49,6 +49,15 @@ pub enum Code {
     UpstreamTimeout,
     /// A defect of ours.
     Internal,
+    /// A word coined elsewhere, as stable as these.
+    Own {
+        /// The word in `code`.
+        word: &'static str,
+        /// The HTTP status; never 404.
+        status: StatusCode,
+        /// What is wrong, in a few words.
+        title: &'static str,
+    },
 }
 
 impl Code {
@@ -132,7 +141,17 @@ impl Code {
             Self::Internal => {
                 ("internal", S::INTERNAL_SERVER_ERROR, "proxy_internal_error", "Marketgate failed")
             }
+            Self::Own { word, status, title } => (word, status, error_type(status), title),
         }
+    }
+}
+
+/// The RFC 9209 error type of a status that stands for nothing more special.
+fn error_type(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_GATEWAY => "destination_unavailable",
+        _ if status.is_server_error() => "proxy_internal_error",
+        _ => "http_request_error",
     }
 }
 
