@@ -91,9 +91,12 @@ pub fn run(place: &Place, arguments: &AccountsArguments) -> Result<(), Failure> 
 fn list(place: &Place, arguments: &AccountsArguments) -> Result<(), Failure> {
     let app = arguments.app.as_ref().or(arguments.named_app.as_ref());
     let wanted = Wanted { app: app.map(AppName::as_str), state: arguments.state.as_deref() };
-    let accounts = session::with(place, &arguments.server, async |client| {
-        Ok(remote::accounts(&client, &wanted).await?)
-    })?;
+    let accounts =
+        session::with(
+            place,
+            &arguments.server,
+            async |client| Ok(remote::accounts(&client, &wanted).await?),
+        )?;
     match place.output {
         // Strings and numbers always serialise.
         Output::Json => streams::data(serde_json::to_string_pretty(&accounts).unwrap_or_default()),
@@ -140,7 +143,8 @@ async fn refresh(client: &AdminClient, id: &AccountId) -> Result<AccountDocument
     let after = account.token.as_ref().map(|token| &token.fingerprint);
     match &account.trouble {
         Some(trouble) if after == before.as_ref() => {
-            let exit = if account.state == "login_required" { Exit::LoginRequired } else { Exit::Unreachable };
+            let exit =
+                if account.state == "login_required" { Exit::LoginRequired } else { Exit::Unreachable };
             Err(Failure::new(exit, &trouble.detail).mend(&trouble.action))
         }
         _ => Ok(account),

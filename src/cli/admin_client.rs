@@ -205,7 +205,9 @@ impl AdminClient {
     fn refused(&self, status: u16, text: String) -> AskError {
         match serde_json::from_str::<Refusal>(&text) {
             Ok(refusal) => AskError::Refused(Refusal { status, ..refusal }),
-            Err(_) => AskError::Unexpected { name: self.name.clone(), status, detail: text.trim().to_owned() },
+            Err(_) => {
+                AskError::Unexpected { name: self.name.clone(), status, detail: text.trim().to_owned() }
+            }
         }
     }
 }

@@ -62,6 +62,11 @@ impl Failure {
         Self { message: format!("error: {message}"), action: None, ..self }
     }
 
+    /// Its exit code.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// Says so on stderr.
     pub fn report(&self) -> Exit {
         // A closed stderr must not turn a clear exit code into a panic.

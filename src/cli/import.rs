@@ -131,7 +131,8 @@ impl<'a> Sender<'a> {
     async fn send(&self, lines: Vec<u8>) -> Result<Vec<Outcome>, AskError> {
         // Token calls wait for their turn at the meter of the token endpoint.
         let limit = std::time::Duration::from_secs(if self.validate == Validate::Now { 900 } else { 120 });
-        let answer: Answer = self.client.ask(http::Method::POST, &self.path, Body::Lines(lines), limit).await?;
+        let answer: Answer =
+            self.client.ask(http::Method::POST, &self.path, Body::Lines(lines), limit).await?;
         Ok(answer.results)
     }
 }

@@ -64,8 +64,7 @@ const HELD: u64 = 20;
 /// # Errors
 /// When the seller did not consent, or nobody came back in time.
 pub fn run(place: &Place, arguments: &LoginArguments) -> Result<(), Failure> {
-    let connected =
-        session::with(place, &arguments.server, async |client| login(&client, arguments).await)?;
+    let connected = session::with(place, &arguments.server, async |client| login(&client, arguments).await)?;
     report::print(place, &connected, arguments.server.server.is_none());
     Ok(())
 }
@@ -73,7 +72,10 @@ pub fn run(place: &Place, arguments: &LoginArguments) -> Result<(), Failure> {
 async fn login(client: &AdminClient, arguments: &LoginArguments) -> Result<Connected, Failure> {
     let pending = Pending::begin(client, arguments).await?;
     let landing = if arguments.no_browser { None } else { pending.listen()? };
-    streams::talk(format_args!("Open this address where the seller is logged in:\n\n  {}\n", pending.begun.authorize_url));
+    streams::talk(format_args!(
+        "Open this address where the seller is logged in:\n\n  {}\n",
+        pending.begun.authorize_url
+    ));
     let mut pasting = paste::Pasting::not_here();
     match &landing {
         Some(_) => {
@@ -165,7 +167,9 @@ impl<'a> Pending<'a> {
                 (Some(connected), _) => return Ok(connected),
                 (None, Some(refusal)) => return Err(refusal.into()),
                 (None, None) if standing.state == "pending" => {}
-                (None, None) => return Err(Failure::new(Exit::Failure, format!("the login is {}", standing.state))),
+                (None, None) => {
+                    return Err(Failure::new(Exit::Failure, format!("the login is {}", standing.state)));
+                }
             }
         }
     }
@@ -188,8 +192,11 @@ impl<'a> Pending<'a> {
 
     fn late(&self) -> Failure {
         let account = &self.begun.account;
-        Failure::new(Exit::Failure, format!("the login of {account} ended before anybody answered"))
-            .mend(format!("start again: `marketgate login {account}`, and longer with --timeout (10 minutes at most)"))
+        Failure::new(Exit::Failure, format!("the login of {account} ended before anybody answered")).mend(
+            format!(
+                "start again: `marketgate login {account}`, and longer with --timeout (10 minutes at most)"
+            ),
+        )
     }
 }
 
@@ -205,6 +212,7 @@ fn open_browser(url: String) {
     let mut options = webbrowser::BrowserOptions::new();
     options.with_suppress_output(true);
     // A text browser stays in the foreground until it is closed, and nobody need wait for that.
-    let open = move || drop(webbrowser::open_browser_with_options(webbrowser::Browser::Default, &url, &options));
+    let open =
+        move || drop(webbrowser::open_browser_with_options(webbrowser::Browser::Default, &url, &options));
     drop(std::thread::Builder::new().name("browser".to_owned()).spawn(open));
 }

@@ -26,15 +26,22 @@ pub struct LogoutArguments {
 /// When there is no such account, or the store cannot be used.
 pub fn run(place: &Place, arguments: &LogoutArguments) -> Result<(), Failure> {
     let id = &arguments.account;
-    let done: LoggedOut = session::with(place, &arguments.server, async |client| {
-        Ok(remote::act(&client, id, "logout").await?)
-    })?;
+    let done: LoggedOut =
+        session::with(
+            place,
+            &arguments.server,
+            async |client| Ok(remote::act(&client, id, "logout").await?),
+        )?;
     match (place.output, &done.why_not) {
         // Strings always serialise.
         (Output::Json, _) => streams::data(serde_json::to_string(&done).unwrap_or_default()),
-        (Output::Text, None) => streams::data(format_args!("{id} is logged out, and the marketplace has revoked its grant")),
+        (Output::Text, None) => {
+            streams::data(format_args!("{id} is logged out, and the marketplace has revoked its grant"))
+        }
         (Output::Text, Some(why)) => {
-            streams::data(format_args!("{id} is logged out here; the marketplace did not revoke its grant: {why}"));
+            streams::data(format_args!(
+                "{id} is logged out here; the marketplace did not revoke its grant: {why}"
+            ));
         }
     }
     Ok(())

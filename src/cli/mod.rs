@@ -18,6 +18,7 @@ pub mod init;
 pub mod keyboard;
 pub mod login;
 pub mod logout;
+mod opening;
 pub mod place;
 pub mod remote;
 pub mod run;

@@ -37,13 +37,16 @@ impl Place {
     /// When there is none, or it is invalid all the same.
     pub fn outline(&self) -> Result<Settings, Failure> {
         let path = self.file()?;
-        let unreadable = |e: std::io::Error| Failure::new(Exit::Configuration, format!("{}: {e}", path.display()));
+        let unreadable =
+            |e: std::io::Error| Failure::new(Exit::Configuration, format!("{}: {e}", path.display()));
         let text = std::fs::read_to_string(&path).map_err(unreadable)?;
         let directory = path.parent().unwrap_or(Path::new(""));
         let variable = |name: &str| Some(std::env::var(name).unwrap_or_else(|_| UNKNOWN.to_owned()));
         let name = path.display().to_string();
         let loaded = config::parse(&name, &text, directory, &variable);
-        loaded.map(|loaded| loaded.settings).map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))
+        loaded
+            .map(|loaded| loaded.settings)
+            .map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))
     }
 
     /// The configuration file.

@@ -11,10 +11,7 @@ use super::{
     admin_client::{AdminClient, AskError, Body},
 };
 use crate::{
-    accounts::{
-        AccountDocument,
-        list::Page,
-    },
+    accounts::{AccountDocument, list::Page},
     names::{AccountId, AccountName, AccountRef},
 };
 
@@ -102,8 +99,9 @@ pub async fn meant(client: &AdminClient, name: &AccountRef) -> Result<AccountId,
     let app = &name.app;
     match found.as_slice() {
         [only] => only.account.parse().map(id).map_err(|e| Failure::new(Exit::Failure, e)),
-        [] => Err(Failure::new(Exit::Usage, format!("app `{app}` has no account yet"))
-            .mend(format!("connect or import one: `marketgate login {app}`, `marketgate import {app}@ACCOUNT`"))),
+        [] => Err(Failure::new(Exit::Usage, format!("app `{app}` has no account yet")).mend(format!(
+            "connect or import one: `marketgate login {app}`, `marketgate import {app}@ACCOUNT`"
+        ))),
         _ => Err(Failure::new(Exit::Usage, format!("app `{app}` has several accounts"))
             .mend(format!("write {app}@ACCOUNT; `marketgate accounts {app}` lists them"))),
     }

@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Failure, Place, streams, table::table};
+use super::{Exit, Failure, Place, opening, streams, table::table};
 use crate::{
     config::{App, Settings, settings::ProxyListener},
     gateway::{BindError, Gateway, Listeners, Options},
@@ -28,8 +28,8 @@ pub fn run(place: &Place) -> Result<(), Failure> {
     let summary = summary(&settings);
     block_on(async {
         let stop = stop_on_signal()?;
-        let gateway =
-            Gateway::new(&settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
+        let options = Options { store: opening::open(&settings)?, ..Options::default() };
+        let gateway = Gateway::new(&settings, options).map_err(|e| Failure::new(Exit::Failure, e))?;
         streams::talk(summary);
         gateway.serve(listeners, stop).await.map_err(|e| cannot_serve(&e))
     })

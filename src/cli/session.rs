@@ -1,7 +1,11 @@
 //! Who does what a command asks for. The one rule: only one process spends refresh tokens. A command is the client of
 //! whoever serves the store; when nobody does, it serves the store itself for as long as it lives, and is its own client.
 
-use std::{io::ErrorKind, path::{Path, PathBuf}, time::Duration};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use tokio::task::LocalSet;
@@ -105,8 +109,11 @@ async fn is_served(socket: &Path) -> Result<bool, Failure> {
     };
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => Ok(false),
-        _ => Err(Failure::new(Exit::Store, format!("cannot ask the Marketgate at {}: {error}", socket.display()))
-            .mend("run this as the user who runs that Marketgate, or name its admin door with --server URL")),
+        _ => Err(Failure::new(
+            Exit::Store,
+            format!("cannot ask the Marketgate at {}: {error}", socket.display()),
+        )
+        .mend("run this as the user who runs that Marketgate, or name its admin door with --server URL")),
     }
 }
 
@@ -119,7 +126,7 @@ async fn own(settings: &Settings, service: &mut Option<Service>) -> Result<Admin
             return Ok(client);
         }
         match Service::start(settings).await {
-            Ok(started) => return started.client(service),
+            Ok(started) => return Ok(service.insert(started).client()),
             // Whoever has the store is about to answer, or about to end.
             Err(held) if held.is_held && began.elapsed() < patience => tokio::time::sleep(BETWEEN).await,
             Err(other) => return Err(other.failure),

@@ -45,12 +45,11 @@ impl From<Unavailable> for Failure {
 /// # Errors
 /// An unknown account, or no token.
 pub fn run(place: &Place, arguments: &TokenArguments) -> Result<(), Failure> {
-    let has_store = || place.outline().map_or(Ok(None), |outline| Ok(Some(outline.store.is_some())));
-    let shared = match (&arguments.server.server, has_store()?) {
-        (Some(_), _) | (None, Some(true)) => true,
-        (None, Some(false)) => false,
-        // Says what is wrong with the configuration, or finds that it was the variables.
-        (None, None) => place.load()?.store.is_some(),
+    let shared = match (&arguments.server.server, place.outline()) {
+        (Some(_), _) => true,
+        (None, Ok(outline)) => outline.store.is_some(),
+        // Says what is wrong.
+        (None, Err(_)) => place.load()?.store.is_some(),
     };
     let token = if shared { ask(place, arguments)? } else { fetch(place, arguments)? };
     let line = match place.output {

@@ -88,7 +88,10 @@ impl From<AskError> for NotYet {
 async fn attempt(client: &AdminClient, arguments: &WaitArguments) -> Result<(), NotYet> {
     client.text("/readyz", Duration::from_secs(5)).await?;
     let Some(name) = &arguments.account else { return Ok(()) };
-    let id = remote::meant(client, name).await.map_err(NotYet::Again)?;
+    let id = remote::meant(client, name).await.map_err(|failure| match failure.exit() {
+        Exit::Usage => NotYet::Over(failure),
+        _ => NotYet::Again(failure),
+    })?;
     // Shorter than our own patience, so that the door has told what is wrong before we give up.
     let wait = arguments.timeout.as_secs().saturating_sub(1).min(30);
     let path = format!("{}?wait={wait}", remote::path(&id));

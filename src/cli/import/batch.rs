@@ -42,7 +42,9 @@ pub(super) async fn import(
     let sender = Sender::new(client, &arguments.account.app, arguments);
     let mut summary = Summary::default();
     while let Some(piece) = pieces.recv().await {
-        let piece = piece.map_err(|e| broken_off(Failure::new(Exit::Failure, format!("{}: {e}", file.display())), &summary))?;
+        let piece = piece.map_err(|e| {
+            broken_off(Failure::new(Exit::Failure, format!("{}: {e}", file.display())), &summary)
+        })?;
         let outcomes = sender.send(piece.body).await.map_err(|e| broken_off(e.into(), &summary))?;
         if outcomes.len() != piece.numbers.len() {
             let failure = Failure::new(Exit::Failure, "the answer does not tell what became of every line");
@@ -71,7 +73,8 @@ fn pieces(file: &Path, validate: Validate) -> Result<mpsc::Receiver<std::io::Res
         Box::new(BufReader::new(std::io::stdin()))
     } else {
         let opened = File::open(file).map_err(|e| {
-            Failure::new(Exit::Failure, format!("{}: {e}", file.display())).mend("name a file that can be read")
+            Failure::new(Exit::Failure, format!("{}: {e}", file.display()))
+                .mend("name a file that can be read")
         })?;
         Box::new(BufReader::new(opened))
     };
@@ -94,7 +97,8 @@ fn pieces(file: &Path, validate: Validate) -> Result<mpsc::Receiver<std::io::Res
 
 fn open_results(path: &Path) -> Result<File, Failure> {
     File::options().append(true).create(true).open(path).map_err(|e| {
-        Failure::new(Exit::Failure, format!("{}: {e}", path.display())).mend("name a file that can be written")
+        Failure::new(Exit::Failure, format!("{}: {e}", path.display()))
+            .mend("name a file that can be written")
     })
 }
 
@@ -154,7 +158,12 @@ impl Summary {
     fn text(&self, dry_run: bool) -> String {
         let mut text = if dry_run { "would be: ".to_owned() } else { String::new() };
         let replaced = (self.replaced > 0).then_some(("replaced", self.replaced));
-        let counts = [Some(("created", self.created)), replaced, Some(("unchanged", self.unchanged)), Some(("refused", self.refused))];
+        let counts = [
+            Some(("created", self.created)),
+            replaced,
+            Some(("unchanged", self.unchanged)),
+            Some(("refused", self.refused)),
+        ];
         for (number, (word, count)) in counts.into_iter().flatten().enumerate() {
             let between = if number == 0 { "" } else { " · " };
             // Writing to a String cannot fail.
@@ -186,6 +195,9 @@ mod tests {
         let summary = Summary { created: 9_990, replaced: 0, unchanged: 10, refused: 0 };
         assert_eq!(summary.text(false), "created 9,990 · unchanged 10 · refused 0");
         let summary = Summary { replaced: 1_234_567, ..summary };
-        assert_eq!(summary.text(true), "would be: created 9,990 · replaced 1,234,567 · unchanged 10 · refused 0");
+        assert_eq!(
+            summary.text(true),
+            "would be: created 9,990 · replaced 1,234,567 · unchanged 10 · refused 0"
+        );
     }
 }

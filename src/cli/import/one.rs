@@ -100,9 +100,8 @@ fn members(kind: Option<GrantKind>, lines: &[Zeroizing<String>]) -> Result<Map<S
     if lines.first().is_some_and(|line| line.trim_start().starts_with('{')) {
         let text = Zeroizing::new(lines.iter().map(|line| line.as_str()).collect::<Vec<_>>().join("\n"));
         // The parser's message would not show the text, but where it breaks says little as well.
-        return serde_json::from_str(&text).map_err(|_| {
-            Failure::new(Exit::Usage, "stdin holds no JSON object").mend(wanted(kind))
-        });
+        return serde_json::from_str(&text)
+            .map_err(|_| Failure::new(Exit::Usage, "stdin holds no JSON object").mend(wanted(kind)));
     }
     let names: &[&str] = match kind {
         Some(GrantKind::AuthorizationCode) => &["refresh_token"],
@@ -153,7 +152,10 @@ mod tests {
         let (code, client, key) =
             (Some(GrantKind::AuthorizationCode), Some(GrantKind::ClientCredentials), Some(GrantKind::Static));
         assert_eq!(read(code, &[" rt-1 "]), Some(json!({ "refresh_token": "rt-1" })));
-        assert_eq!(read(client, &["id", "secret"]), Some(json!({ "client_id": "id", "client_secret": "secret" })));
+        assert_eq!(
+            read(client, &["id", "secret"]),
+            Some(json!({ "client_id": "id", "client_secret": "secret" }))
+        );
         assert_eq!(read(key, &["pak_1"]), Some(json!({ "api_key": "pak_1" })));
         assert_eq!(read(None, &["{\"api_key\":", " \"k\"}"]), Some(json!({ "api_key": "k" })));
         for (kind, lines) in

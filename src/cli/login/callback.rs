@@ -127,6 +127,10 @@ impl Desk {
         if request.method() != Method::GET {
             return plain(StatusCode::BAD_REQUEST, "Only GET is answered here.\n");
         }
+        // What a page fetches or frames is no seller who comes back.
+        if request.headers().get("sec-fetch-mode").is_some_and(|mode| mode != "navigate") {
+            return plain(StatusCode::BAD_REQUEST, "Only a browser that goes here by itself is answered.\n");
+        }
         match request.uri().query() {
             Some(query) => self.callback(query),
             None if self.begun.get() => self.page().await,
@@ -139,7 +143,12 @@ impl Desk {
         let url = format!("{}{}?{query}", self.origin, self.path);
         match Callback::read(&url) {
             Ok(callback) if state::same(&callback.state, &self.state) => {}
-            _ => return plain(StatusCode::BAD_REQUEST, "This does not answer the login that is waited for.\n"),
+            _ => {
+                return plain(
+                    StatusCode::BAD_REQUEST,
+                    "This does not answer the login that is waited for.\n",
+                );
+            }
         }
         if !self.begun.replace(true) {
             self.arrived.send_replace(Arrived::Callback);
@@ -206,7 +215,8 @@ fn place(redirect_uri: &str) -> Option<(String, String, Vec<SocketAddr>)> {
     let rest = redirect_uri.strip_prefix("http://")?;
     let url = url::Url::parse(redirect_uri).ok()?;
     let port = url.port_or_known_default()?;
-    let (four, six) = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+    let (four, six) =
+        (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
     let addresses = match url.host()? {
         url::Host::Domain("localhost") => vec![four, six],
         url::Host::Ipv4(Ipv4Addr::LOCALHOST) => vec![four],
@@ -250,7 +260,9 @@ mod tests {
         assert_eq!(here("http://127.0.0.1:1/a/b?c=d"), found("http://127.0.0.1:1", "/a/b", 1));
         assert_eq!(here("http://[::1]:9/"), found("http://[::1]:9", "/", 1));
         assert_eq!(here("http://localhost"), found("http://localhost", "/", 2));
-        for elsewhere in ["https://localhost:8082/callback", "https://yourapp.com/callback", "http://127.0.0.2:1/"] {
+        for elsewhere in
+            ["https://localhost:8082/callback", "https://yourapp.com/callback", "http://127.0.0.2:1/"]
+        {
             assert_eq!(here(elsewhere), None, "{elsewhere}");
         }
     }

@@ -4,7 +4,12 @@
 use super::Pending;
 use crate::{
     accounts::consent::Connected,
-    cli::{Failure, admin_client::AskError, keyboard::{self, Lines}, streams},
+    cli::{
+        Failure,
+        admin_client::AskError,
+        keyboard::{self, Lines},
+        streams,
+    },
     oauth::{Callback, state},
 };
 
@@ -72,9 +77,7 @@ async fn take(pending: &Pending<'_>, line: &str) -> Result<Connected, Wrong> {
         return Err(Wrong::Again(why.to_owned()));
     }
     // Held here already, so that a wrong address does not end the login.
-    callback
-        .check_address(&pending.begun.redirect_uri)
-        .map_err(|error| Wrong::Again(error.to_string()))?;
+    callback.check_address(&pending.begun.redirect_uri).map_err(|error| Wrong::Again(error.to_string()))?;
     match pending.complete(line).await {
         Ok(connected) => Ok(connected),
         Err(AskError::Refused(refusal)) if pending.is_open().await => Err(Wrong::Again(refusal.detail)),

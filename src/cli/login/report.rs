@@ -37,7 +37,10 @@ fn proof(proof: &Proof) -> String {
     match (proof.accepted, proof.status) {
         (true, Some(status)) => format!("first API call: {} answered {status}", proof.path),
         (false, Some(status)) => {
-            format!("first API call: {} answered {status}: the marketplace does not accept the token", proof.path)
+            format!(
+                "first API call: {} answered {status}: the marketplace does not accept the token",
+                proof.path
+            )
         }
         (_, None) => format!("first API call: {} was not answered", proof.path),
     }
@@ -49,6 +52,7 @@ fn usage(place: &Place, account: &str) -> Option<String> {
     let name: AccountRef = account.parse().ok()?;
     let app = settings.apps.get(&name.app)?;
     let listener = settings.proxy.listeners.iter().find(|listener| listener.fixed.is_none())?;
-    let route = if name.account == Some(AccountName::implicit()) { name.app.to_string() } else { account.to_owned() };
+    let route =
+        if name.account == Some(AccountName::implicit()) { name.app.to_string() } else { account.to_owned() };
     Some(format!("curl -i '{}/{route}{}'", origin(listener), sample_path(&app.profile.provider)))
 }
