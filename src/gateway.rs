@@ -13,10 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     accounts::Accounts,
-    admin::AdminDoor,
+    admin::{AdminDoor, ControlSocket},
     chance::Chance,
     clock::Clock,
-    config::{Settings, settings::FixedRoute},
+    config::{
+        Settings,
+        settings::{AdminSettings, FixedRoute},
+    },
     grant::{LiveAccounts, Means, live},
     http::{
         listener::{self, ListenerLimits},
@@ -35,6 +38,9 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 /// Connections the admin door serves at once.
 const ADMIN_CONNECTIONS: usize = 256;
 
+/// How long answers of the admin door may take to leave at the very end.
+const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
 /// How often idle accounts are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
@@ -45,6 +51,8 @@ pub struct Listeners {
     pub proxy: Vec<(TcpListener, Option<FixedRoute>)>,
     /// The admin door's.
     pub admin: TcpListener,
+    /// The control socket; to be bound once the store's lock is held, see [`ControlSocket::bind`].
+    pub control: Option<ControlSocket>,
 }
 
 /// A socket that cannot be had.
@@ -91,6 +99,7 @@ impl Listeners {
         Ok(Self {
             proxy: proxy.collect::<Result<_, _>>()?,
             admin: bind(settings.admin.address, "admin.listen")?,
+            control: None,
         })
     }
 }
@@ -127,6 +136,7 @@ impl Default for Options {
 pub struct Gateway {
     door: Arc<Door>,
     accounts: Arc<Accounts>,
+    admin: AdminSettings,
     limits: ListenerLimits,
     workers: usize,
 }
@@ -167,7 +177,8 @@ impl Gateway {
         let accounts = Arc::new(Accounts::new(apps, live, options.store, client, clock));
         let connector = Connector::new(tls, &settings.upstream);
         let door = Door::new(settings, accounts.clone(), metrics, options.clock, connector);
-        Ok(Self { door: Arc::new(door), accounts, limits, workers: options.workers })
+        let admin = settings.admin.clone();
+        Ok(Self { door: Arc::new(door), accounts, admin, limits, workers: options.workers })
     }
 
     /// The accounts.
@@ -187,8 +198,11 @@ impl Gateway {
     pub async fn serve(self, listeners: Listeners, stop: CancellationToken) -> io::Result<()> {
         let admin_stop = CancellationToken::new();
         let local = LocalSet::new();
-        let admin = Arc::new(AdminDoor::new(self.door.clone()));
+        let admin = Arc::new(AdminDoor::new(self.door.clone(), &self.admin));
         local.spawn_local(self.admin_door(admin.clone(), listeners.admin, admin_stop.clone())?);
+        if let Some(control) = &listeners.control {
+            local.spawn_local(self.control_door(admin.clone(), control, admin_stop.clone())?);
+        }
         local.spawn_local(housekeeping(self.accounts.clone(), admin_stop.clone()));
         let serve = async {
             // However the proxy door ends, the program does: one that serves nothing must not look ready.
@@ -201,6 +215,7 @@ impl Gateway {
                 stop.cancelled().await;
                 tracing::info!("stopping: finishing requests under way");
                 admin.start_draining();
+                admin.finish(DRAIN).await;
             };
             let (served, ()) = tokio::join!(proxy, announce);
             self.accounts.live().drain().await;
@@ -217,19 +232,34 @@ impl Gateway {
         stop: CancellationToken,
     ) -> io::Result<impl Future<Output = ()> + use<>> {
         let socket = tokio::net::TcpListener::from_std(socket)?;
-        // Counted and limited by itself: a flooded proxy door must not shut the door that shows it.
-        let limits = ListenerLimits {
+        let limits = self.apart();
+        let answer = move |request, _peer| admin.clone().answer(request);
+        Ok(async move {
+            listener::serve(socket, answer, limits, stop, ADMIN_GRACE).await;
+        })
+    }
+
+    fn control_door(
+        &self,
+        admin: Arc<AdminDoor>,
+        socket: &ControlSocket,
+        stop: CancellationToken,
+    ) -> io::Result<impl Future<Output = ()> + use<>> {
+        let socket = socket.listener()?;
+        let limits = self.apart();
+        let answer = move |request, peer| admin.clone().answer_command(request, peer);
+        Ok(async move {
+            listener::serve(socket, answer, limits, stop, ADMIN_GRACE).await;
+        })
+    }
+
+    /// Counted and limited by itself: a flooded proxy door must not shut the door that shows it.
+    fn apart(&self) -> ListenerLimits {
+        ListenerLimits {
             tally: Arc::default(),
             connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
             ..self.limits.clone()
-        };
-        let answer = move |request, _peer| {
-            let admin = admin.clone();
-            async move { admin.answer(request).await }
-        };
-        Ok(async move {
-            listener::serve(socket, answer, limits, stop, Duration::from_secs(1)).await;
-        })
+        }
     }
 
     async fn proxy_door(

@@ -88,12 +88,13 @@ impl Accounts {
     ) -> Result<(), AccountsError> {
         let comes_after = |name: &AccountName| after.as_ref().is_none_or(|after| name > after);
         let now = self.clock.now();
-        let mut written = app
+        let written: Vec<AccountDocument> = app
             .accounts
             .values()
             .filter(|account| comes_after(&account.id.account))
             .map(|account| AccountDocument::of_written(app, account, &self.live, now))
-            .peekable();
+            .collect();
+        let mut written = written.into_iter().peekable();
         let mut room = |document: AccountDocument| {
             if is_wanted(&document, query.state.as_deref()) {
                 out.push(document);

@@ -1,231 +1,179 @@
-//! The admin door's answers. The one rule: ready means able to serve, never "another company is well".
+//! The way of a request through the admin door. The one rule: what changes something goes on to its end though the client
+//! hangs up, and the program waits for that before it ends.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, header, request::Parts};
 use hyper::body::Incoming;
-use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::{
+    access::{Access, Entrance, Visitor},
+    answer::Answer,
+    body,
+    call::Call,
+    health::Readiness,
+    refusal::{bad_request, draining},
+    router::{self, Found, Route},
+};
 use crate::{
-    accounts::{AccountsError, error::Refusal, list::Query},
-    http::problem::{Code, Problem},
-    names::{AccountId, AccountName, AppName, NameError},
-    proxy::{Door, guard::host_name},
+    config::settings::AdminSettings,
+    http::{
+        problem::{Code, Problem},
+        socket::Peer,
+    },
+    proxy::Door,
 };
 
-/// The longest a client may have the door wait for a token.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// How many may wait for something at once: probes must not find the door taken.
+const MOST_WAITS: usize = 64;
 
-/// How many may wait for a token at once.
-const MOST_WAITS: usize = 16;
-
-/// What the admin door knows.
+/// What the admin door and the control socket know.
 pub struct AdminDoor {
     door: Arc<Door>,
-    draining: AtomicBool,
-    /// Room for those who wait for a token: probes must not find the door taken.
+    access: Access,
+    draining: CancellationToken,
     waits: Semaphore,
+    changes: TaskTracker,
+    readiness: Readiness,
 }
 
 impl AdminDoor {
     /// An admin door beside a proxy door.
-    pub fn new(door: Arc<Door>) -> Self {
-        Self { door, draining: AtomicBool::new(false), waits: Semaphore::new(MOST_WAITS) }
+    pub fn new(door: Arc<Door>, settings: &AdminSettings) -> Self {
+        Self {
+            door,
+            access: Access::new(settings.keys.clone()),
+            draining: CancellationToken::new(),
+            waits: Semaphore::new(MOST_WAITS),
+            changes: TaskTracker::new(),
+            readiness: Readiness::default(),
+        }
     }
 
-    /// From now on not ready.
+    /// From now on not ready, and nothing is changed any more.
     pub fn start_draining(&self) {
-        self.draining.store(true, Relaxed);
+        self.draining.cancel();
+        self.changes.close();
     }
 
-    /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let outcome = self.route(&request).await;
-        outcome.unwrap_or_else(|problem| problem.answer(request.headers(), &uuid::Uuid::new_v4().to_string()))
-    }
-
-    async fn route(&self, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Problem> {
-        let path = request.uri().path();
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Err(method_refused());
-        }
-        // Probes and scrapers call by address, so these are exempt from the Host check; they tell nothing worth stealing.
-        match path {
-            "/livez" => return Ok(text(StatusCode::OK, "ok\n")),
-            "/readyz" => return Ok(self.ready()),
-            "/metrics" => return Ok(self.metrics()),
-            _ => same_origin(request)?,
-        }
-        match path {
-            "/" => Ok(text(StatusCode::OK, INDEX)),
-            "/api/accounts" => self.accounts(request.uri().query().unwrap_or_default()).await,
-            _ => match path.strip_prefix("/api/accounts/").and_then(|rest| rest.split_once('/')) {
-                Some((app, account)) => {
-                    self.account(app, account, request.uri().query().unwrap_or_default()).await
-                }
-                None => Err(no_such_path(path)),
-            },
+    /// Waits for the changes under way, at most so long.
+    pub async fn finish(&self, grace: Duration) {
+        if tokio::time::timeout(grace, self.changes.wait()).await.is_err() {
+            tracing::warn!("a change to accounts was still under way at the end");
         }
     }
 
-    fn ready(&self) -> Response<Full<Bytes>> {
-        if self.draining.load(Relaxed) {
-            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        } else {
-            text(StatusCode::OK, "ready\n")
+    /// Answers one request to the admin door.
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        match self.door.callbacks.answer(&head).await {
+            Some(answer) => answer,
+            None => self.respond(Entrance::Door, &head, body).await,
         }
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
-        for (endpoint, load) in self.door.accounts.live().meters() {
-            self.door.metrics.meter(&endpoint, load.used, load.calls, load.waiting);
-        }
-        let expiries = self.door.accounts.live().expiries();
-        self.door.metrics.token_expiries(expiries.iter().map(|(id, at)| (id, *at)));
-        let body = self.door.metrics.text();
-        respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body)
+    /// Answers one request to the control socket.
+    pub async fn answer_command(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Answer {
+        let (head, body) = request.into_parts();
+        self.respond(Entrance::Control(peer), &head, body).await
     }
 
-    async fn accounts(&self, query: &str) -> Result<Response<Full<Bytes>>, Problem> {
-        let mut asked = Query { limit: 1000, ..Query::default() };
-        for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            match key.as_ref() {
-                "app" => asked.app = Some(name(&value)?),
-                "state" => asked.state = Some(value.into_owned()),
-                "after" => asked.after = Some(place(&value)?),
-                "limit" => asked.limit = whole_number(&value, 1, 10_000)?,
-                other => return Err(unknown_parameter(other, "app, state, after, limit")),
-            }
-        }
-        Ok(json(&self.door.accounts.page(&asked).await.map_err(refused)?))
+    pub(super) fn door(&self) -> &Arc<Door> {
+        &self.door
     }
 
-    async fn account(&self, app: &str, account: &str, query: &str) -> Result<Response<Full<Bytes>>, Problem> {
-        let id = AccountId { app: name(app)?, account: name(account)? };
-        let mut wait = Duration::ZERO;
-        for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            match key.as_ref() {
-                "wait" => {
-                    let seconds = whole_number(&value, 0, LONGEST_WAIT.as_secs() as usize)?;
-                    wait = Duration::from_secs(seconds as u64);
-                }
-                other => return Err(unknown_parameter(other, "wait")),
-            }
+    pub(super) fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+
+    pub(super) fn waits(&self) -> &Semaphore {
+        &self.waits
+    }
+
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    async fn respond(self: &Arc<Self>, entrance: Entrance, head: &Parts, body: Incoming) -> Answer {
+        let (route, captures) = match router::find(&head.method, head.uri.path()) {
+            Found::Route(route, captures) => (route, captures),
+            Found::OtherMethods(methods) => return other_methods(head, &methods),
+            Found::Nothing => return refuse(head, &no_such_path(head.uri.path())),
+        };
+        let outcome = self.run(entrance, head, body, route, captures).await;
+        outcome.unwrap_or_else(|problem| refuse(head, &problem))
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        entrance: Entrance,
+        head: &Parts,
+        body: Incoming,
+        route: &'static Route,
+        captures: Vec<String>,
+    ) -> Result<Answer, Problem> {
+        let visitor = self.access.admit(entrance, route.needs, &head.headers)?;
+        let changes = route.method != Method::GET;
+        if changes && self.draining.is_cancelled() {
+            return Err(draining());
         }
-        if !wait.is_zero() {
-            let _waiting = self.waits.try_acquire().map_err(|_| too_many_waits())?;
-            // Whether a token came is told by the document.
-            drop(self.door.accounts.token(&id, wait).await);
+        let body = body::read(route.body, &head.headers, body).await?;
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        let work = (route.answer)(Call { admin: self.clone(), captures, query, body });
+        if !changes {
+            return work.await;
         }
-        Ok(json(&self.door.accounts.show(&id).await.map_err(refused)?))
+        let outcome = self.changes.spawn(work).await.map_err(|_| broke_down())?;
+        log(head, &visitor, &outcome);
+        outcome
     }
 }
 
-const INDEX: &str = "Marketgate, admin door
-
-/livez                       is the process alive
-/readyz                      can it serve
-/metrics                     OpenMetrics
-/api/accounts                accounts and their tokens (?app= &state= &after= &limit=)
-/api/accounts/APP/ACCOUNT    one account (?wait=SECONDS waits for a valid token)
-";
-
-/// A page must not read what accounts there are, whatever name it found for this address.
-fn same_origin(request: &Request<Incoming>) -> Result<(), Problem> {
-    let headers = request.headers();
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(host_name);
-    if !host.is_some_and(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1")) {
-        let action = "call by localhost, 127.0.0.1 or [::1]";
-        return Err(Problem::new(
-            Code::HostRefused,
-            "the Host of this request is not the admin door's",
-            action,
-        ));
+/// Who did what; neither query nor body, which may hold secrets.
+fn log(head: &Parts, visitor: &Visitor, outcome: &Result<Answer, Problem>) {
+    let (method, path) = (&head.method, head.uri.path());
+    match outcome {
+        Ok(answer) => tracing::info!(%method, path, by = %visitor, status = answer.status().as_u16(), "done"),
+        Err(problem) => {
+            tracing::info!(%method, path, by = %visitor, code = problem.code.as_str(), "refused: {}", problem.detail);
+        }
     }
-    let site = headers.get("sec-fetch-site").map_or(&b"none"[..], HeaderValue::as_bytes);
-    if headers.contains_key(header::ORIGIN) || !matches!(site, b"none" | b"same-origin") {
-        let action = "open the admin door itself, or call it from a program";
-        return Err(Problem::new(Code::BrowserRefused, "another page caused this request", action));
-    }
-    Ok(())
 }
 
-fn method_refused() -> Problem {
-    Problem::new(Code::NotAllowed, "the admin door answers GET only", "use GET")
+fn refuse(head: &Parts, problem: &Problem) -> Answer {
+    problem.answer(&head.headers, &uuid::Uuid::new_v4().to_string())
 }
 
-fn too_many_waits() -> Problem {
-    Problem::new(Code::Overloaded, "too many wait for a token already", "ask again")
-        .retry_after(Duration::from_secs(1))
+fn other_methods(head: &Parts, methods: &[&'static Method]) -> Answer {
+    let mut allowed = String::new();
+    for method in methods {
+        // Writing to a String cannot fail.
+        let _ = write!(allowed, "{}{method}", if allowed.is_empty() { "" } else { ", " });
+    }
+    let detail = format!("{} takes {allowed}, not {}", head.uri.path(), head.method);
+    let code = Code::Own {
+        word: "wrong_method",
+        status: http::StatusCode::METHOD_NOT_ALLOWED,
+        title: "The path takes another method",
+    };
+    let mut answer = refuse(head, &Problem::new(code, detail, format!("use {allowed}")));
+    // RFC 9110 §15.5.6: a 405 says what is allowed.
+    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+        answer.headers_mut().insert(header::ALLOW, allowed);
+    }
+    answer
 }
 
 fn no_such_path(path: &str) -> Problem {
-    Problem::new(Code::BadRequest, format!("the admin door has no {path:?}"), "GET / lists what there is")
+    bad_request(format!("the admin door has no {path:?}"), "GET / lists what there is")
 }
 
-fn name<N: std::str::FromStr<Err = NameError>>(text: &str) -> Result<N, Problem> {
-    text.parse().map_err(|error: NameError| {
-        Problem::new(Code::BadRequest, format!("{text:?}: {error}"), "GET /api/accounts lists what there is")
-    })
-}
-
-fn refused(error: AccountsError) -> Problem {
-    let code = match (error.refusal, error.code) {
-        (_, "no_such_app") => Code::NoSuchApp,
-        (_, "no_such_account") => Code::NoSuchAccount,
-        (Refusal::Store, _) => Code::TokenUnavailable,
-        _ => Code::BadRequest,
-    };
-    Problem::new(code, error.detail, error.action)
-}
-
-fn unknown_parameter(name: &str, known: &str) -> Problem {
-    Problem::new(Code::BadRequest, format!("unknown parameter {name:?}"), format!("known are: {known}"))
-}
-
-fn place(text: &str) -> Result<(AppName, AccountName), Problem> {
-    let pair =
-        text.split_once('@').and_then(|(app, account)| Some((app.parse().ok()?, account.parse().ok()?)));
-    pair.ok_or_else(|| {
-        Problem::new(Code::BadRequest, format!("{text:?} is no place in the list"), "write APP@ACCOUNT")
-    })
-}
-
-fn whole_number(text: &str, least: usize, most: usize) -> Result<usize, Problem> {
-    let number = text.parse().ok().filter(|n| (least..=most).contains(n));
-    number.ok_or_else(|| {
-        Problem::new(
-            Code::BadRequest,
-            format!("{text:?} is out of range"),
-            format!("write {least} to {most}"),
-        )
-    })
-}
-
-fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
-    respond(status, "text/plain; charset=utf-8", body.to_owned())
-}
-
-fn json(document: &impl Serialize) -> Response<Full<Bytes>> {
-    // Strings, numbers and lists of them always serialise.
-    let body = serde_json::to_string_pretty(document).unwrap_or_default() + "\n";
-    respond(StatusCode::OK, "application/json", body)
-}
-
-fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+fn broke_down() -> Problem {
+    Problem::new(
+        Code::Internal,
+        "the request failed half-way",
+        "look at the log, and at the account, before repeating it",
+    )
 }

@@ -48,7 +48,8 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     block_on(async {
         let stop = stop_on_signal()?;
         let simulator = listen(0)?;
-        let listeners = Listeners { proxy: vec![(proxy_listener(arguments.port)?, None)], admin: listen(0)? };
+        let proxy = vec![(proxy_listener(arguments.port)?, None)];
+        let listeners = Listeners { proxy, admin: listen(0)?, control: None };
         let settings = settings(&simulator, &listeners)?;
         telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Failure, e))?;
         let simulated = serve_simulator(simulator, stop.clone())?;

@@ -10,6 +10,7 @@ use crate::{
         Settings,
         settings::{FixedRoute, Timeouts},
     },
+    http::callback::Callbacks,
     metrics::Metrics,
     proxy::{
         body::RequestBody,
@@ -24,6 +25,8 @@ pub struct Door {
     pub accounts: Arc<Accounts>,
     /// Who may call.
     pub guard: Guard,
+    /// Sellers who come back from their consent to this very address.
+    pub callbacks: Callbacks,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Time.
@@ -50,6 +53,7 @@ impl Door {
         connector: Connector,
     ) -> Self {
         Self {
+            callbacks: Callbacks::new(settings, accounts.clone()),
             accounts,
             guard: Guard::new(&settings.proxy, &settings.callers),
             metrics,

@@ -34,6 +34,11 @@ impl Worker {
     pub async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
+        if let Some(answer) = self.door.callbacks.answer(&head).await {
+            let response = answer.map(ReplyBody::Own);
+            self.log(&head, None, &response, started);
+            return response;
+        }
         let outcome = self.exchange(&head, body).await;
         let (account, mut response) = match outcome {
             Ok((account, response)) => (account, response),

@@ -122,7 +122,7 @@ fn check_method(method: &Method) -> Result<(), Problem> {
 }
 
 /// Every key a request shows: HTTP clients differ in which header they can set.
-fn shown_keys(headers: &HeaderMap) -> impl Iterator<Item = String> {
+pub fn shown_keys(headers: &HeaderMap) -> impl Iterator<Item = String> {
     let own = headers.get_all(KEY_HEADER).iter().filter_map(|v| v.to_str().ok()).map(|v| v.trim().to_owned());
     let fields = headers.get_all(header::AUTHORIZATION).iter().filter_map(|v| v.to_str().ok());
     own.chain(fields.filter_map(key_in_authorization))

@@ -165,7 +165,9 @@ fn start(
     let sim = Simulator::new(7);
     let sim_socket = tokio::net::TcpListener::from_std(sim_socket).unwrap();
     tokio::spawn(sim.clone().serve(sim_socket, stop.clone().cancelled_owned()));
-    let serving = tokio::task::spawn_local(gateway.serve(Listeners { proxy: sockets, admin }, stop.clone()));
+    let serving = tokio::task::spawn_local(
+        gateway.serve(Listeners { proxy: sockets, admin, control: None }, stop.clone()),
+    );
     let world = World {
         sim,
         sim_address,
