@@ -199,11 +199,11 @@ impl AdminClient {
         let response = request.send().await.map_err(not_running)?;
         let status = response.status();
         let text = response.text().await.map_err(not_running)?;
-        if status.is_success() { Ok(text) } else { Err(self.refused(status.as_u16(), text)) }
+        if status.is_success() { Ok(text) } else { Err(self.refused(status.as_u16(), &text)) }
     }
 
-    fn refused(&self, status: u16, text: String) -> AskError {
-        match serde_json::from_str::<Refusal>(&text) {
+    fn refused(&self, status: u16, text: &str) -> AskError {
+        match serde_json::from_str::<Refusal>(text) {
             Ok(refusal) => AskError::Refused(Refusal { status, ..refusal }),
             Err(_) => {
                 AskError::Unexpected { name: self.name.clone(), status, detail: text.trim().to_owned() }

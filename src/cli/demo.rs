@@ -113,7 +113,8 @@ fn configuration(simulator: u16, proxy: u16, admin: u16) -> String {
     );
     let redirect = format!("redirect_uri = \"http://localhost:{proxy}/callback\"");
     let wallapop = format!("{CLIENT}\n{redirect}");
-    let depop = format!("{wallapop}\ngrant = \"authorization_code\"\nscopes = [\"products_read\", \"shop_read\"]");
+    let depop =
+        format!("{wallapop}\ngrant = \"authorization_code\"\nscopes = [\"products_read\", \"shop_read\"]");
     let apps = [
         ("walmart", "walmart-marketplace", CLIENT),
         ("supplier", "walmart-supplier", CLIENT),

@@ -16,7 +16,7 @@ use super::{
     session::{self, ServerArguments},
 };
 use crate::{
-    accounts::import::Imported,
+    accounts::{document::TroubleDocument, import::Imported},
     names::{AccountRef, AppName},
 };
 
@@ -72,7 +72,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 /// What became of one line.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Outcome {
     line: usize,
     #[serde(default)]
@@ -85,6 +85,12 @@ struct Outcome {
     detail: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     action: Option<String>,
+    /// With `--validate now`: how the account is after its first token call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    /// With `--validate now`: why it has no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trouble: Option<TroubleDocument>,
 }
 
 impl Outcome {
@@ -100,6 +106,15 @@ impl Outcome {
                 action: text(&self.action),
             }),
         }
+    }
+}
+
+impl Outcome {
+    /// Why the grant that was taken in does not work, as far as it was tried.
+    fn failed(&self) -> Option<Refusal> {
+        let TroubleDocument { detail, action, .. } = self.trouble.clone()?;
+        let code = self.state.clone().unwrap_or_default();
+        Some(Refusal { status: 0, code, detail, action })
     }
 }
 

@@ -80,7 +80,7 @@ impl Drop for Hidden {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
             // Whoever took the terminal away has no use for it either.
-            drop(tcsetattr(std::io::stdin(), OptionalActions::Now, before));
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
         }
     }
 }

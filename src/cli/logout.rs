@@ -36,7 +36,7 @@ pub fn run(place: &Place, arguments: &LogoutArguments) -> Result<(), Failure> {
         // Strings always serialise.
         (Output::Json, _) => streams::data(serde_json::to_string(&done).unwrap_or_default()),
         (Output::Text, None) => {
-            streams::data(format_args!("{id} is logged out, and the marketplace has revoked its grant"))
+            streams::data(format_args!("{id} is logged out, and the marketplace has revoked its grant"));
         }
         (Output::Text, Some(why)) => {
             streams::data(format_args!(

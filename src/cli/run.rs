@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Failure, Place, opening, streams, table::table};
 use crate::{
+    admin::ControlSocket,
     config::{App, Settings, settings::ProxyListener},
     gateway::{BindError, Gateway, Listeners, Options},
     telemetry,
@@ -24,11 +25,14 @@ impl From<BindError> for Failure {
 pub fn run(place: &Place) -> Result<(), Failure> {
     let settings = place.load()?;
     telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Configuration, e))?;
-    let listeners = Listeners::bind(&settings)?;
+    let mut listeners = Listeners::bind(&settings)?;
     let summary = summary(&settings);
     block_on(async {
         let stop = stop_on_signal()?;
         let options = Options { store: opening::open(&settings)?, ..Options::default() };
+        if let Some(store) = &settings.store {
+            listeners.control = Some(ControlSocket::bind(&store.path)?);
+        }
         let gateway = Gateway::new(&settings, options).map_err(|e| Failure::new(Exit::Failure, e))?;
         streams::talk(summary);
         gateway.serve(listeners, stop).await.map_err(|e| cannot_serve(&e))

@@ -1,18 +1,14 @@
 //! The store served by a command itself, for as long as the command lives. The one rule: it is the same service as that of
 //! `marketgate run`, control socket and draining included, so that a second command meanwhile is its client.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{net::UnixListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Failure, admin_client::AdminClient, opening};
 use crate::{
-    admin::{AdminDoor, control::control_path},
+    admin::{AdminDoor, ControlSocket, control::ControlError},
     config::Settings,
     gateway::{Gateway, Options},
     http::listener::{self, ListenerLimits},
@@ -25,8 +21,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The service within a command.
 pub struct Service {
     gateway: Gateway,
+    admin: Arc<AdminDoor>,
     client: AdminClient,
-    socket: PathBuf,
+    control: ControlSocket,
     stop: CancellationToken,
     served: JoinHandle<()>,
 }
@@ -45,32 +42,44 @@ impl From<Failure> for NotStarted {
     }
 }
 
+impl From<ControlError> for NotStarted {
+    fn from(error: ControlError) -> Self {
+        Self { is_held: matches!(error, ControlError::Taken(_)), failure: error.into() }
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        Self::new(Exit::Store, &error).mend(error.action())
+    }
+}
+
 impl Service {
     /// Serves the store of these settings, without waiting for another process to let go of it.
     ///
     /// # Errors
     /// When another process has the store, or it cannot be opened.
-    pub async fn start(settings: &Settings) -> Result<Self, NotStarted> {
-        let fail = |e: &dyn std::fmt::Display| Failure::new(Exit::Failure, e);
+    pub fn start(settings: &Settings) -> Result<Self, NotStarted> {
         let mut settings = settings.clone();
         settings.log.level = "error".to_owned();
-        telemetry::start(&settings.log).map_err(|e| fail(&e))?;
+        telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Configuration, e))?;
         let store = opening::open_at_once(&settings)?;
-        let gateway =
-            Gateway::new(&settings, Options { store, ..Options::default() }).map_err(|e| fail(&e))?;
-        let socket = settings.store.as_ref().map(|store| control_path(&store.path)).unwrap_or_default();
-        let listener = bind(&socket).map_err(|e| fail(&e))?;
-        let stop = CancellationToken::new();
-        let admin = Arc::new(AdminDoor::new(gateway.door().clone()));
-        let answer = move |request, _peer| {
-            let admin = admin.clone();
-            async move { admin.answer(request).await }
-        };
+        let path = settings.store.as_ref().map(|store| store.path.clone()).unwrap_or_default();
+        let control = ControlSocket::bind(&path)?;
+        let options = Options { store, ..Options::default() };
+        let gateway = Gateway::new(&settings, options).map_err(|e| Failure::new(Exit::Failure, e))?;
+        let admin = Arc::new(AdminDoor::new(gateway.door().clone(), &settings.admin));
+        let client = AdminClient::of_socket(control.path())?;
         let limits = ListenerLimits::new(&settings.limits, settings.upstream.timeouts.stall);
-        let serve = listener::serve(listener, answer, limits, stop.clone(), GRACE);
-        let served = tokio::task::spawn_local(async move { drop(serve.await) });
-        let client = AdminClient::of_socket(&socket)?;
-        Ok(Self { gateway, client, socket, stop, served })
+        let door = admin.clone();
+        let answer = move |request, peer| door.clone().answer_command(request, peer);
+        let socket = control.listener().map_err(|e| Failure::new(Exit::Store, e))?;
+        let stop = CancellationToken::new();
+        let serve = listener::serve(socket, answer, limits, stop.clone(), GRACE);
+        let served = tokio::task::spawn_local(async move {
+            serve.await;
+        });
+        Ok(Self { gateway, admin, client, control, stop, served })
     }
 
     /// A client of it.
@@ -78,16 +87,13 @@ impl Service {
         self.client.clone()
     }
 
-    /// Ends in order: requests, keepers, the store.
+    /// Ends in order: changes under way, keepers, the socket, the store.
     pub async fn end(self) {
+        self.admin.start_draining();
+        self.admin.finish(GRACE).await;
+        self.gateway.accounts().live().drain().await;
         self.stop.cancel();
         drop(self.served.await);
-        self.gateway.accounts().live().drain().await;
-        drop(std::fs::remove_file(&self.socket));
+        drop(self.control);
     }
-}
-
-fn bind(socket: &Path) -> std::io::Result<UnixListener> {
-    drop(std::fs::remove_file(socket));
-    UnixListener::bind(socket)
 }

@@ -103,10 +103,7 @@ pub async fn serving(settings: Option<&Settings>) -> Result<Option<AdminClient>,
 }
 
 async fn is_served(socket: &Path) -> Result<bool, Failure> {
-    let error = match tokio::net::UnixStream::connect(socket).await {
-        Ok(_) => return Ok(true),
-        Err(error) => error,
-    };
+    let Err(error) = tokio::net::UnixStream::connect(socket).await else { return Ok(true) };
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => Ok(false),
         _ => Err(Failure::new(
@@ -125,7 +122,7 @@ async fn own(settings: &Settings, service: &mut Option<Service>) -> Result<Admin
         if let Some(client) = serving(Some(settings)).await? {
             return Ok(client);
         }
-        match Service::start(settings).await {
+        match Service::start(settings) {
             Ok(started) => return Ok(service.insert(started).client()),
             // Whoever has the store is about to answer, or about to end.
             Err(held) if held.is_held && began.elapsed() < patience => tokio::time::sleep(BETWEEN).await,

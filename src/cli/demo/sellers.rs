@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// App, account, and the seller of the simulated marketplace who consents.
-const SELLERS: [(&str, &str, &str); 2] = [("wallapop", "shop-1", "shop-1"), ("depop-shops", "shop-2", "shop-2")];
+const SELLERS: [(&str, &str, &str); 2] =
+    [("wallapop", "shop-1", "shop-1"), ("depop-shops", "shop-2", "shop-2")];
 /// How long a page of the simulator may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -37,7 +38,10 @@ pub(super) async fn connect(accounts: &Arc<Accounts>) -> Vec<AccountId> {
 
 async fn connect_one(accounts: &Arc<Accounts>, id: &AccountId, seller: &str) -> Result<Connected, String> {
     let said = |error: AccountsError| error.to_string();
-    let begun = accounts.begin_consent(&BeginConsent { id: id.clone(), replace_identity: false }).await.map_err(said)?;
+    let begun = accounts
+        .begin_consent(&BeginConsent { id: id.clone(), replace_identity: false })
+        .await
+        .map_err(said)?;
     let callback = allow(&begun.authorize_url, seller).await?;
     accounts.complete_consent(&callback).await.map_err(said)
 }
@@ -53,7 +57,8 @@ async fn allow(page: &str, seller: &str) -> Result<String, String> {
         .build()
         .map_err(said)?;
     let form = format!("decision=allow&seller={seller}");
-    let click = browser.post(page).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+    let click =
+        browser.post(page).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
     let answer = click.send().await.map_err(said)?;
     let location = answer.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
     location.map(str::to_owned).ok_or_else(|| format!("the marketplace answered {}", answer.status()))

@@ -16,7 +16,11 @@ use super::{
 };
 use crate::{
     accounts::import::Imported,
-    cli::{Exit, Failure, Output, Place, admin_client::AdminClient, streams},
+    cli::{
+        Exit, Failure, Output, Place,
+        admin_client::{AdminClient, Refusal},
+        streams,
+    },
 };
 
 /// How many refused lines are told on the terminal.
@@ -29,6 +33,8 @@ struct Summary {
     replaced: usize,
     unchanged: usize,
     refused: usize,
+    /// Taken in, tried, and not working.
+    not_working: usize,
 }
 
 pub(super) async fn import(
@@ -125,14 +131,24 @@ impl Summary {
     }
 
     fn count(&mut self, outcome: &Outcome) {
-        let refusal = match outcome.sorted() {
-            Ok(Imported::Created) => return self.created += 1,
-            Ok(Imported::Replaced) => return self.replaced += 1,
-            Ok(Imported::Unchanged) => return self.unchanged += 1,
-            Err(refusal) => refusal,
-        };
-        self.refused += 1;
-        if self.refused <= TOLD {
+        match outcome.sorted() {
+            Ok(Imported::Created) => self.created += 1,
+            Ok(Imported::Replaced) => self.replaced += 1,
+            Ok(Imported::Unchanged) => self.unchanged += 1,
+            Err(refusal) => {
+                self.refused += 1;
+                self.tell(outcome, &refusal);
+            }
+        }
+        if let Some(refusal) = outcome.failed() {
+            self.not_working += 1;
+            self.tell(outcome, &refusal);
+        }
+    }
+
+    /// The first few of them: the rest is for `--results`.
+    fn tell(&self, outcome: &Outcome, refusal: &Refusal) {
+        if self.refused + self.not_working <= TOLD {
             let account = outcome.account.as_deref().map_or(String::new(), |account| format!(" ({account})"));
             let (line, detail, action) = (outcome.line, &refusal.detail, &refusal.action);
             streams::talk(format_args!("line {line}{account}: {detail}\n  help: {action}"));
@@ -145,10 +161,17 @@ impl Summary {
             Output::Json => streams::data(serde_json::to_string(self).unwrap_or_default()),
             Output::Text => streams::data(self.text(arguments.dry_run)),
         }
-        if self.refused == 0 {
+        if self.refused + self.not_working == 0 {
             return Ok(());
         }
-        let failure = Failure::new(Exit::Failure, format!("{} lines were refused", grouped(self.refused)));
+        let what = match (self.refused, self.not_working) {
+            (refused, 0) => format!("{} lines were refused", grouped(refused)),
+            (0, not) => format!("{} grants do not work", grouped(not)),
+            (refused, not) => {
+                format!("{} lines were refused, and {} grants do not work", grouped(refused), grouped(not))
+            }
+        };
+        let failure = Failure::new(Exit::Failure, what);
         Err(failure.mend(match &arguments.results {
             Some(results) => format!("{} says why; correct them and run it again", results.display()),
             None => "correct them and run it again; --results FILE writes down every reason".to_owned(),
@@ -158,11 +181,13 @@ impl Summary {
     fn text(&self, dry_run: bool) -> String {
         let mut text = if dry_run { "would be: ".to_owned() } else { String::new() };
         let replaced = (self.replaced > 0).then_some(("replaced", self.replaced));
+        let not_working = (self.not_working > 0).then_some(("not working", self.not_working));
         let counts = [
             Some(("created", self.created)),
             replaced,
             Some(("unchanged", self.unchanged)),
             Some(("refused", self.refused)),
+            not_working,
         ];
         for (number, (word, count)) in counts.into_iter().flatten().enumerate() {
             let between = if number == 0 { "" } else { " · " };
@@ -192,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_summary_reads_as_a_line() {
-        let summary = Summary { created: 9_990, replaced: 0, unchanged: 10, refused: 0 };
+        let summary = Summary { created: 9_990, replaced: 0, unchanged: 10, refused: 0, not_working: 0 };
         assert_eq!(summary.text(false), "created 9,990 · unchanged 10 · refused 0");
         let summary = Summary { replaced: 1_234_567, ..summary };
         assert_eq!(

@@ -34,25 +34,17 @@ pub(super) async fn import(
     members.extend(written.chain(settings).map(|(name, value)| (name.to_owned(), value.as_str().into())));
     let line = Value::Object(members).to_string() + "\n";
     let outcomes = Sender::new(client, app, arguments).send(line.into_bytes()).await?;
-    let outcome = outcomes.first().map_or_else(
-        || Err(Failure::new(Exit::Failure, "the answer tells nothing of the account")),
-        |outcome| Ok(outcome.sorted().map_err(Failure::from)?),
-    )?;
-    tell(place, arguments, account, outcome);
-    Ok(())
+    let silence = || Failure::new(Exit::Failure, "the answer tells nothing of the account");
+    let told = outcomes.first().ok_or_else(silence)?;
+    tell(place, arguments, account, told.sorted()?);
+    told.failed().map_or(Ok(()), |refusal| Err(refusal.into()))
 }
 
 fn tell(place: &Place, arguments: &ImportArguments, account: &AccountName, outcome: Imported) {
     let app = &arguments.account.app;
     if place.output == Output::Json {
-        let told = Outcome {
-            line: 1,
-            account: Some(account.to_string()),
-            outcome: Some(outcome),
-            code: None,
-            detail: None,
-            action: None,
-        };
+        let account = Some(account.to_string());
+        let told = Outcome { line: 1, account, outcome: Some(outcome), ..Outcome::default() };
         // Strings and numbers always serialise.
         return streams::data(serde_json::to_string(&told).unwrap_or_default());
     }

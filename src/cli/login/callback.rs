@@ -89,7 +89,9 @@ impl Landing {
                 async move { desk.answer(&request).await }
             };
             let serve = listener::serve(socket, answer, limits.clone(), stop.clone(), GRACE);
-            tokio::task::spawn_local(async move { drop(serve.await) })
+            tokio::task::spawn_local(async move {
+                serve.await;
+            })
         });
         let served = served.collect();
         Ok(Some(Self { desk, arrived, shown, stop, served }))
@@ -224,8 +226,10 @@ fn place(redirect_uri: &str) -> Option<(String, String, Vec<SocketAddr>)> {
         _ => return None,
     };
     // As it is written, since the address is compared byte for byte where it is judged.
-    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
-    Some((format!("http://{authority}"), url.path().to_owned(), addresses))
+    let address = rest.split_once('?').map_or(rest, |(address, _)| address);
+    let (authority, path) = address.split_at(address.find('/').unwrap_or(address.len()));
+    let path = if path.is_empty() { "/" } else { path };
+    Some((format!("http://{authority}"), path.to_owned(), addresses))
 }
 
 /// All of them, or the reason; an address family that this machine does not have is none.
