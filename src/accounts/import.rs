@@ -20,7 +20,7 @@ use crate::{
     names::{AccountId, AccountName},
     provider::{GrantKind, Identity},
     secret::{Secret, sha256},
-    store::{Grant, Origin, Record, Standing, Store, Stored},
+    store::{Grant, LoginReason, Origin, Record, Standing, Store, Stored},
 };
 
 /// What an import brings: a grant and what is known of the account.
@@ -217,7 +217,10 @@ impl Accounts {
         if let Some(token) = new.refresh_token()
             && let Some(holder) = store.holder(token).await?
         {
-            return seen(id, &holder);
+            let came_back = matches!(&stored, Some(Stored::Whole(record)) if may_come_back(record, &new));
+            if id != &holder || !came_back {
+                return seen(id, &holder, stored.as_ref());
+            }
         }
         match &stored {
             Some(Stored::Whole(record)) if is_unchanged(record, &new) => return Ok(Imported::Unchanged),
@@ -243,15 +246,13 @@ impl Accounts {
         let before = if known { Some(self.settled(id).await?) } else { None };
         let generation = before.as_ref().map_or(0, Stored::generation) + 1;
         let before = before.and_then(|stored| whole(id, stored).ok());
+        // A refresh token that rotates is younger than the consent; how much younger nobody says.
+        let obtained_at = new.consented_at.filter(|_| !app.profile.rotates).unwrap_or(now);
         let grant = match new.grant {
             Brought::Refresh(token) => Grant::Refresh {
                 token,
-                obtained_at: new.consented_at.unwrap_or(now),
-                ends_at: app
-                    .profile
-                    .lifetimes
-                    .refresh_token
-                    .map(|life| new.consented_at.unwrap_or(now) + life),
+                obtained_at,
+                ends_at: app.profile.lifetimes.refresh_token.map(|life| obtained_at + life),
             },
             Brought::Client { id, secret } => Grant::Client { id, secret },
             Brought::Key(key) => Grant::Key(key),
@@ -281,16 +282,29 @@ fn is_unchanged(record: &Record, new: &NewGrant) -> bool {
     record.standing == Standing::Active && new.is_in(record) && new.settings == record.settings
 }
 
+/// A grant that was exported and never spent elsewhere is ours again.
+fn may_come_back(record: &Record, new: &NewGrant) -> bool {
+    record.standing == Standing::LoginRequired(LoginReason::Exported) && new.is_in(record)
+}
+
 /// A refresh token that is or was here: the same account has it or its successor, and another one's it cannot be.
-fn seen(id: &AccountId, holder: &AccountId) -> Result<Imported, AccountsError> {
-    if id == holder { Ok(Imported::Unchanged) } else { Err(seen_before(holder)) }
+fn seen(id: &AccountId, holder: &AccountId, stored: Option<&Stored>) -> Result<Imported, AccountsError> {
+    match stored {
+        _ if id != holder => Err(seen_before(holder)),
+        Some(Stored::Whole(record)) if record.standing != Standing::Active => {
+            let detail = format!("{id} had this refresh token before, and it is over");
+            let action = format!("connect the seller again: `marketgate login {id}`, or import a newer one");
+            Err(AccountsError::new(Refusal::Conflict, "seen_before", detail, action))
+        }
+        _ => Ok(Imported::Unchanged),
+    }
 }
 
 fn seen_before(holder: &AccountId) -> AccountsError {
     let detail = format!("this refresh token is or was {holder}'s");
     let action = format!(
-        "each seller has a refresh token of its own; `marketgate accounts remove {holder}` first \
-        if the account is to have another name"
+        "each seller has a refresh token of its own; `marketgate accounts remove {holder}` first if the account is to \
+         have another name"
     );
     AccountsError::new(Refusal::Conflict, "seen_before", detail, action)
 }

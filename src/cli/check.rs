@@ -4,11 +4,18 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use clap::Args;
 
-use super::{Exit, Failure, Output, Place, run::block_on, streams, table::table};
+use super::{
+    Exit, Failure, Output, Place, opening,
+    remote::{self, Wanted},
+    run::block_on,
+    session, streams,
+    table::table,
+};
 use crate::{
     config::{self, Account, App, Settings},
     gateway::{Gateway, Options},
     grant::Unavailable,
+    store::PageQuery,
 };
 
 /// Arguments of `check`.
@@ -20,6 +27,8 @@ pub struct CheckArguments {
 }
 
 const WAIT: Duration = Duration::from_secs(35);
+/// How many records are read from the store at once.
+const BATCH: usize = 1000;
 
 /// Says everything that is wrong, else what the configuration comes to.
 ///
@@ -27,11 +36,36 @@ const WAIT: Duration = Duration::from_secs(35);
 /// An invalid configuration; with `--online` an account that gets no token.
 pub fn run(place: &Place, arguments: &CheckArguments) -> Result<(), Failure> {
     let settings = load(place)?;
+    let stored = block_on(async { Ok(stored(&settings).await) })?;
     match place.output {
-        Output::Text => streams::data(text(&settings).trim_end()),
-        Output::Json => streams::data(json(&settings)),
+        Output::Text => streams::data(text(&settings, stored).trim_end()),
+        Output::Json => streams::data(json(&settings, stored)),
     }
     if arguments.online { check_online(&settings) } else { Ok(()) }
+}
+
+/// How many accounts the store holds, if there is one and it tells without being waited for. None is made.
+async fn stored(settings: &Settings) -> Option<usize> {
+    let store = settings.store.as_ref()?;
+    if let Ok(Some(client)) = session::serving(Some(settings)).await {
+        let accounts = remote::accounts(&client, &Wanted::default()).await.ok()?;
+        return Some(accounts.iter().filter(|account| account.kept_in == "store").count());
+    }
+    if !store.path.exists() {
+        return None;
+    }
+    let opened = opening::open_at_once(settings).ok()??;
+    let (mut count, mut after) = (0, None);
+    loop {
+        let batch = opened.page(PageQuery { app: None, after: after.take(), limit: BATCH }).await.ok()?;
+        count += batch.len();
+        match batch.last() {
+            Some(last) if batch.len() == BATCH => {
+                after = Some((last.id().app.clone(), last.id().account.clone()));
+            }
+            _ => return Some(count),
+        }
+    }
 }
 
 /// As every command loads it; a program gets the mistakes as data besides.
@@ -46,29 +80,35 @@ fn load(place: &Place) -> Result<Settings, Failure> {
     Ok(loaded.settings)
 }
 
-fn text(settings: &Settings) -> String {
-    let row = |(app, account): (&Arc<App>, &Arc<Account>)| {
+fn text(settings: &Settings, stored: Option<usize>) -> String {
+    let row = |app: &App, account: String| {
         let profile = &app.profile;
         let grant = profile.grant.as_str().to_owned();
-        vec![
-            account.id.to_string(),
-            profile.provider.clone(),
-            profile.environment.clone(),
-            grant,
-            profile.api.to_string(),
-        ]
+        vec![account, profile.provider.clone(), profile.environment.clone(), grant, profile.api.to_string()]
     };
-    let rows: Vec<Vec<String>> = accounts(settings).map(row).collect();
+    let rows = settings.apps.values().flat_map(|app| {
+        let written = app.accounts.values().map(|account| row(app, account.id.to_string()));
+        let in_store = app.takes_accounts().then(|| row(app, format!("{}@…", app.name)));
+        written.chain(in_store).collect::<Vec<_>>()
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
     let mut out = table(&["account", "provider", "environment", "grant", "upstream"], &rows);
-    for capacity in config::capacity(settings) {
+    if let Some(app) = settings.apps.values().find(|app| app.takes_accounts() && settings.store.is_some()) {
+        let how = if app.client.is_some() { "login" } else { "import" };
         // Writing to a String cannot fail.
+        let _ = writeln!(out, "\n…: accounts in the store; `marketgate {how} {}@ACCOUNT` adds one", app.name);
+    }
+    if let Some(stored) = stored {
+        let _ = writeln!(out, "accounts in the store: {stored}");
+    }
+    for capacity in config::capacity(settings) {
         let _ = writeln!(out, "\n{capacity}");
     }
     out.push_str("\nthe configuration is valid\n");
     out
 }
 
-fn json(settings: &Settings) -> String {
+fn json(settings: &Settings, stored: Option<usize>) -> String {
     let accounts: Vec<_> = accounts(settings)
         .map(|(app, account)| {
             serde_json::json!({ "app": app.name, "account": account.id.account, "provider": app.profile.provider,
@@ -77,7 +117,8 @@ fn json(settings: &Settings) -> String {
         })
         .collect();
     let capacity: Vec<String> = config::capacity(settings).iter().map(ToString::to_string).collect();
-    serde_json::json!({ "valid": true, "accounts": accounts, "capacity": capacity }).to_string()
+    serde_json::json!({ "valid": true, "accounts": accounts, "stored_accounts": stored, "capacity": capacity })
+        .to_string()
 }
 
 fn check_online(settings: &Settings) -> Result<(), Failure> {

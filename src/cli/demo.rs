@@ -1,9 +1,12 @@
 //! `marketgate demo`: everything at once, with nothing to prepare and nothing left behind.
 
+mod sellers;
+
 use std::{
     fmt::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +14,7 @@ use clap::Args;
 
 use super::{
     Exit, Failure,
-    run::{base_url, block_on, sample_path, stop_on_signal},
+    run::{base_url, block_on, origin, sample_path, stop_on_signal},
     streams,
     table::table,
 };
@@ -19,7 +22,9 @@ use crate::{
     accounts::Accounts,
     config::{self, Settings},
     gateway::{Gateway, Listeners, Options},
+    names::AccountId,
     sim::Simulator,
+    store::{MemoryStore, Store},
     telemetry,
 };
 
@@ -48,10 +53,14 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         let settings = settings(&simulator, &listeners)?;
         telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Failure, e))?;
         let simulated = serve_simulator(simulator, stop.clone())?;
-        let gateway =
-            Gateway::new(&settings, Options::default()).map_err(|e| Failure::new(Exit::Failure, e))?;
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let options = Options { store: Some(store), ..Options::default() };
+        let gateway = Gateway::new(&settings, options).map_err(|e| Failure::new(Exit::Failure, e))?;
         let accounts = gateway.accounts().clone();
-        let announce = async { streams::data(introduction(&settings, &accounts).await) };
+        let announce = async {
+            let connected = sellers::connect(&accounts).await;
+            streams::data(introduction(&settings, &accounts, &connected).await);
+        };
         let serve = gateway.serve(listeners, stop.clone());
         let (served, ()) = tokio::join!(serve, announce);
         served.map_err(|e| Failure::new(Exit::Failure, e))?;
@@ -92,7 +101,9 @@ fn settings(simulator: &TcpListener, listeners: &Listeners) -> Result<Settings, 
         |listener: &TcpListener| listener.local_addr().map(|address| address.port()).unwrap_or_default();
     let text = configuration(port(simulator), port(&listeners.proxy[0].0), port(&listeners.admin));
     let loaded = config::parse("demo", &text, Path::new("."), &|_| None);
-    loaded.map(|loaded| loaded.settings).map_err(|e| Failure::rendered(Exit::Failure, e.render(false)))
+    let loaded = loaded.map_err(|e| Failure::rendered(Exit::Failure, e.render(false)))?;
+    // Nothing is left behind: the store lives as long as the demo.
+    Ok(Settings { store: None, ..loaded.settings })
 }
 
 fn configuration(simulator: u16, proxy: u16, admin: u16) -> String {
@@ -100,11 +111,17 @@ fn configuration(simulator: u16, proxy: u16, admin: u16) -> String {
         "[proxy]\nlisten = \"127.0.0.1:{proxy}\"\naccess_log = true\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
          [log]\nlevel = \"warn,marketgate::access=info,marketgate::proxy=info\"\nformat = \"text\"\n"
     );
+    let redirect = format!("redirect_uri = \"http://localhost:{proxy}/callback\"");
+    let wallapop = format!("{CLIENT}\n{redirect}");
+    let depop =
+        format!("{wallapop}\ngrant = \"authorization_code\"\nscopes = [\"products_read\", \"shop_read\"]");
     let apps = [
         ("walmart", "walmart-marketplace", CLIENT),
         ("supplier", "walmart-supplier", CLIENT),
         ("golocal", "walmart-golocal", CLIENT),
         ("depop", "depop", "api_key = \"pak_demo\""),
+        ("wallapop", "wallapop", &wallapop),
+        ("depop-shops", "depop", &depop),
     ];
     for (name, provider, credentials) in apps {
         // Writing to a String cannot fail.
@@ -119,23 +136,20 @@ fn configuration(simulator: u16, proxy: u16, admin: u16) -> String {
 
 const CLIENT: &str = "client_id = \"demo\"\nclient_secret = \"demo-secret\"";
 
-async fn introduction(settings: &Settings, accounts: &Accounts) -> String {
+async fn introduction(settings: &Settings, accounts: &Accounts, connected: &[AccountId]) -> String {
     let mut rows = Vec::new();
     let mut lines = String::new();
     let listener = &settings.proxy.listeners[0];
     for app in settings.apps.values() {
-        let Some(account) = app.implicit_account() else { continue };
-        let token = match accounts.live().find(app, account).token(TOKEN_WAIT).await {
-            Ok(credential) => credential.token.lifetime.map_or_else(
-                || "ready, does not expire".to_owned(),
-                |life| format!("ready, valid for {} s", life.as_secs()),
-            ),
-            Err(unavailable) => unavailable.detail,
-        };
-        let url = base_url(listener, app);
-        // Writing to a String cannot fail.
-        let _ = writeln!(lines, "  curl -i '{url}{}'", sample_path(&app.profile.provider));
-        rows.push(vec![url, app.profile.provider.clone(), account.id.account.to_string(), token]);
+        let written = app.implicit_account().map(|account| (base_url(listener, app), account.id.clone()));
+        let sellers = connected.iter().filter(|id| id.app == app.name);
+        let sellers = sellers.map(|id| (format!("{}/{id}", origin(listener)), id.clone()));
+        for (url, id) in written.into_iter().chain(sellers) {
+            let token = token(accounts, &id).await;
+            // Writing to a String cannot fail.
+            let _ = writeln!(lines, "  curl -i '{url}{}'", sample_path(&app.profile.provider));
+            rows.push(vec![url, app.profile.provider.clone(), id.account.to_string(), token]);
+        }
     }
     let table = table(&["local URL", "provider", "account", "token"], &rows);
     format!(
@@ -144,4 +158,14 @@ async fn introduction(settings: &Settings, accounts: &Accounts) -> String {
          Admin door: http://{}/    Ctrl-C ends. Requests appear below.\n\n",
         settings.admin.address
     )
+}
+
+async fn token(accounts: &Accounts, id: &AccountId) -> String {
+    match accounts.token(id, TOKEN_WAIT).await {
+        Ok(credential) => credential.token.lifetime.map_or_else(
+            || "ready, does not expire".to_owned(),
+            |life| format!("ready, valid for {} s", life.as_secs()),
+        ),
+        Err(error) => error.detail,
+    }
 }

@@ -20,6 +20,8 @@ pub enum Exit {
     Unreachable = 5,
     /// The store cannot be used.
     Store = 6,
+    /// Ended by a signal, in order.
+    Interrupted = 130,
 }
 
 impl Termination for Exit {
@@ -58,6 +60,11 @@ impl Failure {
     #[must_use]
     pub fn summed_up(self, message: &str) -> Self {
         Self { message: format!("error: {message}"), action: None, ..self }
+    }
+
+    /// Its exit code.
+    pub fn exit(&self) -> Exit {
+        self.exit
     }
 
     /// Says so on stderr.

@@ -4,16 +4,26 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub mod accounts;
 pub mod admin_client;
 pub mod caller;
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod export;
 pub mod failure;
 pub mod health;
+pub mod import;
 pub mod init;
+pub mod keyboard;
+pub mod login;
+pub mod logout;
+pub mod opening;
 pub mod place;
+pub mod remote;
 pub mod run;
+pub mod service;
+pub mod session;
 pub mod sim;
 pub mod status;
 pub mod streams;
@@ -59,9 +69,19 @@ enum Command {
     Check(check::CheckArguments),
     /// Write a commented configuration for the marketplaces you choose
     Init(init::InitArguments),
+    /// Connect a seller: open the marketplace's consent page and take the answer
+    Login(login::LoginArguments),
+    /// End an account's connection and have the marketplace revoke its grant where it can
+    Logout(logout::LogoutArguments),
+    /// List accounts; show, refresh, resume or remove one
+    Accounts(accounts::AccountsArguments),
+    /// Take in a refresh token, key pair or key, or a file of many
+    Import(import::ImportArguments),
+    /// Hand the grant of an account out into a file, and spend it here no more
+    Export(export::ExportArguments),
     /// Print a valid access token, and nothing else
     Token(token::TokenArguments),
-    /// Show the accounts of the running Marketgate
+    /// Show how the accounts are
     Status(status::StatusArguments),
     /// Show what would be sent where for a request, without sending it
     Explain(explain::ExplainArguments),
@@ -88,6 +108,11 @@ pub fn main() -> Exit {
         Command::Sim(a) => sim::run(&a),
         Command::Check(a) => check::run(&place, &a),
         Command::Init(a) => init::run(&a),
+        Command::Login(a) => login::run(&place, &a),
+        Command::Logout(a) => logout::run(&place, &a),
+        Command::Accounts(a) => accounts::run(&place, &a),
+        Command::Import(a) => import::run(&place, &a),
+        Command::Export(a) => export::run(&place, &a),
         Command::Token(a) => token::run(&place, &a),
         Command::Status(a) => status::run(&place, &a),
         Command::Explain(a) => explain::run(&place, &a),

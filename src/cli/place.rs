@@ -1,9 +1,12 @@
 //! Where a command stands: which configuration, which output.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure, Output, streams};
 use crate::config::{self, Settings};
+
+/// Stands for a variable that is not set here. It has the form of a store's key, the only one that has a form.
+const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// What every command gets from the global arguments.
 #[derive(Debug)]
@@ -25,6 +28,25 @@ impl Place {
             config::load(&path).map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))?;
         loaded.warnings.iter().for_each(|warning| streams::talk(warning.render(colour()).trim_end()));
         Ok(loaded.settings)
+    }
+
+    /// The configuration as far as it goes without the variables that only whoever serves it has. Good for finding things,
+    /// never for serving: a secret in it may be none.
+    ///
+    /// # Errors
+    /// When there is none, or it is invalid all the same.
+    pub fn outline(&self) -> Result<Settings, Failure> {
+        let path = self.file()?;
+        let unreadable =
+            |e: std::io::Error| Failure::new(Exit::Configuration, format!("{}: {e}", path.display()));
+        let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let variable = |name: &str| Some(std::env::var(name).unwrap_or_else(|_| UNKNOWN.to_owned()));
+        let name = path.display().to_string();
+        let loaded = config::parse(&name, &text, directory, &variable);
+        loaded
+            .map(|loaded| loaded.settings)
+            .map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))
     }
 
     /// The configuration file.

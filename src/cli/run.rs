@@ -4,10 +4,11 @@ use std::{fmt::Write, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Failure, Place, streams, table::table};
+use super::{Exit, Failure, Place, opening, streams, table::table};
 use crate::{
+    admin::ControlSocket,
     config::{App, Settings, settings::ProxyListener},
-    gateway::{BindError, Gateway, Listeners, Options, open_store},
+    gateway::{BindError, Gateway, Listeners, Options},
     store::OpenError,
     telemetry,
 };
@@ -32,11 +33,15 @@ impl From<OpenError> for Failure {
 pub fn run(place: &Place) -> Result<(), Failure> {
     let settings = place.load()?;
     telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Configuration, e))?;
-    let listeners = Listeners::bind(&settings)?;
-    let store = open_store(&settings)?;
+    // First: whoever waits for a predecessor to let go of the store must not hold the addresses it still answers at.
+    let store = opening::open(&settings)?;
+    let mut listeners = Listeners::bind(&settings)?;
     let summary = summary(&settings);
     block_on(async {
         let stop = stop_on_signal()?;
+        if let Some(store) = &settings.store {
+            listeners.control = Some(ControlSocket::bind(&store.path)?);
+        }
         let gateway = Gateway::new(&settings, Options { store, ..Options::default() })
             .map_err(|e| Failure::new(Exit::Failure, e))?;
         streams::talk(summary);
@@ -130,7 +135,8 @@ pub fn base_url(listener: &ProxyListener, app: &App) -> String {
     }
 }
 
-fn origin(listener: &ProxyListener) -> String {
+/// The origin by which this machine's programs reach a listener.
+pub fn origin(listener: &ProxyListener) -> String {
     let address = listener.address;
     if address.ip().is_unspecified() {
         format!("http://localhost:{}", address.port())

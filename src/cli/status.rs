@@ -1,11 +1,20 @@
-//! `marketgate status`.
+//! `marketgate status`: how the accounts are. The one rule: what needs a person is said with what that person has to do.
 
-use std::{fmt::Write as _, io::Write, time::Duration};
+use std::{
+    fmt::Write as _,
+    io::Write,
+    time::{Duration, SystemTime},
+};
 
 use clap::Args;
 
-use super::{Failure, Output, Place, admin_client::AdminClient, run::block_on, table::table};
-use crate::accounts::{AccountDocument, list::Page};
+use super::{
+    Failure, Output, Place,
+    remote::{self, Wanted},
+    session::{self, ServerArguments},
+    table::table,
+};
+use crate::accounts::AccountDocument;
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -13,23 +22,23 @@ pub struct StatusArguments {
     /// Show it again every two seconds until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// URL of the admin door [default: admin.listen of the configuration]
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
+    #[command(flatten)]
+    server: ServerArguments,
 }
 
-const LIMIT: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Prints the accounts of the running Marketgate.
+/// How long before its end a consent is worth a word.
+const SOON: Duration = Duration::from_secs(60 * 86_400);
+
+/// Prints how the accounts are.
 ///
 /// # Errors
-/// When none is running.
+/// When nobody can be asked.
 pub fn run(place: &Place, arguments: &StatusArguments) -> Result<(), Failure> {
-    let client = AdminClient::new(&place.server(arguments.server.as_deref())?)?;
-    block_on(async {
+    session::with(place, &arguments.server, async |client| {
         loop {
-            let accounts = accounts(&client).await?;
+            let accounts = remote::accounts(&client, &Wanted::default()).await?;
             print(&accounts, place.output, arguments.watch);
             if !arguments.watch {
                 return Ok(());
@@ -39,34 +48,31 @@ pub fn run(place: &Place, arguments: &StatusArguments) -> Result<(), Failure> {
     })
 }
 
-async fn accounts(client: &AdminClient) -> Result<Vec<AccountDocument>, Failure> {
-    let mut accounts = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page: Page = client.document(&format!("/api/accounts?limit=1000{after}"), LIMIT).await?;
-        accounts.extend(page.accounts);
-        match page.next {
-            Some(next) => after = format!("&after={next}"),
-            None => return Ok(accounts),
-        }
-    }
-}
-
 fn print(accounts: &[AccountDocument], output: Output, clear: bool) {
     let text = match output {
         // Strings and numbers always serialise.
         Output::Json => serde_json::to_string_pretty(accounts).unwrap_or_default() + "\n",
-        Output::Text => text(accounts),
+        Output::Text => text(accounts, SystemTime::now()),
     };
     let clear = if clear && output == Output::Text { "\x1b[2J\x1b[H" } else { "" };
     // A reader that closed the pipe has seen enough.
     drop(write!(std::io::stdout(), "{clear}{text}"));
 }
 
-fn text(accounts: &[AccountDocument]) -> String {
+fn text(accounts: &[AccountDocument], now: SystemTime) -> String {
     let rows: Vec<Vec<String>> = accounts.iter().map(row).collect();
     let mut out = table(&["account", "provider", "environment", "state", "token"], &rows);
     for account in accounts {
+        if let Some(left) = time_left(account, now).filter(|left| *left < SOON) {
+            let days = left.as_secs() / 86_400;
+            let by = account.login_required_by.as_deref().unwrap_or_default();
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                out,
+                "\n{0}@{1}: the seller must log in again by {by} ({days} days left)\n  help: marketgate login {0}@{1}",
+                account.app, account.account
+            );
+        }
         if let Some(trouble) = &account.trouble {
             // Writing to a String cannot fail.
             let _ = writeln!(
@@ -81,7 +87,20 @@ fn text(accounts: &[AccountDocument]) -> String {
 
 fn row(account: &AccountDocument) -> Vec<String> {
     let name = format!("{}@{}", account.app, account.account);
-    vec![name, account.provider.clone(), account.environment.clone(), account.state.clone(), token(account)]
+    vec![name, account.provider.clone(), account.environment.clone(), state(account), token(account)]
+}
+
+/// The state with its reason.
+pub fn state(account: &AccountDocument) -> String {
+    match &account.reason {
+        Some(reason) => format!("{} ({reason})", account.state),
+        None => account.state.clone(),
+    }
+}
+
+fn time_left(account: &AccountDocument, now: SystemTime) -> Option<Duration> {
+    let by: jiff::Timestamp = account.login_required_by.as_ref()?.parse().ok()?;
+    Some(SystemTime::from(by).duration_since(now).unwrap_or_default())
 }
 
 /// A token in a few words.

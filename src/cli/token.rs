@@ -4,7 +4,11 @@ use std::{io::Write, sync::Arc, time::Duration};
 
 use clap::Args;
 
-use super::{Exit, Failure, Output, Place, run::block_on};
+use super::{
+    Exit, Failure, Output, Place, remote,
+    run::block_on,
+    session::{self, ServerArguments},
+};
 use crate::{
     config::{Account, App, Settings},
     gateway::{Gateway, Options},
@@ -18,6 +22,8 @@ use crate::{
 pub struct TokenArguments {
     /// APP or APP@ACCOUNT
     account: AccountRef,
+    #[command(flatten)]
+    server: ServerArguments,
 }
 
 /// Longer than a token endpoint may take to answer.
@@ -27,6 +33,7 @@ impl From<Unavailable> for Failure {
     fn from(unavailable: Unavailable) -> Self {
         let exit = match unavailable.state {
             AccountState::Misconfigured => Exit::Failure,
+            state if state.needs_a_person() => Exit::LoginRequired,
             _ => Exit::Unreachable,
         };
         Self::new(exit, unavailable.detail).mend(unavailable.action)
@@ -38,6 +45,35 @@ impl From<Unavailable> for Failure {
 /// # Errors
 /// An unknown account, or no token.
 pub fn run(place: &Place, arguments: &TokenArguments) -> Result<(), Failure> {
+    let shared = match (&arguments.server.server, place.outline()) {
+        (Some(_), _) => true,
+        (None, Ok(outline)) => outline.store.is_some(),
+        // Says what is wrong.
+        (None, Err(_)) => place.load()?.store.is_some(),
+    };
+    let token = if shared { ask(place, arguments)? } else { fetch(place, arguments)? };
+    let line = match place.output {
+        Output::Text => token.access_token,
+        Output::Json => serde_json::json!({
+            "access_token": token.access_token,
+            "expires_in": token.expires_in,
+            "header": token.header,
+        })
+        .to_string(),
+    };
+    writeln!(std::io::stdout(), "{line}").map_err(|e| Failure::new(Exit::Failure, e))
+}
+
+/// From whoever serves the store.
+fn ask(place: &Place, arguments: &TokenArguments) -> Result<remote::Token, Failure> {
+    session::with(place, &arguments.server, async |client| {
+        let id = remote::meant(&client, &arguments.account).await?;
+        Ok(remote::act(&client, &id, "token").await?)
+    })
+}
+
+/// For oneself: where nothing is stored, a token call takes nothing from anybody.
+fn fetch(place: &Place, arguments: &TokenArguments) -> Result<remote::Token, Failure> {
     let mut settings = place.load()?;
     settings.log.level = "error".to_owned();
     telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Configuration, e))?;
@@ -49,16 +85,11 @@ pub fn run(place: &Place, arguments: &TokenArguments) -> Result<(), Failure> {
         Ok(live.first_token(WAIT).await?)
     })?;
     let token = &credential.token;
-    let line = match place.output {
-        Output::Text => token.secret.expose().to_owned(),
-        Output::Json => serde_json::json!({
-            "access_token": token.secret.expose(),
-            "expires_in": token.lifetime.map(|life| life.as_secs()),
-            "header": app.profile.token_header.as_str(),
-        })
-        .to_string(),
-    };
-    writeln!(std::io::stdout(), "{line}").map_err(|e| Failure::new(Exit::Failure, e))
+    Ok(remote::Token {
+        access_token: token.secret.expose().to_owned(),
+        expires_in: token.lifetime.map(|life| life.as_secs()),
+        header: app.profile.token_header.as_str().to_owned(),
+    })
 }
 
 /// The account a command means.

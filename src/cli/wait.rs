@@ -7,9 +7,12 @@ use clap::Args;
 use super::{
     Exit, Failure, Place,
     admin_client::{AdminClient, AskError},
+    login::parse_duration,
+    remote,
     run::block_on,
+    session::ServerArguments,
 };
-use crate::{accounts::AccountDocument, names::AccountRef, provider::values::duration};
+use crate::{accounts::AccountDocument, names::AccountRef};
 
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
@@ -19,13 +22,8 @@ pub struct WaitArguments {
     /// How long
     #[arg(long, default_value = "60s", value_parser = parse_duration, value_name = "TIME")]
     timeout: Duration,
-    /// URL of the admin door [default: admin.listen of the configuration]
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    duration(text).ok_or_else(|| "write a number and a unit, such as 500ms, 30s or 2m".to_owned())
+    #[command(flatten)]
+    server: ServerArguments,
 }
 
 const BETWEEN: Duration = Duration::from_millis(100);
@@ -35,15 +33,15 @@ const BETWEEN: Duration = Duration::from_millis(100);
 /// # Errors
 /// When the time is over.
 pub fn run(place: &Place, arguments: &WaitArguments) -> Result<(), Failure> {
-    let client = AdminClient::new(&place.server(arguments.server.as_deref())?)?;
-    let path = match &arguments.account {
-        Some(name) => Some(account_path(place, name, arguments.timeout)?),
-        None => None,
+    // Readiness is the admin door's to tell, and the file need not be right in anything but where that is.
+    let client = match arguments.server.named()? {
+        Some(client) => client,
+        None => AdminClient::new(&place.server(None)?)?,
     };
     block_on(async {
         let mut last = None;
         let outcome =
-            tokio::time::timeout(arguments.timeout, until_ready(&client, path.as_deref(), &mut last)).await;
+            tokio::time::timeout(arguments.timeout, until_ready(&client, arguments, &mut last)).await;
         match (outcome, last) {
             (Ok(outcome), _) => outcome,
             (Err(_), Some(failure)) => Err(failure),
@@ -54,44 +52,56 @@ pub fn run(place: &Place, arguments: &WaitArguments) -> Result<(), Failure> {
     })
 }
 
-/// With the configuration at hand, `APP` alone means what it means in a request.
-fn account_path(place: &Place, name: &AccountRef, timeout: Duration) -> Result<String, Failure> {
-    let account = match &name.account {
-        Some(account) => account.clone(),
-        None => super::token::named(&place.load()?, name)?.1.id.account.clone(),
-    };
-    // Shorter than our own patience, so that the door has told what is wrong before we give up.
-    let wait = timeout.as_secs().saturating_sub(1).min(30);
-    Ok(format!("/api/accounts/{}/{account}?wait={wait}", name.app))
-}
-
 async fn until_ready(
     client: &AdminClient,
-    path: Option<&str>,
+    arguments: &WaitArguments,
     last: &mut Option<Failure>,
 ) -> Result<(), Failure> {
     loop {
-        match attempt(client, path).await {
-            Ok(None) => return Ok(()),
-            Ok(Some(failure)) => *last = Some(failure),
-            // Another answer will not come from asking again.
-            Err(error @ AskError::Refused { status: 400..=499, .. }) => return Err(error.into()),
-            Err(error) => *last = Some(error.into()),
+        match attempt(client, arguments).await {
+            Ok(()) => return Ok(()),
+            Err(NotYet::Over(failure)) => return Err(failure),
+            Err(NotYet::Again(failure)) => *last = Some(failure),
         }
         tokio::time::sleep(BETWEEN).await;
     }
 }
 
-async fn attempt(client: &AdminClient, path: Option<&str>) -> Result<Option<Failure>, AskError> {
+enum NotYet {
+    /// Perhaps the next time.
+    Again(Failure),
+    /// Another answer will not come from asking again.
+    Over(Failure),
+}
+
+impl From<AskError> for NotYet {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused(refusal) if (400..500).contains(&refusal.status) => {
+                Self::Over(Failure::new(Exit::Unreachable, refusal.detail).mend(refusal.action))
+            }
+            error => Self::Again(error.into()),
+        }
+    }
+}
+
+async fn attempt(client: &AdminClient, arguments: &WaitArguments) -> Result<(), NotYet> {
     client.text("/readyz", Duration::from_secs(5)).await?;
-    let Some(path) = path else { return Ok(None) };
-    let account: AccountDocument = client.document(path, Duration::from_secs(40)).await?;
+    let Some(name) = &arguments.account else { return Ok(()) };
+    let id = remote::meant(client, name).await.map_err(|failure| match failure.exit() {
+        Exit::Usage => NotYet::Over(failure),
+        _ => NotYet::Again(failure),
+    })?;
+    // Shorter than our own patience, so that the door has told what is wrong before we give up.
+    let wait = arguments.timeout.as_secs().saturating_sub(1).min(30);
+    let path = format!("{}?wait={wait}", remote::path(&id));
+    let account: AccountDocument = client.document(&path, Duration::from_secs(40)).await?;
     if account.token.as_ref().is_some_and(|token| token.valid) {
-        return Ok(None);
+        return Ok(());
     }
     let (detail, action) = match account.trouble {
         Some(trouble) => (trouble.detail, trouble.action),
         None => ("no token yet".to_owned(), "wait longer with --timeout".to_owned()),
     };
-    Ok(Some(Failure::new(Exit::Unreachable, detail).mend(action)))
+    Err(NotYet::Again(Failure::new(Exit::Unreachable, detail).mend(action)))
 }

@@ -141,7 +141,7 @@ fn demo_prints_lines_that_work_and_leaves_nothing_behind() {
     let demo = Program::start(folder.path(), &["demo"]);
     let said = demo.says("Ctrl-C");
     let lines: Vec<&str> = said.lines().filter_map(|line| line.trim().strip_prefix("curl -i '")).collect();
-    assert_eq!(lines.len(), 4, "{said}");
+    assert_eq!(lines.len(), 6, "{said}");
     for line in lines {
         let url: url::Url = line.trim_end_matches('\'').parse().unwrap();
         let address = format!("127.0.0.1:{}", url.port().unwrap()).parse().unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod accounts_commands;
 mod ambiguous;
 mod canary;
 mod certificates;
@@ -13,6 +14,7 @@ mod harness;
 mod http_gate;
 mod http_listener;
 mod layers;
+mod login;
 mod mistakes;
 mod oauth_answers;
 mod oauth_client;
@@ -25,6 +27,7 @@ mod replay;
 mod rotation;
 mod routing;
 mod schedules;
+mod sellers;
 mod sim;
 mod sim_consent;
 mod store;

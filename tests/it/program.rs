@@ -116,6 +116,16 @@ impl Program {
         self.err.until(wanted)
     }
 
+    /// Writes to its stdin, which the command line gave it as a pipe.
+    pub(crate) fn types(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal: `TERM`, `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let number = match name {
@@ -125,6 +135,12 @@ impl Program {
         };
         let process = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(process, number).unwrap();
+    }
+
+    /// Closes its stdin, then as [`Program::ended`].
+    pub(crate) fn finish(mut self) -> Said {
+        drop(self.child.stdin.take());
+        self.ended()
     }
 
     fn wait(&mut self) -> ExitStatus {

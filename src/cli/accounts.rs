@@ -1,0 +1,203 @@
+//! `marketgate accounts`: what there is, and what can be done to one. The one rule: what cannot be undone is asked for.
+//!
+//! An app may be called like one of the subcommands: `marketgate accounts --app show` lists the accounts of app `show`.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+
+use super::{
+    Exit, Failure, Output, Place,
+    admin_client::AdminClient,
+    keyboard,
+    remote::{self, Wanted, full_name},
+    session::{self, ServerArguments},
+    status, streams,
+    table::table,
+};
+use crate::{
+    accounts::AccountDocument,
+    names::{AccountId, AppName},
+};
+
+/// Arguments of `accounts`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND")]
+pub struct AccountsArguments {
+    /// Only the accounts of this app
+    app: Option<AppName>,
+    /// The same, for an app that is called like a command of `accounts`
+    #[arg(long = "app", value_name = "APP", id = "named_app", conflicts_with = "app")]
+    named_app: Option<AppName>,
+    /// Only accounts in this state, or with this reason: ready, login_required, revoked, …
+    #[arg(long)]
+    state: Option<String>,
+    #[command(flatten)]
+    server: ServerArguments,
+    #[command(subcommand)]
+    command: Option<AccountsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountsCommand {
+    /// Show all that is known of one account
+    Show(OneArguments),
+    /// Forget an account and its grant; nothing is revoked
+    Remove(RemoveArguments),
+    /// Set an account going again that is parked after a restore
+    Resume(OneArguments),
+    /// Refresh its token now
+    Refresh(OneArguments),
+}
+
+/// One account.
+#[derive(Debug, Args)]
+struct OneArguments {
+    /// APP@ACCOUNT
+    #[arg(value_parser = full_name)]
+    account: AccountId,
+    #[command(flatten)]
+    server: ServerArguments,
+}
+
+/// One account to forget.
+#[derive(Debug, Args)]
+struct RemoveArguments {
+    #[command(flatten)]
+    one: OneArguments,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Lists accounts, or does something to one.
+///
+/// # Errors
+/// When nobody can be asked, or what was asked for is refused.
+pub fn run(place: &Place, arguments: &AccountsArguments) -> Result<(), Failure> {
+    match &arguments.command {
+        None => list(place, arguments),
+        Some(AccountsCommand::Show(one)) => {
+            with(place, one, async |client, id| Ok(remote::show(client, id).await?))
+        }
+        Some(AccountsCommand::Resume(one)) => {
+            with(place, one, async |client, id| Ok(remote::act(client, id, "resume").await?))
+        }
+        Some(AccountsCommand::Refresh(one)) => with(place, one, refresh),
+        Some(AccountsCommand::Remove(remove)) => forget(place, remove),
+    }
+}
+
+fn list(place: &Place, arguments: &AccountsArguments) -> Result<(), Failure> {
+    let app = arguments.app.as_ref().or(arguments.named_app.as_ref());
+    let wanted = Wanted { app: app.map(AppName::as_str), state: arguments.state.as_deref() };
+    let accounts =
+        session::with(
+            place,
+            &arguments.server,
+            async |client| Ok(remote::accounts(&client, &wanted).await?),
+        )?;
+    match place.output {
+        // Strings and numbers always serialise.
+        Output::Json => streams::data(serde_json::to_string_pretty(&accounts).unwrap_or_default()),
+        Output::Text => streams::data(text(&accounts).trim_end()),
+    }
+    Ok(())
+}
+
+fn text(accounts: &[AccountDocument]) -> String {
+    let row = |account: &AccountDocument| {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let name = format!("{}@{}", account.app, account.account);
+        vec![
+            name,
+            status::state(account),
+            or_dash(&account.identity),
+            or_dash(&account.login_required_by),
+            account.kept_in.clone(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = accounts.iter().map(row).collect();
+    table(&["account", "state", "identity", "log in again by", "kept in"], &rows)
+}
+
+/// Does something to one account, and shows it afterwards.
+fn with(
+    place: &Place,
+    one: &OneArguments,
+    work: impl AsyncFnOnce(&AdminClient, &AccountId) -> Result<AccountDocument, Failure>,
+) -> Result<(), Failure> {
+    let shown = session::with(place, &one.server, async |client| work(&client, &one.account).await)?;
+    match place.output {
+        // Strings and numbers always serialise.
+        Output::Json => streams::data(serde_json::to_string_pretty(&shown).unwrap_or_default()),
+        Output::Text => streams::data(one_text(&shown).trim_end()),
+    }
+    Ok(())
+}
+
+/// One that did not bring a new token has failed.
+async fn refresh(client: &AdminClient, id: &AccountId) -> Result<AccountDocument, Failure> {
+    let before = remote::show(client, id).await?.token.map(|token| token.fingerprint);
+    let account: AccountDocument = remote::act(client, id, "refresh").await?;
+    let after = account.token.as_ref().map(|token| &token.fingerprint);
+    match &account.trouble {
+        Some(trouble) if after == before.as_ref() => {
+            let exit =
+                if account.state == "login_required" { Exit::LoginRequired } else { Exit::Unreachable };
+            Err(Failure::new(exit, &trouble.detail).mend(&trouble.action))
+        }
+        _ => Ok(account),
+    }
+}
+
+fn one_text(account: &AccountDocument) -> String {
+    let mut lines = vec![
+        ("account", format!("{}@{}", account.app, account.account)),
+        ("provider", format!("{}, {}", account.provider, account.environment)),
+        ("grant", account.grant.clone()),
+        ("kept in", account.kept_in.clone()),
+        ("state", status::state(account)),
+    ];
+    let text = |text: &Option<String>| text.clone();
+    let optional = [
+        ("identity", text(&account.identity)),
+        ("consented", text(&account.consented_at)),
+        ("log in again by", text(&account.login_required_by)),
+        ("generation", account.generation.map(|generation| generation.to_string())),
+    ];
+    lines.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    lines.extend(account.settings.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    lines.push(("token", status::token(account)));
+    let mut out = String::new();
+    for (name, value) in lines {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{name:<16}{value}");
+    }
+    if let Some(trouble) = &account.trouble {
+        let _ = writeln!(out, "\n{}\n  help: {}", trouble.detail, trouble.action);
+    }
+    out
+}
+
+fn forget(place: &Place, arguments: &RemoveArguments) -> Result<(), Failure> {
+    let (id, server) = (&arguments.one.account, &arguments.one.server);
+    if !arguments.yes && !keyboard::is_a_person() {
+        return Err(Failure::new(Exit::Usage, format!("removing {id} forgets its grant for good"))
+            .mend("add --yes where nobody can be asked"));
+    }
+    session::with(place, server, async |client| {
+        if !arguments.yes && !confirmed(id).await {
+            return Err(Failure::new(Exit::Failure, format!("{id} was left as it is")));
+        }
+        remote::remove(&client, id).await?;
+        streams::talk(format_args!("{id} is forgotten"));
+        Ok(())
+    })
+}
+
+async fn confirmed(id: &AccountId) -> bool {
+    streams::ask(format_args!("Forget {id} and its grant for good? The marketplace is not told. [y/N] "));
+    let answer = keyboard::Lines::begin().next().await;
+    answer.is_some_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,132 @@
+//! Who does what a command asks for. The one rule: only one process spends refresh tokens. A command is the client of
+//! whoever serves the store; when nobody does, it serves the store itself for as long as it lives, and is its own client.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use tokio::task::LocalSet;
+
+use super::{
+    Exit, Failure, Place,
+    admin_client::AdminClient,
+    run::{block_on, stop_on_signal},
+    service::Service,
+};
+use crate::{admin::control::control_path, config::Settings, secret::SecretSource};
+
+/// Which Marketgate to ask.
+#[derive(Debug, Clone, Args)]
+pub struct ServerArguments {
+    /// Ask the Marketgate whose admin door is at this URL [default: the one that serves this configuration's store]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// File with the key to that admin door [default: the environment variable MARKETGATE_ADMIN_KEY]
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub key_file: Option<PathBuf>,
+}
+
+impl ServerArguments {
+    /// A client of the admin door that was named.
+    ///
+    /// # Errors
+    /// When the key cannot be read.
+    pub fn named(&self) -> Result<Option<AdminClient>, Failure> {
+        let Some(server) = &self.server else { return Ok(None) };
+        let client = AdminClient::new(server)?;
+        let Some(file) = &self.key_file else { return Ok(Some(client)) };
+        let key = SecretSource::File(file.clone()).read().map_err(|error| {
+            Failure::new(Exit::Usage, error).mend("write the key into the file, as one line")
+        })?;
+        Ok(Some(client.with_key(key)))
+    }
+}
+
+/// How long to rest between two looks at who has the store.
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// Runs `work` with a client of whoever serves the store. Ctrl-C ends it in order.
+///
+/// # Errors
+/// When nobody can be asked, or the failure of `work`.
+pub fn with<T>(
+    place: &Place,
+    server: &ServerArguments,
+    work: impl AsyncFnOnce(AdminClient) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    block_on(LocalSet::new().run_until(async {
+        let stop = stop_on_signal()?;
+        let mut service = None;
+        let outcome = stop
+            .run_until_cancelled(async {
+                let client = reach(place, server, &mut service).await?;
+                work(client).await
+            })
+            .await;
+        if let Some(service) = service {
+            service.end().await;
+        }
+        outcome.unwrap_or_else(|| Err(Failure::rendered(Exit::Interrupted, "\ninterrupted".to_owned())))
+    }))
+}
+
+async fn reach(
+    place: &Place,
+    server: &ServerArguments,
+    service: &mut Option<Service>,
+) -> Result<AdminClient, Failure> {
+    if let Some(client) = server.named()? {
+        return Ok(client);
+    }
+    if let Some(client) = serving(place.outline().ok().as_ref()).await? {
+        return Ok(client);
+    }
+    let settings = place.load()?;
+    match &settings.store {
+        // Nothing that must survive, so nothing that only one process may do: whoever runs is asked at its door.
+        None => AdminClient::new(&place.server(None)?),
+        Some(_) => own(&settings, service).await,
+    }
+}
+
+/// A client of whoever serves the store of these settings, if anybody does.
+///
+/// # Errors
+/// When somebody does, and does not let us ask.
+pub async fn serving(settings: Option<&Settings>) -> Result<Option<AdminClient>, Failure> {
+    let Some(store) = settings.and_then(|settings| settings.store.as_ref()) else { return Ok(None) };
+    let socket = control_path(&store.path);
+    if is_served(&socket).await? { AdminClient::of_socket(&socket).map(Some) } else { Ok(None) }
+}
+
+async fn is_served(socket: &Path) -> Result<bool, Failure> {
+    let Err(error) = tokio::net::UnixStream::connect(socket).await else { return Ok(true) };
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => Ok(false),
+        _ => Err(Failure::new(
+            Exit::Store,
+            format!("cannot ask the Marketgate at {}: {error}", socket.display()),
+        )
+        .mend("run this as the user who runs that Marketgate, or name its admin door with --server URL")),
+    }
+}
+
+/// Serves the store here, unless somebody else is quicker.
+async fn own(settings: &Settings, service: &mut Option<Service>) -> Result<AdminClient, Failure> {
+    let patience = settings.store.as_ref().map_or(Duration::ZERO, |store| store.wait_for_lock);
+    let began = tokio::time::Instant::now();
+    loop {
+        if let Some(client) = serving(Some(settings)).await? {
+            return Ok(client);
+        }
+        match Service::start(settings) {
+            Ok(started) => return Ok(service.insert(started).client()),
+            // Whoever has the store is about to answer, or about to end.
+            Err(held) if held.is_held && began.elapsed() < patience => tokio::time::sleep(BETWEEN).await,
+            Err(other) => return Err(other.failure),
+        }
+    }
+}
