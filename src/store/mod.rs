@@ -3,20 +3,32 @@
 //!
 //! [`Store`] is shaped so that several processes can share one: every change of a record names the generation it was made
 //! from, and [`Store::begin`] may answer that another process holds the account. [`record`] is what is kept; [`MemoryStore`]
-//! keeps it for the life of the process.
+//! keeps it for the life of the process, [`SqliteStore`] in a file, sealed.
 
+mod document;
 pub mod error;
+mod files;
+mod key_file;
+pub mod keyring;
+mod lock;
 pub mod memory;
 pub mod record;
+mod seal;
+mod spill;
+pub mod sqlite;
+mod stamp;
 
 use std::{fmt, future::Future, pin::Pin, time::SystemTime};
 
 pub use error::StoreError;
+pub use files::PlaceError;
+pub use key_file::KeyFileError;
 pub use memory::MemoryStore;
 pub use record::{
     CallLog, Grant, Intent, KeptToken, LoginReason, OpenIntent, ParkReason, PendingConsent, Record, Standing,
     Stored,
 };
+pub use sqlite::{KeyPlace, OpenError, OpenOptions, SqliteStore};
 
 use crate::{
     names::{AccountId, AccountName, AppName},

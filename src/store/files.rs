@@ -1,0 +1,201 @@
+//! Where the store's files lie, and how they are made. The one rule: whatever we make is for our user alone, under any
+//! umask, and durable when its maker returns.
+//!
+//! All of them lie beside the database and begin with its name: `.lock`, `.spill`, `.new` (a database in the making) and
+//! SQLite's own `-journal`. The database's path is used with its directory resolved and its last part taken literally: a
+//! symbolic link there is refused, because two names for one store would mean two locks.
+
+use std::{
+    ffi::OsString,
+    fs::{DirBuilder, File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::OFlags;
+
+/// The files of one store.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    database: PathBuf,
+}
+
+/// Why a store cannot lie there.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// The operating system refused.
+    #[error("{0}")]
+    Failed(#[from] io::Error),
+    /// Anybody could put another file in its place.
+    #[error("its directory can be written to by everybody (mode {mode:04o})")]
+    OpenDirectory {
+        /// The directory's permission bits.
+        mode: u32,
+    },
+    /// The path names no file.
+    #[error("it names no file")]
+    NoName,
+    /// The last part of the path is a symbolic link.
+    #[error("it is a symbolic link: name the file itself")]
+    Link,
+    /// A directory, a pipe or a device.
+    #[error("it is no regular file")]
+    NotAFile,
+}
+
+impl Files {
+    /// Resolves the place of a store, making its directory (0700) where there is none.
+    pub(super) fn prepare(path: &Path) -> Result<Self, PlaceError> {
+        let directory = directory_of(path);
+        if !directory.exists() {
+            make_directory(directory)?;
+        }
+        let directory = directory.canonicalize()?;
+        let mode = directory.metadata()?.mode() & 0o7777;
+        if mode & 0o1002 == 0o002 {
+            return Err(PlaceError::OpenDirectory { mode });
+        }
+        let files = Self { database: directory.join(path.file_name().ok_or(PlaceError::NoName)?) };
+        files.exists()?;
+        Ok(files)
+    }
+
+    /// Whether there is a database.
+    pub(super) fn exists(&self) -> Result<bool, PlaceError> {
+        match self.database.symlink_metadata() {
+            Ok(metadata) if metadata.is_symlink() => Err(PlaceError::Link),
+            Ok(metadata) if !metadata.is_file() => Err(PlaceError::NotAFile),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn database(&self) -> &Path {
+        &self.database
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        beside(&self.database, ".lock")
+    }
+
+    pub(super) fn spill(&self) -> PathBuf {
+        beside(&self.database, ".spill")
+    }
+
+    /// A database in the making: it is complete before it gets the name.
+    pub(super) fn in_the_making(&self) -> PathBuf {
+        beside(&self.database, ".new")
+    }
+
+    /// Gives the database in the making its name. What had the name before is kept under another one, `.WHAT-STAMP`, which
+    /// is returned; at no moment is there no database. A journal goes with it: in the new one's place it would undo the new
+    /// one.
+    pub(super) fn supersede(&self, what: &str, stamp: &str) -> io::Result<Option<PathBuf>> {
+        File::open(self.in_the_making())?.sync_all()?;
+        let old = self.database.symlink_metadata().is_ok().then(|| self.free_name(what, stamp));
+        if let Some(old) = &old {
+            keep(&self.database, old)?;
+            if journal_of(&self.database).exists() {
+                keep(&journal_of(&self.database), &journal_of(old))?;
+            }
+            sync_directory_of(&self.database)?;
+            remove(&journal_of(&self.database))?;
+        }
+        std::fs::rename(self.in_the_making(), &self.database)?;
+        sync_directory_of(&self.database)?;
+        Ok(old)
+    }
+
+    fn free_name(&self, what: &str, stamp: &str) -> PathBuf {
+        let first = beside(&self.database, &format!(".{what}-{stamp}"));
+        let later = (2..1000).map(|count| beside(&first, &format!("-{count}")));
+        let free = |path: &PathBuf| path.symlink_metadata().is_err();
+        // A thousand in one second are not made; keeping the file under a taken name would fail, not overwrite.
+        std::iter::once(first.clone()).chain(later).find(free).unwrap_or(first)
+    }
+
+    /// Takes group's and others' permissions from the database, if it has any. Returns whether it had.
+    pub(super) fn tighten(&self) -> io::Result<bool> {
+        // By path: opening and closing the file would give up SQLite's own locks on it (POSIX locks are the process's).
+        let mode = self.database.metadata()?.mode();
+        if mode & 0o077 == 0 {
+            return Ok(false);
+        }
+        std::fs::set_permissions(&self.database, Permissions::from_mode(mode & 0o700))?;
+        Ok(true)
+    }
+}
+
+/// The file beside `path` with `suffix` after its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path.as_os_str());
+    name.push(suffix);
+    name.into()
+}
+
+/// SQLite's rollback journal of a database.
+pub(super) fn journal_of(database: &Path) -> PathBuf {
+    beside(database, "-journal")
+}
+
+/// Makes a file that must not exist, 0600 whatever the umask.
+pub(super) fn make_new(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Opens a file of ours for reading and writing, making it (0600) if there is none; never through a symbolic link.
+pub(super) fn open_or_make(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_new(path),
+        opened => opened,
+    }
+}
+
+/// Removes a file, if there is one.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps a file under a second name: a link where the file system has them, else a copy.
+pub(super) fn keep(path: &Path, second: &Path) -> io::Result<()> {
+    if std::fs::hard_link(path, second).is_ok() {
+        return Ok(());
+    }
+    copy(path, second)
+}
+
+/// Copies a file into a new one, durably.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut copy = make_new(to)?;
+    io::copy(&mut File::open(from)?, &mut copy)?;
+    copy.sync_all()
+}
+
+/// Makes what happened to the names in a file's directory durable.
+pub(super) fn sync_directory_of(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+        make_directory(parent)?;
+    }
+    DirBuilder::new().mode(0o700).create(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    sync_directory_of(path)
+}

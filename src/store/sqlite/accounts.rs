@@ -1,0 +1,211 @@
+//! Accounts' rows and their generation marks. The one rule: a record is whole only if its row opens for its name, provider,
+//! environment and generation, and its mark says that this generation is the newest.
+//!
+//! The mark lies in a table of its own, sealed without the generation: an older row put back in its place still opens, but
+//! no longer agrees with the mark. And since every account stands in both tables, one that was lost from either is noticed.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{
+    super::{
+        Grant, Origin, Record, Replaced, StoreError, Stored,
+        document::{self, Document},
+        seal::Binding,
+        stamp,
+    },
+    db::Db,
+    fault::{is_damage, tolerate},
+};
+use crate::names::AccountId;
+
+/// A generation beyond this was never written by us.
+const PLAUSIBLE: i64 = 1 << 48;
+
+/// What was found in one of the two places.
+pub(super) enum Found<T> {
+    Nothing,
+    Whole(T),
+    Damaged(String),
+}
+
+/// An account's row as it stands there.
+pub(super) struct Account {
+    provider: String,
+    environment: String,
+    generation: u64,
+    pub(super) key_id: String,
+    sealed: Vec<u8>,
+}
+
+impl Account {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let generation: i64 = row.get(2)?;
+        Ok(Self {
+            provider: row.get(0)?,
+            environment: row.get(1)?,
+            generation: if (1..=PLAUSIBLE).contains(&generation) { generation.unsigned_abs() } else { 0 },
+            key_id: row.get(3)?,
+            sealed: row.get(4)?,
+        })
+    }
+}
+
+impl<T> Found<T> {
+    fn of(outcome: rusqlite::Result<Option<T>>) -> Result<Self, StoreError> {
+        match outcome {
+            Ok(Some(whole)) => Ok(Self::Whole(whole)),
+            Ok(None) => Ok(Self::Nothing),
+            Err(error) if is_damage(&error) => Ok(Self::Damaged(format!("its place is damaged: {error}"))),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Db {
+    /// One account.
+    pub(super) fn stored(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
+        let (row, mark) = (self.account_row(id)?, self.mark(id)?);
+        let generation = newest(&row, &mark);
+        let corrupt = |detail: String| Ok(Some(Stored::Corrupt { id: id.clone(), generation, detail }));
+        let row = match (row, mark) {
+            (Found::Nothing, Found::Nothing) => return Ok(None),
+            (Found::Whole(row), Found::Whole(mark)) if row.generation == mark => row,
+            (Found::Whole(_), Found::Whole(_)) => {
+                return corrupt("a record of another generation stands in its place".to_owned());
+            }
+            (Found::Damaged(detail), _) | (_, Found::Damaged(detail)) => return corrupt(detail),
+            (Found::Nothing, _) => return corrupt("its record is missing".to_owned()),
+            (_, Found::Nothing) => return corrupt("its generation mark is missing".to_owned()),
+        };
+        match self.unseal(id, row) {
+            Ok(mut record) => {
+                record.intent = self.intent(id, generation)?;
+                Ok(Some(Stored::Whole(Box::new(record))))
+            }
+            Err(detail) => corrupt(detail),
+        }
+    }
+
+    /// The newest generation of an account, 0 if there is none: what a change is compared with.
+    pub(super) fn generation(&self, id: &AccountId) -> Result<u64, StoreError> {
+        match self.mark(id)? {
+            Found::Whole(mark) => Ok(mark),
+            mark => Ok(newest(&self.account_row(id)?, &mark)),
+        }
+    }
+
+    pub(super) fn replace(&self, record: &Record, origin: Origin) -> Result<Replaced, StoreError> {
+        if self.generation(&record.id)?.checked_add(1) != Some(record.generation) {
+            return Ok(Replaced::Newer);
+        }
+        self.write(record)?;
+        self.end_intent(&record.id, record.changed_at)?;
+        if let (Some(Grant::Refresh { token, .. }), true) = (&record.grant, origin != Origin::Kept) {
+            tolerate("refresh tokens seen", self.remember(token, &record.id, origin))?;
+        }
+        Ok(Replaced::Durable)
+    }
+
+    pub(super) fn remove(&self, id: &AccountId, generation: u64) -> Result<Replaced, StoreError> {
+        let exists = !matches!((self.account_row(id)?, self.mark(id)?), (Found::Nothing, Found::Nothing));
+        if !exists || self.generation(id)? != generation {
+            return Ok(Replaced::Newer);
+        }
+        for table in ["accounts", "marks", "intents", "holders"] {
+            let sql = format!("DELETE FROM {table} WHERE app = ?1 AND account = ?2");
+            self.connection.prepare_cached(&sql)?.execute([id.app.as_str(), id.account.as_str()])?;
+        }
+        Ok(Replaced::Durable)
+    }
+
+    /// Writes a record's row and its mark, whatever stands there.
+    pub(super) fn write(&self, record: &Record) -> Result<(), StoreError> {
+        let (id, generation) = (&record.id, record.generation);
+        let text = document::encode(&Document::from(record))?;
+        let binding = Binding::account(id, &record.provider, &record.environment, generation);
+        let sealed = self.sealer.seal(binding, &text)?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO accounts (app, account, provider, environment, generation, key_id, sealed) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (app, account) DO UPDATE SET \
+                 provider = ?3, environment = ?4, generation = ?5, key_id = ?6, sealed = ?7",
+            )?
+            .execute(params![
+                id.app.as_str(),
+                id.account.as_str(),
+                record.provider,
+                record.environment,
+                generation.cast_signed(),
+                sealed.key_id.to_string(),
+                sealed.bytes
+            ])?;
+        self.write_mark(id, generation)
+    }
+
+    fn write_mark(&self, id: &AccountId, generation: u64) -> Result<(), StoreError> {
+        let sealed = self.sealer.seal(Binding::mark(id), &generation.to_le_bytes())?;
+        let (app, account) = (id.app.as_str(), id.account.as_str());
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO marks (app, account, key_id, sealed) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![app, account, sealed.key_id.to_string(), sealed.bytes])?;
+        Ok(())
+    }
+
+    pub(super) fn account_row(&self, id: &AccountId) -> Result<Found<Account>, StoreError> {
+        let mut asked = self.connection.prepare_cached(
+            "SELECT provider, environment, generation, key_id, sealed FROM accounts WHERE app = ?1 AND account = ?2",
+        )?;
+        Found::of(asked.query_row([id.app.as_str(), id.account.as_str()], Account::read).optional())
+    }
+
+    fn mark(&self, id: &AccountId) -> Result<Found<u64>, StoreError> {
+        let mut asked = self
+            .connection
+            .prepare_cached("SELECT key_id, sealed FROM marks WHERE app = ?1 AND account = ?2")?;
+        let columns = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?));
+        let row = asked.query_row([id.app.as_str(), id.account.as_str()], columns).optional();
+        Ok(match Found::of(row)? {
+            Found::Nothing => Found::Nothing,
+            Found::Damaged(detail) => Found::Damaged(detail),
+            Found::Whole((key_id, sealed)) => match self.sealer.open(Binding::mark(id), &key_id, &sealed) {
+                Ok(mark) => {
+                    number(&mark).map_or_else(|| Found::Damaged("its mark is none".into()), Found::Whole)
+                }
+                Err(broken) => Found::Damaged(format!("its generation mark does not open: {broken}")),
+            },
+        })
+    }
+
+    fn unseal(&self, id: &AccountId, row: Account) -> Result<Record, String> {
+        let binding = Binding::account(id, &row.provider, &row.environment, row.generation);
+        let text = self.sealer.open(binding, &row.key_id, &row.sealed);
+        let text = text.map_err(|broken| format!("its record does not open: {broken}"))?;
+        let document: Document = document::decode(&text)
+            .ok_or_else(|| "its record was written by a version that knows more than this one".to_owned())?;
+        Ok(document.into_record(id.clone(), row.provider, row.environment, row.generation))
+    }
+}
+
+/// A mark that opens is what was written; a plain number may have been edited.
+fn newest(row: &Found<Account>, mark: &Found<u64>) -> u64 {
+    match (row, mark) {
+        (_, Found::Whole(mark)) => *mark,
+        (Found::Whole(row), _) => row.generation,
+        _ => 0,
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_le_bytes)
+}
+
+impl Db {
+    /// The newest change ended what was open.
+    fn end_intent(&self, id: &AccountId, at: std::time::SystemTime) -> Result<(), StoreError> {
+        tolerate("open intents", self.forget_intent(id))?;
+        tolerate("calls", self.end_calls(id, stamp::to_number(at)))?;
+        Ok(())
+    }
+}

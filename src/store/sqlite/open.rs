@@ -1,0 +1,277 @@
+//! Opening a store. The one rule: an empty store is made only where there was none; whatever else is wrong is said, and the
+//! files stay as they are.
+//!
+//! | database | key file | |
+//! |---|---|---|
+//! | – | – | both are made, the key first |
+//! | – | there | a database is made with that key |
+//! | there | there | opened |
+//! | there | – | refused |
+//!
+//! A database gets its name only when it is complete, so one that is empty or cut off is damaged, not new.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+use super::{
+    super::{
+        Origin, Replaced,
+        files::{self, Files, PlaceError},
+        key_file::{self, KeyFileError},
+        keyring::{Key, Keyring},
+        lock::{Lock, Refused},
+        seal::{Broken, Sealer},
+        spill::Spill,
+    },
+    db::{Db, connect},
+    header,
+    open_error::OpenError,
+    pepper::Pepper,
+    salvage, schema,
+};
+use crate::secret::{Secret, SecretSource};
+
+/// Up to this size the structure of the whole file is checked at every start: a fifth of a second.
+const CHECKED_UP_TO: u64 = 128 << 20;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// The database file; the store's other files lie beside it.
+    pub path: PathBuf,
+    /// The key that seals.
+    pub key: KeyPlace,
+    /// Keys that sealed earlier: they still open.
+    pub old_keys: Vec<SecretSource>,
+    /// How long to wait when another process has the store.
+    pub wait_for_lock: Duration,
+}
+
+/// Where the active key is.
+#[derive(Debug, Clone)]
+pub enum KeyPlace {
+    /// In a file, which is made together with a new store.
+    File(PathBuf),
+    /// Given as it is.
+    Fixed(Secret),
+}
+
+/// An open store, not yet given to a thread.
+pub(super) struct Opened {
+    pub(super) db: Db,
+    pub(super) files: Files,
+    pub(super) lock: Lock,
+    pub(super) spill: Spill,
+}
+
+pub(super) fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
+    let files = prepare(&options.path)?;
+    let lock = take_lock(&files, options.wait_for_lock)?;
+    let exists = files.exists().map_err(|reason| place(&options.path, reason))?;
+    let sealer = Arc::new(Sealer::new(keyring(options, exists)?));
+    let spill = Spill::new(files.spill(), sealer.clone());
+    if !exists {
+        nothing_waits(&spill)?;
+        make(&files, &sealer)?;
+    }
+    header::judge(files.database())?;
+    tighten(&files)?;
+    let db = open_database(&files, sealer)?;
+    adopt(&db, &spill)?;
+    if let Err(error) = spill.reserve() {
+        tracing::warn!(%error, path = %spill.path().display(), "no room could be set aside for a full disk");
+    }
+    Ok(Opened { db, files, lock, spill })
+}
+
+pub(super) fn prepare(path: &Path) -> Result<Files, OpenError> {
+    Files::prepare(path).map_err(|reason| place(path, reason))
+}
+
+pub(super) fn place(path: &Path, reason: PlaceError) -> OpenError {
+    OpenError::Place { path: path.to_owned(), reason }
+}
+
+pub(super) fn take_lock(files: &Files, patience: Duration) -> Result<Lock, OpenError> {
+    Lock::take(&files.lock(), patience).map_err(|refused| match refused {
+        Refused::Held { pid } => OpenError::StoreInUse { path: files.database().to_owned(), pid },
+        Refused::Failed(error) => OpenError::io(&files.lock(), &error),
+    })
+}
+
+/// All keys. The active one is made if it is a file's and neither file nor database exists.
+pub(super) fn keyring(options: &OpenOptions, exists: bool) -> Result<Keyring, OpenError> {
+    let active = match &options.key {
+        KeyPlace::Fixed(secret) => parse("key", secret)?,
+        KeyPlace::File(path) => key_in(path, &options.path, exists)?,
+    };
+    let old = options.old_keys.iter().map(|source| match source {
+        SecretSource::Fixed(secret) => parse("old_keys", secret),
+        SecretSource::File(path) => key_file::read(path).map_err(|reason| key_refused(path, reason)),
+    });
+    Ok(Keyring { active, old: old.collect::<Result<_, _>>()? })
+}
+
+fn parse(place: &'static str, secret: &Secret) -> Result<Key, OpenError> {
+    Key::parse(secret.expose()).map_err(|reason| OpenError::Key { place, reason })
+}
+
+fn key_in(key: &Path, database: &Path, exists: bool) -> Result<Key, OpenError> {
+    let missing = key.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    let outcome = match (missing, exists) {
+        (true, true) => {
+            return Err(OpenError::KeyMissing { path: database.to_owned(), key: key.to_owned() });
+        }
+        (true, false) => key_file::make(key),
+        (false, _) => key_file::read(key),
+    };
+    outcome.map_err(|reason| key_refused(key, reason))
+}
+
+fn key_refused(path: &Path, reason: KeyFileError) -> OpenError {
+    OpenError::KeyFile { path: path.to_owned(), reason }
+}
+
+/// A new store has no use for what an earlier one left, but somebody has.
+fn nothing_waits(spill: &Spill) -> Result<(), OpenError> {
+    match spill.waiting() {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(spilt(spill, "the database they belong to is missing".to_owned())),
+        Err(detail) => Err(spilt(spill, detail)),
+    }
+}
+
+fn spilt(spill: &Spill, detail: String) -> OpenError {
+    OpenError::Spill { path: spill.path().to_owned(), detail }
+}
+
+/// Makes an empty database under another name and gives it its own when it is complete and durable.
+fn make(files: &Files, sealer: &Sealer) -> Result<(), OpenError> {
+    let new = files.in_the_making();
+    make_empty(&new, sealer)?;
+    finish(&new, files.database())
+}
+
+/// A complete database without accounts, in a file that is replaced if it is there.
+pub(super) fn make_empty(new: &Path, sealer: &Sealer) -> Result<Connection, OpenError> {
+    clear_the_way(new).map_err(|e| OpenError::io(new, &e))?;
+    let failed = |error| OpenError::Failed { path: new.to_owned(), error };
+    let connection = connect(new).map_err(|e| OpenError::sqlite(new, e))?;
+    schema::migrate(&connection).map_err(|e| OpenError::sqlite(new, e))?;
+    Pepper::random().and_then(|pepper| pepper.write(&connection, sealer)).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Whatever lies under that name was never finished.
+pub(super) fn clear_the_way(new: &Path) -> std::io::Result<()> {
+    files::remove(new)?;
+    files::remove(&files::journal_of(new))?;
+    files::make_new(new).map(drop)
+}
+
+/// Gives a complete database its name.
+pub(super) fn finish(new: &Path, name: &Path) -> Result<(), OpenError> {
+    let renamed = std::fs::File::open(new)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| std::fs::rename(new, name))
+        .and_then(|()| files::sync_directory_of(name));
+    renamed.map_err(|e| OpenError::io(name, &e))
+}
+
+fn tighten(files: &Files) -> Result<(), OpenError> {
+    let path = files.database();
+    if files.tighten().map_err(|e| OpenError::io(path, &e))? {
+        tracing::warn!(path = %path.display(), "the store was accessible to other users; it is 0600 now");
+    }
+    Ok(())
+}
+
+/// Opens an existing database; one that is damaged in part is rebuilt from what can be read.
+fn open_database(files: &Files, sealer: Arc<Sealer>) -> Result<Db, OpenError> {
+    let path = files.database();
+    let refused = |error| OpenError::sqlite(path, error);
+    let connection = connect(path).map_err(refused)?;
+    let connection = match find_damage(&connection, path).map_err(refused)? {
+        None => connection,
+        Some(damage) => salvage::rebuild(connection, files, &sealer, &damage)?,
+    };
+    schema::migrate(&connection).map_err(refused)?;
+    schema::check(&connection).map_err(refused)?;
+    let pepper = read_pepper(&connection, path, &sealer)?;
+    Ok(Db { connection, sealer, pepper })
+}
+
+/// What is wrong with the structure of the file.
+pub(super) fn find_damage(connection: &Connection, path: &Path) -> rusqlite::Result<Option<String>> {
+    let length = path.metadata().map_or(0, |metadata| metadata.len());
+    if length > CHECKED_UP_TO {
+        tracing::info!(bytes = length, "the store is too large to be checked as a whole at every start");
+        return Ok(None);
+    }
+    let pages: u64 = connection.query_row(
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+        [],
+        |row| row.get::<_, i64>(0).map(i64::unsigned_abs),
+    )?;
+    if pages != length {
+        return Ok(Some(format!("it is {length} bytes long and should be {pages}")));
+    }
+    let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    match found {
+        Ok(found) if found == "ok" => Ok(None),
+        Ok(found) => Ok(Some(found)),
+        Err(error) if super::fault::is_damage(&error) => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// The pepper says whether the keys at hand are the store's: a rekey seals it anew last.
+pub(super) fn read_pepper(
+    connection: &Connection,
+    path: &Path,
+    sealer: &Sealer,
+) -> Result<Pepper, OpenError> {
+    match Pepper::read(connection, sealer).map_err(|e| OpenError::sqlite(path, e))? {
+        Some(Ok(pepper)) => Ok(pepper),
+        Some(Err(Broken::UnknownKey(sealed_with))) => {
+            Err(OpenError::WrongKey { path: path.to_owned(), sealed_with, at_hand: sealer.key_ids() })
+        }
+        Some(Err(Broken::Altered)) | None => {
+            tracing::error!(
+                "the key of the token digests is damaged; refresh tokens seen so far are no longer known"
+            );
+            let failed = |error| OpenError::Failed { path: path.to_owned(), error };
+            let pepper = Pepper::random().map_err(failed)?;
+            connection.execute("DELETE FROM holders", []).map_err(|e| OpenError::sqlite(path, e))?;
+            pepper.write(connection, sealer).map_err(failed)?;
+            Ok(pepper)
+        }
+    }
+}
+
+/// Takes in what was saved when the disk was full.
+fn adopt(db: &Db, spill: &Spill) -> Result<(), OpenError> {
+    if spill.waiting().map_err(|detail| spilt(spill, detail))? == 0 {
+        return Ok(());
+    }
+    let records = spill.records().map_err(|detail| spilt(spill, detail))?;
+    let failed = |error| OpenError::Failed { path: spill.path().to_owned(), error };
+    for record in records {
+        match db.transact(|db| db.replace(&record, Origin::Rotated)).map_err(failed)? {
+            Replaced::Durable => {
+                tracing::info!(account = %record.id, generation = record.generation,
+                    "a record that was saved when the disk was full is taken in");
+            }
+            Replaced::Newer => {
+                tracing::warn!(account = %record.id, generation = record.generation,
+                    "a record that was saved when the disk was full does not follow the stored one and is dropped");
+            }
+        }
+    }
+    spill.empty().map_err(|e| OpenError::io(spill.path(), &e))
+}
