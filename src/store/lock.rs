@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Lock {
     // Opened with O_CLOEXEC, as the standard library opens every file.
-    _file: File,
+    file: File,
 }
 
 /// Why a lock was not got.
@@ -54,7 +54,14 @@ impl Lock {
         if let Err(error) = sign(&mut file) {
             tracing::debug!(%error, "the process id could not be written into the lock file");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone would not do: a child between fork and exec still has the file open. If it fails, closing does it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 

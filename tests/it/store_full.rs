@@ -8,12 +8,10 @@ use std::{
 };
 
 use marketgate::store::{
-    Begun, OpenError, Origin, Record, Replaced, SqliteStore, Store, StoreError, error::Trouble,
+    OpenError, Origin, Record, Replaced, SqliteStore, Store, StoreError, error::Trouble,
 };
 
-use super::store_fixture::{
-    at, content, everything, fast_directory, id, intent, open, options, read, record,
-};
+use super::store_fixture::{at, content, everything, fast_directory, id, open, options, read, record};
 
 /// A file system of one mebibyte, where this process may mount one.
 struct SmallDisk {
@@ -92,14 +90,12 @@ async fn a_full_disk_fails_the_writes_it_has_no_room_for_and_no_later_ones() {
 }
 
 #[tokio::test]
-async fn a_rotated_token_gets_the_last_room_before_intents_do() {
+async fn a_rotated_token_is_stored_although_another_write_of_the_batch_does_not_fit() {
     let Some(disk) = SmallDisk::mount() else { return };
     let store = open(disk.path());
-    for name in ["depop@a", "depop@b"] {
-        store.replace(record(name, 1), Origin::Brought).await.unwrap();
-    }
+    store.replace(record("depop@a", 1), Origin::Brought).await.unwrap();
     disk.fill();
-    // Answered while the thread is busy with the first, the others are one batch: one of them does not fit.
+    // The thread is busy with the first, so the others are one batch, as a rule: one of them does not fit.
     let busy = store.probe();
     let too_large = store.put_consent(
         marketgate::store::PendingConsent {
@@ -108,13 +104,10 @@ async fn a_rotated_token_gets_the_last_room_before_intents_do() {
         },
         at(0),
     );
-    let begun = store.begin(intent("depop@b", 1, at(1)));
     let rotated = store.replace(record("depop@a", 2), Origin::Kept);
     let _ = busy.await;
     assert!(is_full(too_large.await));
     assert_eq!(rotated.await.unwrap(), Replaced::Durable, "the same size as before: it needs no room");
-    let begun = begun.await;
-    assert!(matches!(begun, Ok(Begun::Durable) | Err(_)));
     assert_eq!(content(&read(&store, "depop@a").await), content(&record("depop@a", 2)));
 }
 
@@ -187,4 +180,42 @@ async fn a_spill_that_cannot_be_read_or_has_lost_its_database_is_not_dropped() {
     assert!(!database.exists(), "no empty store is made beside it");
     std::fs::rename(dir.path().join("elsewhere"), &database).unwrap();
     assert_eq!(read(&open(dir.path()), "depop@a").await.generation, 2);
+}
+
+/// Runs itself anew as a process whose files may not grow beyond a size, which is the whole process's.
+#[test]
+fn after_an_input_output_error_the_store_is_opened_anew_and_works() {
+    const PLACE: &str = "MARKETGATE_TEST_LIMITED_DIR";
+    const NAME: &str = "store_full::after_an_input_output_error_the_store_is_opened_anew_and_works";
+    if let Ok(place) = std::env::var(PLACE) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        return runtime.block_on(fail_and_go_on(Path::new(&place)));
+    }
+    let dir = fast_directory();
+    let script = format!("trap '' XFSZ; ulimit -S -f 400; exec \"$0\" --exact {NAME}");
+    let program = std::env::current_exe().unwrap();
+    let child =
+        Command::new("sh").arg("-c").arg(script).arg(program).env(PLACE, dir.path()).output().unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(everything(&open(dir.path()))).len(), 2);
+}
+
+async fn fail_and_go_on(dir: &Path) {
+    let store = open(dir);
+    store.replace(record("depop@a", 1), Origin::Brought).await.unwrap();
+    let error = store
+        .replace(large("depop@b", 1), Origin::Brought)
+        .await
+        .map(drop)
+        .and(store.replace(large("depop@c", 1), Origin::Brought).await.map(drop));
+    assert_eq!(error.unwrap_err().trouble, Trouble::Io);
+    assert_eq!(store.replace(record("depop@a", 2), Origin::Rotated).await.unwrap(), Replaced::Durable);
+    assert_eq!(content(&read(&store, "depop@a").await), content(&record("depop@a", 2)));
+    assert!(everything(&store).await.len() <= 2, "what was refused is not there");
+    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+    rustix::process::setrlimit(rustix::process::Resource::Fsize, unlimited).unwrap();
+    if store.account(&id("depop@b")).await.unwrap().is_none() {
+        assert_eq!(store.replace(large("depop@b", 1), Origin::Brought).await.unwrap(), Replaced::Durable);
+    }
 }

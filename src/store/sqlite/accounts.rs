@@ -66,10 +66,7 @@ impl Db {
     pub(super) fn stored(&self, id: &AccountId) -> Result<Option<Stored>, StoreError> {
         let (row, mark) = (self.account_row(id)?, self.mark(id)?);
         let generation = newest(&row, &mark);
-        let corrupt = |detail: String| {
-            tracing::error!(account = %id, detail, "the record of this account cannot be used");
-            Ok(Some(Stored::Corrupt { id: id.clone(), generation, detail }))
-        };
+        let corrupt = |detail: String| Ok(Some(Stored::Corrupt { id: id.clone(), generation, detail }));
         let row = match (row, mark) {
             (Found::Nothing, Found::Nothing) => return Ok(None),
             (Found::Whole(row), Found::Whole(mark)) if row.generation == mark => row,

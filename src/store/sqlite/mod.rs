@@ -1,7 +1,7 @@
 //! The store in one SQLite file, sealed. The one rule: one thread owns the connection, and what it has answered is durable.
 //!
-//! Read in this order: [`open`] and the files' rules in `files`, [`schema`], [`accounts`] (when is a record whole?),
-//! [`owner`] (how are writes grouped?). Secrets leave this module only as records; in the file they are sealed by `seal`.
+//! Read in this order: `open` and the files' rules in `files`, `schema`, `accounts` (when is a record whole?),
+//! `owner` (how are writes grouped?). Secrets leave this module only as records; in the file they are sealed by `seal`.
 
 mod accounts;
 mod backup;

@@ -196,12 +196,12 @@ fn open_database(files: &Files, sealer: Arc<Sealer>) -> Result<Db, OpenError> {
     let path = files.database();
     let refused = |error| OpenError::sqlite(path, error);
     let connection = connect(path).map_err(refused)?;
-    schema::check(&connection).map_err(refused)?;
     let connection = match find_damage(&connection, path).map_err(refused)? {
         None => connection,
         Some(damage) => salvage::rebuild(connection, files, &sealer, &damage)?,
     };
     schema::migrate(&connection).map_err(refused)?;
+    schema::check(&connection).map_err(refused)?;
     let pepper = read_pepper(&connection, path, &sealer)?;
     Ok(Db { connection, sealer, pepper })
 }

@@ -205,3 +205,60 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A job's name, account and rank, and where it is noted when it is answered.
+    struct Named(&'static str, Option<AccountId>, Rank, Arc<Mutex<Vec<&'static str>>>);
+
+    impl Write for Named {
+        fn account(&self) -> Option<&AccountId> {
+            self.1.as_ref()
+        }
+
+        fn rank(&self) -> Rank {
+            self.2
+        }
+
+        fn attempt(&mut self, _: &Db) -> Answer<()> {
+            Ok(())
+        }
+
+        fn answer(self: Box<Self>, _: Answer<()>) {
+            self.3.lock().unwrap().push(self.0);
+        }
+    }
+
+    fn ordered(jobs: &[(&'static str, &str, Rank)]) -> Vec<&'static str> {
+        let answered = Arc::default();
+        let account = |name: &str| {
+            let account = name.parse().ok()?;
+            Some(AccountId { app: "depop".parse().unwrap(), account })
+        };
+        let mut writes: Vec<Box<dyn Write>> = Vec::new();
+        for (job, name, rank) in jobs {
+            writes.push(Box::new(Named(job, account(name), *rank, Arc::clone(&answered))));
+        }
+        order(&mut writes);
+        writes.into_iter().for_each(|write| write.answer(Ok(())));
+        answered.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn replacements_go_first_and_intents_last_but_no_account_overtakes_itself() {
+        let (replace, plain, begin) = (Rank::Replace, Rank::Plain, Rank::Begin);
+        let jobs = [
+            ("begin a", "a", begin),
+            ("probe", "", plain),
+            ("replace b", "b", replace),
+            ("begin c", "c", begin),
+        ];
+        assert_eq!(ordered(&jobs), ["replace b", "probe", "begin a", "begin c"]);
+        let jobs = [("begin a", "a", begin), ("replace a", "a", replace), ("replace b", "b", replace)];
+        assert_eq!(ordered(&jobs), ["replace b", "begin a", "replace a"]);
+    }
+}

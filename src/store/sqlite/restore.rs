@@ -20,7 +20,6 @@ use super::{
     header,
     open::{self, OpenOptions},
     open_error::OpenError,
-    pepper::Pepper,
     salvage, schema,
 };
 use crate::{clock::Clock, names::AccountId, store::PageQuery};
@@ -121,17 +120,14 @@ fn copy(from: &Path, files: &Files, sealer: Arc<Sealer>) -> Result<Db, RestoreEr
     files::copy(from, &new).map_err(io)?;
     let refused = |error| OpenError::sqlite(from, error);
     let connection = connect(&new).map_err(refused)?;
-    schema::check(&connection).map_err(refused)?;
     let found: String =
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(refused)?;
     if found != "ok" {
         return Err(OpenError::Damaged { path: from.to_owned(), detail: found }.into());
     }
-    let pepper = match Pepper::read(&connection, &sealer).map_err(refused)? {
-        Some(Ok(pepper)) => pepper,
-        _ => open::read_pepper(&connection, from, &sealer)?,
-    };
     schema::migrate(&connection).map_err(refused)?;
+    schema::check(&connection).map_err(refused)?;
+    let pepper = open::read_pepper(&connection, from, &sealer)?;
     Ok(Db { connection, sealer, pepper })
 }
 

@@ -89,7 +89,8 @@ fn copy(
     let width = columns.split(',').count();
     let places = vec!["?"; width].join(", ");
     let mut insert = to.prepare(&format!("INSERT OR REPLACE INTO {name} ({columns}) VALUES ({places})"))?;
-    let mut asked = from.prepare(&format!("SELECT {columns} FROM {name} {which}"))?;
+    // An older file, or one whose schema is damaged, may not have the table.
+    let Ok(mut asked) = from.prepare(&format!("SELECT {columns} FROM {name} {which}")) else { return Ok(()) };
     let mut rows = asked.query(params_from_iter(values))?;
     loop {
         match rows.next() {
