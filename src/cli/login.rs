@@ -25,6 +25,7 @@ use crate::{
     secret::Secret,
 };
 use callback::Landing;
+use paste::Pasting;
 
 /// Arguments of `login`.
 #[derive(Debug, Args)]
@@ -71,38 +72,46 @@ pub fn run(place: &Place, arguments: &LoginArguments) -> Result<(), Failure> {
 
 async fn login(client: &AdminClient, arguments: &LoginArguments) -> Result<Connected, Failure> {
     let pending = Pending::begin(client, arguments).await?;
-    let landing = if arguments.no_browser { None } else { pending.listen()? };
-    streams::talk(format_args!(
-        "Open this address where the seller is logged in:\n\n  {}\n",
-        pending.begun.authorize_url
-    ));
-    let mut pasting = paste::Pasting::not_here();
-    match &landing {
-        Some(_) => {
-            open_browser(pending.begun.authorize_url.clone());
-            streams::talk("Waiting for the seller to answer …");
-        }
-        None => pasting = paste::Pasting::begin(&pending),
+    let way = if arguments.no_browser { Way::Elsewhere } else { pending.listen() };
+    let url = &pending.begun.authorize_url;
+    streams::talk(format_args!("Open this address where the seller is logged in:\n\n  {url}\n"));
+    if !matches!(way, Way::Elsewhere) {
+        open_browser(url.clone());
     }
-    if landing.is_some() && paste::is_possible() {
-        pasting = paste::Pasting::begin_beside();
-    }
-    let landed = async {
-        match &landing {
-            Some(landing) => landing.outcome().await,
-            None => std::future::pending().await,
-        }
+    let mut pasting = match &way {
+        Way::Here(_) => Pasting::beside(),
+        Way::Taken | Way::Elsewhere => Pasting::begin(&pending),
     };
     let outcome = tokio::select! {
-        outcome = landed => outcome,
+        outcome = way.outcome() => outcome,
         outcome = pending.outcome() => outcome,
         outcome = pasting.outcome(&pending) => outcome,
         () = tokio::time::sleep(pending.left(arguments.timeout)) => Err(pending.late()),
     };
-    if let Some(landing) = landing {
+    if let Way::Here(landing) = way {
         landing.close().await;
     }
     outcome
+}
+
+/// How the seller's browser comes back.
+enum Way {
+    /// To this command.
+    Here(Landing),
+    /// To a port of this machine that another program has: Marketgate, perhaps.
+    Taken,
+    /// To somebody else, or to nobody.
+    Elsewhere,
+}
+
+impl Way {
+    /// What became of the callback, if it comes this way.
+    async fn outcome(&self) -> Result<Connected, Failure> {
+        match self {
+            Self::Here(landing) => landing.outcome().await,
+            Self::Taken | Self::Elsewhere => std::future::pending().await,
+        }
+    }
 }
 
 /// A consent that was begun and waits for its seller.
@@ -137,21 +146,21 @@ impl<'a> Pending<'a> {
     }
 
     /// Listens at the redirect address, if that is here and free.
-    fn listen(&self) -> Result<Option<Landing>, Failure> {
-        match Landing::open(self) {
-            Ok(landing) => Ok(landing),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                streams::talk(format_args!(
-                    "Another program has the port of {}. If that is Marketgate, it takes the answer.",
-                    self.begun.redirect_uri
-                ));
-                Ok(None)
-            }
-            Err(error) => {
-                streams::talk(format_args!("Cannot listen at {}: {error}.", self.begun.redirect_uri));
-                Ok(None)
-            }
+    fn listen(&self) -> Way {
+        let error = match Landing::open(self) {
+            Ok(Some(landing)) => return Way::Here(landing),
+            Ok(None) => return Way::Elsewhere,
+            Err(error) => error,
+        };
+        let address = &self.begun.redirect_uri;
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            streams::talk(format_args!(
+                "Another program has the port of {address}. If that is Marketgate, it takes the answer.\n"
+            ));
+        } else {
+            streams::talk(format_args!("Cannot listen at {address}: {error}.\n"));
         }
+        Way::Taken
     }
 
     async fn standing(&self, held: u64) -> Result<Standing, AskError> {

@@ -157,6 +157,7 @@ fn accounts_are_listed_shown_refreshed_and_removed() {
         "{}",
         shown.out
     );
+    assert_eq!(desk.say(&["token", "wallapop@shop-1"]).code, Some(0));
     let before = document(&desk.say(&["accounts", "show", "wallapop@shop-1", "-o", "json"]));
     let after = document(&desk.say(&["accounts", "refresh", "wallapop@shop-1", "-o", "json"]));
     assert_ne!(before["token"]["fingerprint"], after["token"]["fingerprint"], "{after}");

@@ -233,7 +233,8 @@ fn ctrl_c_ends_a_login_with_130_and_frees_the_port() {
 fn who_needs_no_login_is_told_what_it_needs_instead() {
     let desk = Desk::open();
     for (account, code, words) in [
-        ("plain", 1, "takes no accounts"),
+        ("plain", 1, "is written in the configuration"),
+        ("plain@a", 1, "takes no accounts"),
         ("pairs@a", 1, "import"),
         ("keys@a", 1, "import"),
         ("nope", 2, "the configuration has: keys, pairs"),

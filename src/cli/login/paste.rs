@@ -16,17 +16,7 @@ use crate::{
 /// Whoever pastes.
 pub(super) struct Pasting(Option<Lines>);
 
-/// Whether somebody can paste who was not asked to.
-pub(super) fn is_possible() -> bool {
-    keyboard::is_a_person()
-}
-
 impl Pasting {
-    /// Nobody does.
-    pub(super) fn not_here() -> Self {
-        Self(None)
-    }
-
     /// Asks for it.
     pub(super) fn begin(pending: &Pending<'_>) -> Self {
         streams::talk(format_args!(
@@ -36,10 +26,16 @@ impl Pasting {
         Self(Some(Lines::begin()))
     }
 
-    /// Mentions that it can be done, for a browser on another machine.
-    pub(super) fn begin_beside() -> Self {
-        streams::talk("If the browser is on another machine, paste the address here at which it ends up.");
-        Self(Some(Lines::begin()))
+    /// Takes one where a person sits, whose browser may be on another machine.
+    pub(super) fn beside() -> Self {
+        let possible = keyboard::is_a_person();
+        let or = if possible {
+            " If the browser is on another machine, paste the address here where it ends up."
+        } else {
+            ""
+        };
+        streams::talk(format_args!("Waiting for the seller to answer …{or}"));
+        Self(possible.then(Lines::begin))
     }
 
     /// What became of the first one that was right.
