@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -186,19 +185,6 @@ impl Store for MemoryStore {
     }
 
     fn probe(&self) -> Pending<'_, ()> {
-        done(())
-    }
-
-    fn backup(&self, _to: &Path) -> Pending<'_, ()> {
-        let detail = "it is kept in memory only, so there is nothing to copy";
-        Box::pin(std::future::ready(Err(StoreError::new(super::error::Trouble::Io, detail))))
-    }
-
-    fn rekey(&self) -> Pending<'_, u64> {
-        done(0)
-    }
-
-    fn shut_down(&self) -> Pending<'_, ()> {
         done(())
     }
 

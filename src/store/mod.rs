@@ -129,13 +129,20 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn probe(&self) -> Pending<'_, ()>;
 
     /// Writes a consistent copy, without the key that seals it, into a file that must not exist yet.
-    fn backup(&self, to: &Path) -> Pending<'_, ()>;
+    fn backup(&self, _to: &Path) -> Pending<'_, ()> {
+        let detail = "this store is kept elsewhere than in a file, so there is nothing to copy";
+        Box::pin(std::future::ready(Err(StoreError::new(error::Trouble::Io, detail))))
+    }
 
     /// Seals with the active key whatever an older one sealed; how much that was.
-    fn rekey(&self) -> Pending<'_, u64>;
+    fn rekey(&self) -> Pending<'_, u64> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
 
     /// Waits for everything that was asked before and closes; later operations fail.
-    fn shut_down(&self) -> Pending<'_, ()>;
+    fn shut_down(&self) -> Pending<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// The last resort at the end of the process: keeps records whose [`Store::replace`] failed where the next start finds
     /// and adopts them.

@@ -110,18 +110,6 @@ impl FaultyStore {
 }
 
 impl Store for FaultyStore {
-    fn backup(&self, to: &std::path::Path) -> Pending<'_, ()> {
-        self.inner.backup(to)
-    }
-
-    fn rekey(&self) -> Pending<'_, u64> {
-        self.inner.rekey()
-    }
-
-    fn shut_down(&self) -> Pending<'_, ()> {
-        self.inner.shut_down()
-    }
-
     fn account(&self, id: &AccountId) -> Pending<'_, Option<Stored>> {
         let (account, id) = (self.number(id), id.clone());
         Box::pin(async move { self.operate(Step::Read, account, self.read(account, &id)).await })
