@@ -150,8 +150,12 @@ impl LiveAccounts {
         Seat::Taken(live)
     }
 
-    /// The account, if it is in use now.
+    /// The account, if it is in use now. What a retired one published is told by its record.
     pub fn peek(&self, id: &AccountId) -> Option<Arc<LiveAccount>> {
+        self.seated(id).filter(|live| !live.is_retired())
+    }
+
+    fn seated(&self, id: &AccountId) -> Option<Arc<LiveAccount>> {
         self.slots().get(id).and_then(|slot| slot.live.upgrade())
     }
 
@@ -186,7 +190,7 @@ impl LiveAccounts {
     /// Returns when the old keeper has ended.
     pub async fn renew(&self, id: &AccountId) {
         self.cache.invalidate(id);
-        let live = self.peek(id);
+        let live = self.seated(id);
         if let Some(live) = live {
             live.retire();
             let ended = live.ended().clone();

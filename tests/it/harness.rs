@@ -3,18 +3,20 @@
 use std::{
     future::Future,
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
 use marketgate::{
+    admin::ControlSocket,
     clock::Clock,
     config::{self, Settings},
     gateway::{Gateway, Listeners, Options},
     grant::LiveAccounts,
     sim::Simulator,
+    store::Store,
 };
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,8 @@ pub(crate) struct World {
     pub(crate) fixed: Option<SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) accounts: Arc<LiveAccounts>,
+    /// The control socket, where there is a store.
+    pub(crate) control: Option<PathBuf>,
     pub(crate) settings: Settings,
     pub(crate) stop: CancellationToken,
     pub(crate) http: reqwest::Client,
@@ -108,6 +112,45 @@ pub(crate) fn gate_with<F: Future<Output = ()>>(
     capacity: u64,
     test: impl FnOnce(Rc<World>) -> F,
 ) {
+    let fixed = fixed.map(str::to_owned);
+    serve(time, configuration, Furnished { fixed, capacity, ..Furnished::default() }, test);
+}
+
+/// As [`gate`], with a store and a control socket. In the configuration, `PROXY` and `ADMIN` stand for the doors' ports.
+pub(crate) fn gate_keeping<F: Future<Output = ()>>(
+    time: Time,
+    configuration: &str,
+    store: Arc<dyn Store>,
+    test: impl FnOnce(Rc<World>) -> F,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let control = ControlSocket::bind(&folder.path().join("store.db")).unwrap();
+    let path = control.path().to_owned();
+    let furnished = Furnished { store: Some(store), control: Some(control), ..Furnished::default() };
+    serve(time, configuration, furnished, test);
+    assert!(!path.exists(), "a control socket is removed at a clean end");
+}
+
+/// What a gateway is given beside its configuration.
+struct Furnished {
+    fixed: Option<String>,
+    capacity: u64,
+    store: Option<Arc<dyn Store>>,
+    control: Option<ControlSocket>,
+}
+
+impl Default for Furnished {
+    fn default() -> Self {
+        Self { fixed: None, capacity: marketgate::grant::live::CAPACITY, store: None, control: None }
+    }
+}
+
+fn serve<F: Future<Output = ()>>(
+    time: Time,
+    configuration: &str,
+    furnished: Furnished,
+    test: impl FnOnce(Rc<World>) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(time == Time::Held)
@@ -119,9 +162,8 @@ pub(crate) fn gate_with<F: Future<Output = ()>>(
         runtime.spawn_blocking(move || parked.recv());
     }
     let configuration = configuration.to_owned();
-    let fixed = fixed.map(str::to_owned);
     LocalSet::new().block_on(&runtime, async move {
-        let (world, serving) = start(&configuration, fixed.as_deref(), capacity);
+        let (world, serving) = start(&configuration, furnished);
         test(world.clone()).await;
         world.stop.cancel();
         serving.await.unwrap().unwrap();
@@ -131,30 +173,38 @@ pub(crate) fn gate_with<F: Future<Output = ()>>(
 
 fn start(
     configuration: &str,
-    fixed: Option<&str>,
-    capacity: u64,
+    furnished: Furnished,
 ) -> (Rc<World>, tokio::task::JoinHandle<std::io::Result<()>>) {
     let (sim_socket, proxy, admin, own) = (socket(), socket(), socket(), socket());
     let address = |socket: &TcpListener| socket.local_addr().unwrap();
     let (sim_address, proxy_address, admin_address) =
         (address(&sim_socket), address(&proxy), address(&admin));
     let own_address = address(&own);
-    let own_listener =
-        fixed.map_or(String::new(), |f| format!("[[proxy.listener]]\nlisten = \"{own_address}\"\n{f}\n"));
+    let own_listener = furnished
+        .fixed
+        .map_or(String::new(), |f| format!("[[proxy.listener]]\nlisten = \"{own_address}\"\n{f}\n"));
     let text = configuration.replace("SIM", &format!("http://{sim_address}"));
+    let text = text.replace("PROXY", &proxy_address.port().to_string());
+    let text = text.replace("ADMIN", &admin_address.port().to_string());
     let text = if text.contains("[proxy]") {
         text.replace("[proxy]", &format!("[proxy]\nlisten = \"{proxy_address}\""))
     } else {
         format!("[proxy]\nlisten = \"{proxy_address}\"\n{text}")
     };
-    let text = format!("{text}\n[admin]\nlisten = \"{admin_address}\"\n{own_listener}");
+    let text = if text.contains("[admin]") {
+        text.replace("[admin]", &format!("[admin]\nlisten = \"{admin_address}\"")) + "\n" + &own_listener
+    } else {
+        format!("{text}\n[admin]\nlisten = \"{admin_address}\"\n{own_listener}")
+    };
     let settings = match config::parse("test.toml", &text, Path::new("."), &|_| None) {
         Ok(loaded) => loaded.settings,
         Err(error) => panic!("{}", error.render(false)),
     };
-    let options = Options { clock: Clock::tokio(), workers: 0, capacity, store: None };
+    let Furnished { capacity, store, control, .. } = furnished;
+    let options = Options { clock: Clock::tokio(), workers: 0, capacity, store };
     let gateway = Gateway::new(&settings, options).unwrap();
     let accounts = gateway.accounts().live().clone();
+    let control_path = control.as_ref().map(|control| control.path().to_owned());
     let fixed_route = settings.proxy.listeners.iter().find_map(|l| l.fixed.clone());
     let mut sockets = vec![(proxy, None)];
     let fixed_address = fixed_route.map(|route| {
@@ -165,9 +215,8 @@ fn start(
     let sim = Simulator::new(7);
     let sim_socket = tokio::net::TcpListener::from_std(sim_socket).unwrap();
     tokio::spawn(sim.clone().serve(sim_socket, stop.clone().cancelled_owned()));
-    let serving = tokio::task::spawn_local(
-        gateway.serve(Listeners { proxy: sockets, admin, control: None }, stop.clone()),
-    );
+    let serving =
+        tokio::task::spawn_local(gateway.serve(Listeners { proxy: sockets, admin, control }, stop.clone()));
     let world = World {
         sim,
         sim_address,
@@ -175,6 +224,7 @@ fn start(
         fixed: fixed_address,
         admin: admin_address,
         accounts,
+        control: control_path,
         settings,
         stop,
         http: client(),
@@ -190,13 +240,15 @@ fn socket() -> TcpListener {
 
 /// An HTTP client that takes nothing from its environment and follows nothing.
 pub(crate) fn client() -> reqwest::Client {
+    unopinionated().build().unwrap()
+}
+
+fn unopinionated() -> reqwest::ClientBuilder {
     let tls = marketgate::tls::client_config(None).unwrap();
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .tls_backend_preconfigured(tls)
-        .build()
-        .unwrap()
 }
 
 /// An answer, read to its end.
@@ -229,6 +281,18 @@ impl World {
 
     pub(crate) async fn admin(&self, path: &str) -> Answer {
         self.send(self.http.get(format!("http://{}{path}", self.admin))).await
+    }
+
+    /// A request to the admin door.
+    pub(crate) fn to_admin(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method.parse().unwrap(), format!("http://{}{path}", self.admin))
+    }
+
+    /// A request to the control socket.
+    pub(crate) fn to_control(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let socket = self.control.as_deref().expect("this world has a control socket");
+        let http = unopinionated().unix_socket(socket).build().unwrap();
+        http.request(method.parse().unwrap(), format!("http://marketgate{path}"))
     }
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod accounts_api;
 mod ambiguous;
+mod api_shapes;
+mod callback_door;
 mod canary;
 mod certificates;
 mod commands;
 mod config_only;
+mod control;
 mod dropped;
 mod fidelity;
 mod harness;
