@@ -79,11 +79,7 @@ fn check_type(taken: Taken, headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let wanted = taken.types()[0];
-    let code = Code::Own {
-        word: "wrong_type",
-        status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        title: "The body is of another type",
-    };
+    let code = Code::Own { word: "wrong_type", status: StatusCode::UNSUPPORTED_MEDIA_TYPE };
     let detail = match media_type {
         "" => "the body has no Content-Type".to_owned(),
         other => format!("the body's Content-Type is {other:?}"),
@@ -96,11 +92,7 @@ fn too_large(most: usize) -> Problem {
 }
 
 fn too_slow() -> Problem {
-    let code = Code::Own {
-        word: "body_too_slow",
-        status: StatusCode::REQUEST_TIMEOUT,
-        title: "The body did not arrive in time",
-    };
+    let code = Code::Own { word: "body_too_slow", status: StatusCode::REQUEST_TIMEOUT };
     let detail = format!("the body took longer than {} s", LONGEST.as_secs());
     Problem::new(code, detail, "send it again, or in parts")
 }

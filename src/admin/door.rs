@@ -153,11 +153,7 @@ fn other_methods(head: &Parts, methods: &[&'static Method]) -> Answer {
         let _ = write!(allowed, "{}{method}", if allowed.is_empty() { "" } else { ", " });
     }
     let detail = format!("{} takes {allowed}, not {}", head.uri.path(), head.method);
-    let code = Code::Own {
-        word: "wrong_method",
-        status: http::StatusCode::METHOD_NOT_ALLOWED,
-        title: "The path takes another method",
-    };
+    let code = Code::Own { word: "wrong_method", status: http::StatusCode::METHOD_NOT_ALLOWED };
     let mut answer = refuse(head, &Problem::new(code, detail, format!("use {allowed}")));
     // RFC 9110 §15.5.6: a 405 says what is allowed.
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {

@@ -27,33 +27,23 @@ pub(super) fn bad_request(detail: impl Into<String>, action: impl Into<String>) 
 
 /// The program is about to end.
 pub(super) fn draining() -> Problem {
-    let code = Code::Own {
-        word: "draining",
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        title: "This Marketgate is about to end",
-    };
+    let code = Code::Own { word: "draining", status: StatusCode::SERVICE_UNAVAILABLE };
     let action = "ask again: another one may have taken its place";
     Problem::new(code, "nothing new is begun any more", action).retry_after(Duration::from_secs(1))
 }
 
 fn code(error: &AccountsError) -> Code {
     let word = error.code;
-    match (error.refusal, word) {
-        (_, "no_such_app") => Code::NoSuchApp,
-        (_, "no_such_account") => Code::NoSuchAccount,
-        (_, "login_required") => Code::LoginRequired,
-        (_, "token_unavailable") => Code::TokenUnavailable,
-        (_, "internal") => Code::Internal,
-        (Refusal::Unknown, _) => own(word, StatusCode::BAD_REQUEST, "Not known here"),
-        (Refusal::Invalid, _) => own(word, StatusCode::BAD_REQUEST, "What was sent cannot be used"),
-        (Refusal::Conflict, _) => own(word, StatusCode::CONFLICT, "It contradicts what is there"),
-        (Refusal::Marketplace, _) => {
-            own(word, StatusCode::BAD_GATEWAY, "The marketplace did not play its part")
-        }
-        (Refusal::Store, _) => own(word, StatusCode::SERVICE_UNAVAILABLE, "The store cannot be used now"),
-    }
-}
-
-fn own(word: &'static str, status: StatusCode, title: &'static str) -> Code {
-    Code::Own { word, status, title }
+    let status = match (error.refusal, word) {
+        (_, "no_such_app") => return Code::NoSuchApp,
+        (_, "no_such_account") => return Code::NoSuchAccount,
+        (_, "login_required") => return Code::LoginRequired,
+        (_, "token_unavailable") => return Code::TokenUnavailable,
+        (_, "internal") => return Code::Internal,
+        (Refusal::Unknown | Refusal::Invalid, _) => StatusCode::BAD_REQUEST,
+        (Refusal::Conflict, _) => StatusCode::CONFLICT,
+        (Refusal::Marketplace, _) => StatusCode::BAD_GATEWAY,
+        (Refusal::Store, _) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Code::Own { word, status }
 }

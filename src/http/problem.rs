@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 
-use crate::names::{AccountName, AppName};
+use crate::names::{AccountName, AccountRef, AppName};
 
 /// Stable codes of our own answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,8 +55,6 @@ pub enum Code {
         word: &'static str,
         /// The HTTP status; never 404.
         status: StatusCode,
-        /// What is wrong, in a few words.
-        title: &'static str,
     },
 }
 
@@ -141,7 +139,7 @@ impl Code {
             Self::Internal => {
                 ("internal", S::INTERNAL_SERVER_ERROR, "proxy_internal_error", "Marketgate failed")
             }
-            Self::Own { word, status, title } => (word, status, error_type(status), title),
+            Self::Own { word, status } => (word, status, error_type(status), title(status)),
         }
     }
 }
@@ -155,6 +153,19 @@ fn error_type(status: StatusCode) -> &'static str {
     }
 }
 
+/// What is wrong, as far as a status says so.
+fn title(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => "The path takes another method",
+        StatusCode::REQUEST_TIMEOUT => "The request did not arrive in time",
+        StatusCode::CONFLICT => "It contradicts what is there",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "The body is of another type",
+        StatusCode::BAD_GATEWAY => "The marketplace did not play its part",
+        _ if status.is_server_error() => "Not possible now",
+        _ => "What was sent cannot be used",
+    }
+}
+
 /// One answer of our own.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -164,10 +175,8 @@ pub struct Problem {
     pub detail: String,
     /// What mends it.
     pub action: String,
-    /// The app, once it is known.
-    pub app: Option<AppName>,
-    /// The account, once it is known.
-    pub account: Option<AccountName>,
+    /// The app, and the account, once they are known.
+    pub about: Option<Box<AccountRef>>,
     /// When asking again may help.
     pub retry_after: Option<Duration>,
     /// A more telling RFC 9209 error type than the code's usual one.
@@ -194,14 +203,13 @@ impl Problem {
     /// An answer with a code, what happened and what mends it.
     pub fn new(code: Code, detail: impl Into<String>, action: impl Into<String>) -> Self {
         let (detail, action) = (detail.into(), action.into());
-        Self { code, detail, action, app: None, account: None, retry_after: None, error: None }
+        Self { code, detail, action, about: None, retry_after: None, error: None }
     }
 
     /// Names the account it is about.
     #[must_use]
     pub fn about(mut self, app: &AppName, account: Option<&AccountName>) -> Self {
-        self.app = Some(app.clone());
-        self.account = account.cloned();
+        self.about = Some(Box::new(AccountRef { app: app.clone(), account: account.cloned() }));
         self
     }
 
@@ -241,8 +249,8 @@ impl Problem {
             status: self.code.status().as_u16(),
             detail: &self.detail,
             code: self.code.as_str(),
-            app: self.app.as_ref(),
-            account: self.account.as_ref(),
+            app: self.about.as_ref().map(|about| &about.app),
+            account: self.about.as_ref().and_then(|about| about.account.as_ref()),
             request_id,
             action: &self.action,
         };

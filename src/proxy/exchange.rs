@@ -25,7 +25,7 @@ use super::{
 use crate::{
     grant::{Credential, LiveAccount, Unavailable},
     http::problem::{Code, Problem, proxy_status},
-    names::{AccountId, AccountRef},
+    names::AccountId,
     provider::Replay,
 };
 
@@ -186,10 +186,9 @@ impl Worker {
     fn refuse(&self, head: &Parts, problem: &Problem) -> Response<ReplyBody> {
         let request_id = uuid::Uuid::new_v4().to_string();
         let code = problem.code;
-        let account =
-            problem.app.as_ref().map(|app| AccountRef { app: app.clone(), account: problem.account.clone() });
-        let account = account.map(tracing::field::display);
-        self.door.metrics.refused(problem.app.as_ref(), code.status().as_u16(), code.as_str());
+        let account = problem.about.as_ref().map(tracing::field::display);
+        let app = problem.about.as_ref().map(|about| &about.app);
+        self.door.metrics.refused(app, code.status().as_u16(), code.as_str());
         tracing::info!(request_id, code = code.as_str(), method = %head.method, path = head.uri.path(), account, "refused: {}", problem.detail);
         problem.answer(&head.headers, &request_id).map(ReplyBody::Own)
     }
