@@ -136,18 +136,34 @@ fn with(
     Ok(())
 }
 
+/// States that a person must end first.
+const FOR_A_PERSON: [&str; 4] = ["login_required", "parked", "store_corrupt", "identity_mismatch"];
+
 /// One that did not bring a new token has failed.
 async fn refresh(client: &AdminClient, id: &AccountId) -> Result<AccountDocument, Failure> {
-    let before = remote::show(client, id).await?.token.map(|token| token.fingerprint);
-    let account: AccountDocument = remote::act(client, id, "refresh").await?;
-    let after = account.token.as_ref().map(|token| &token.fingerprint);
+    let before = remote::show(client, id).await?;
+    if FOR_A_PERSON.contains(&before.state.as_str()) {
+        return Err(without_token(&before));
+    }
+    let after: AccountDocument = remote::act(client, id, "refresh").await?;
+    let fingerprint =
+        |account: &AccountDocument| account.token.as_ref().map(|token| token.fingerprint.clone());
+    match &after.trouble {
+        Some(_) if fingerprint(&after) == fingerprint(&before) => Err(without_token(&after)),
+        _ => Ok(after),
+    }
+}
+
+fn without_token(account: &AccountDocument) -> Failure {
+    let exit = match account.state.as_str() {
+        "login_required" => Exit::LoginRequired,
+        "store_corrupt" => Exit::Store,
+        _ => Exit::Unreachable,
+    };
     match &account.trouble {
-        Some(trouble) if after == before.as_ref() => {
-            let exit =
-                if account.state == "login_required" { Exit::LoginRequired } else { Exit::Unreachable };
-            Err(Failure::new(exit, &trouble.detail).mend(&trouble.action))
-        }
-        _ => Ok(account),
+        Some(trouble) => Failure::new(exit, &trouble.detail).mend(&trouble.action),
+        None => Failure::new(exit, format!("the account is {}", status::state(account)))
+            .mend("`marketgate status` says more"),
     }
 }
 

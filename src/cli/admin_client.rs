@@ -101,9 +101,7 @@ impl From<AskError> for Failure {
             AskError::NotRunning { .. } => {
                 "start it with `marketgate run`, or name another one with --server URL"
             }
-            AskError::Unexpected { .. } => {
-                "look at what it says: --server and `admin.listen` name the admin door of a Marketgate"
-            }
+            AskError::Unexpected { .. } => "look at what it says; --server URL names another one",
         };
         Self::new(Exit::Unreachable, &error).mend(action)
     }

@@ -42,7 +42,15 @@ pub fn run(place: &Place, arguments: &ExportArguments) -> Result<(), Failure> {
     let exported = session::with(place, &arguments.server, async |client| {
         Ok(remote::act::<Exported>(&client, id, "export").await?)
     });
-    let exported = exported.inspect_err(|_| drop(std::fs::remove_file(path)))?;
+    let exported = exported.map_err(|failure| {
+        drop(std::fs::remove_file(path));
+        match failure.exit() {
+            // Nobody knows whether the request arrived.
+            Exit::Unreachable | Exit::Interrupted => failure
+                .mend(format!("export {id} again: that can be repeated, should it have been handed out")),
+            _ => failure,
+        }
+    })?;
     write(&mut file, path, &exported).map_err(|e| {
         Failure::new(Exit::Failure, format!("{}: {e}; the grant of {id} is still here", path.display()))
             .mend("remove that file, make room, and export it again: that can be repeated")

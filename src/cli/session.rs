@@ -45,6 +45,9 @@ impl ServerArguments {
     }
 }
 
+/// How long a running Marketgate may take to say that it lives.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// How long to rest between two looks at who has the store.
 const BETWEEN: Duration = Duration::from_millis(100);
 
@@ -81,15 +84,25 @@ async fn reach(
     if let Some(client) = server.named()? {
         return Ok(client);
     }
-    if let Some(client) = serving(place.outline().ok().as_ref()).await? {
-        return Ok(client);
-    }
-    let settings = place.load()?;
-    match &settings.store {
+    let Ok(outline) = place.outline() else { return at_its_door(place).await };
+    if outline.store.is_none() {
         // Nothing that must survive, so nothing that only one process may do: whoever runs is asked at its door.
-        None => AdminClient::new(&place.server(None)?),
-        Some(_) => own(&settings, service).await,
+        return AdminClient::new(&place.server(None)?);
     }
+    match serving(Some(&outline)).await? {
+        Some(client) => Ok(client),
+        None => own(&place.load()?, service).await,
+    }
+}
+
+/// Where the configuration is missing or broken, whoever runs with an earlier one can still be asked.
+async fn at_its_door(place: &Place) -> Result<AdminClient, Failure> {
+    let client = AdminClient::new(&place.server(None)?)?;
+    let is_configured = place.file().is_ok();
+    if is_configured && client.text("/livez", LOOK).await.is_err() {
+        place.load()?;
+    }
+    Ok(client)
 }
 
 /// A client of whoever serves the store of these settings, if anybody does.

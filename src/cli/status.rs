@@ -114,3 +114,32 @@ pub fn token(account: &AccountDocument) -> String {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(reason: Option<&str>, login_required_by: Option<&str>) -> AccountDocument {
+        let document = serde_json::json!({ "app": "wallapop", "account": "shop-1", "provider": "wallapop",
+            "environment": "production", "grant": "authorization_code", "kept_in": "store", "state": "ready",
+            "reason": reason, "login_required_by": login_required_by });
+        serde_json::from_value(document).unwrap()
+    }
+
+    #[test]
+    fn a_consent_that_ends_within_sixty_days_is_worth_a_word() {
+        let now: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let shown = |by| text(&[account(None, Some(by))], now.into());
+        let soon = shown("2026-02-01T00:00:00Z");
+        assert!(soon.contains("by 2026-02-01T00:00:00Z (31 days left)"), "{soon}");
+        assert!(soon.contains("help: marketgate login wallapop@shop-1"), "{soon}");
+        assert!(!shown("2026-04-01T00:00:00Z").contains("log in again"));
+        assert!(shown("2025-12-01T00:00:00Z").contains("(0 days left)"));
+    }
+
+    #[test]
+    fn a_state_is_shown_with_its_reason() {
+        assert_eq!(state(&account(Some("revoked"), None)), "ready (revoked)");
+        assert_eq!(state(&account(None, None)), "ready");
+    }
+}

@@ -6,7 +6,7 @@ use marketgate::sim::Connect;
 use serde_json::{Value, json};
 
 use crate::{
-    program::{Program, Said, command, get},
+    program::{Said, command, ended, get},
     sellers::{CLIENT_SECRET, Desk},
 };
 
@@ -294,6 +294,36 @@ fn an_import_waits_for_its_secret_without_showing_it_to_anybody() {
 }
 
 #[test]
+fn a_key_to_the_admin_door_comes_from_the_environment_or_a_file() {
+    let mut desk = Desk::closed();
+    let caller = desk.say(&["caller", "ops"]);
+    let key = caller.out.trim().to_owned();
+    let sha256 = caller.err.lines().find(|line| line.starts_with("sha256")).unwrap();
+    let keys = format!("[admin.keys.ops]\n{sha256}\nallow = [\"accounts:write\", \"accounts:export\"]\n");
+    let file = desk.folder().join("proxy.toml");
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &keys).unwrap();
+    desk.run();
+    let server = format!("http://{}", desk.admin);
+    let refused = desk.say(&["accounts", "--server", &server]);
+    assert_eq!((refused.code, refused.out.as_str()), (Some(1), ""), "{}", refused.err);
+    let mut by_variable = command(desk.folder(), &["accounts", "--server", &server]);
+    by_variable.env("MARKETGATE_ADMIN_KEY", &key);
+    let listed = ended(by_variable);
+    assert_eq!(listed.code, Some(0), "{}", listed.err);
+    std::fs::write(desk.folder().join("ops.key"), format!("{key}\n")).unwrap();
+    let token = desk.say(&["token", "plain", "--server", &server, "--key-file", "ops.key"]);
+    assert_eq!(token.code, Some(0), "{}", token.err);
+    assert!(!token.out.trim().is_empty());
+    assert_eq!(desk.say(&["accounts", "--key-file", "ops.key"]).code, Some(2), "a key is for a door");
+    // The control socket asks for none: it is this user's alone.
+    assert_eq!(desk.say(&["token", "plain"]).code, Some(0));
+    let run = desk.close();
+    for text in [&refused.err, &listed.err, &token.err, &run.err] {
+        assert!(!text.contains(&key), "{text}");
+    }
+}
+
+#[test]
 fn a_command_that_reaches_nobody_says_so() {
     let desk = Desk::closed();
     let server = format!("http://{}", desk.admin);
@@ -310,5 +340,4 @@ fn a_command_that_reaches_nobody_says_so() {
     let said = desk.say(&["accounts"]);
     assert_eq!(said.code, Some(3), "{}", said.err);
     assert!(said.err.contains("APP_SECRET"), "{}", said.err);
-    drop(Program::begin(command(desk.folder(), &["--version"])).ended());
 }

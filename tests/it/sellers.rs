@@ -42,7 +42,10 @@ impl Market {
 
 impl Drop for Market {
     fn drop(&mut self) {
-        drop(self.stop.take().map(|stop| stop.send(())));
+        if let Some(stop) = self.stop.take() {
+            // A market that failed has ended already.
+            let _ = stop.send(());
+        }
     }
 }
 
@@ -119,11 +122,16 @@ impl Desk {
     /// With `marketgate run` serving it.
     pub(crate) fn open() -> Self {
         let mut desk = Self::closed();
-        let run = Program::begin(with_secrets(command(desk.folder.path(), &["run"])));
-        run.mentions("admin: http");
-        desk.run = Some(run);
-        assert_eq!(desk.say(&["wait", "--timeout", "20s"]).code, Some(0));
+        desk.run();
         desk
+    }
+
+    /// Has `marketgate run` serve it from now on.
+    pub(crate) fn run(&mut self) {
+        let run = Program::begin(with_secrets(command(self.folder(), &["run"])));
+        run.mentions("admin: http");
+        self.run = Some(run);
+        assert_eq!(self.say(&["wait", "--timeout", "20s"]).code, Some(0));
     }
 
     pub(crate) fn folder(&self) -> &Path {
