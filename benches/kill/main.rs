@@ -79,7 +79,7 @@ async fn run(plan: &Plan) -> bool {
         let program = Program::start(&plan.program, &sellers.configuration(), &mut report).await;
         let load = Load::begin(&sellers, program.proxy());
         tokio::time::sleep(Duration::from_millis(dice.random_range(1..500))).await;
-        report.windows(program.metrics().await);
+        report.windows(&program.metrics().await);
         program.kill();
         report.heard(load.end().await);
         tokio::time::sleep(census::SETTLES).await;

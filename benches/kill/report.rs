@@ -67,7 +67,7 @@ impl Report {
     }
 
     /// Adds the histogram of one life: how long from a token answer to the durable record.
-    pub(crate) fn windows(&mut self, metrics: String) {
+    pub(crate) fn windows(&mut self, metrics: &str) {
         for line in metrics.lines().filter(|line| line.contains("rotation_store_duration_seconds_bucket")) {
             let bound = line.split("le=\"").nth(1).and_then(|rest| rest.split('"').next());
             let count = line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok());

@@ -16,6 +16,7 @@ use super::{
     account::{Demand, LiveAccount},
     custody::Custody,
     plan::{Asked, Plan, plan},
+    state::Published,
 };
 use crate::{
     chance::Chance,
@@ -46,8 +47,8 @@ pub(super) struct Surroundings {
 /// One account's keeper.
 pub(super) struct Keeper {
     account: Weak<LiveAccount>,
-    /// Held while there is something that must not be let go with the account.
-    pub(super) holding: Option<Arc<LiveAccount>>,
+    /// Let go only while it rests, and only if there is nothing that would be lost with the account.
+    holding: Option<Arc<LiveAccount>>,
     pub(super) demand: Arc<Demand>,
     pub(super) surroundings: Arc<Surroundings>,
     /// The durable record, for accounts that have one.
@@ -65,8 +66,9 @@ impl Keeper {
         custody: Option<Custody>,
     ) -> Self {
         let demand = account.demand().clone();
-        let account = Arc::downgrade(account);
-        Self { account, holding: None, demand, surroundings, custody, secret_index: 0, unsettled: false }
+        // Held from the start: what is ordered of a new account must not depend on who else keeps it.
+        let (holding, account) = (Some(account.clone()), Arc::downgrade(account));
+        Self { account, holding, demand, surroundings, custody, secret_index: 0, unsettled: false }
     }
 
     /// Keeps the token until the account is let go or the program stops.
@@ -74,12 +76,13 @@ impl Keeper {
         let _counted = Counted::new(self.surroundings.metrics.clone());
         while !self.is_over() {
             let Some(account) = self.account.upgrade() else { break };
+            self.holding = Some(account.clone());
             match self.plan(&account) {
                 Step::Load => self.load(&account).await,
                 Step::StoreAgain => self.store_again(&account).await,
                 Step::Plan(Plan::Refresh { urgent }) => self.refresh(&account, urgent).await,
                 Step::Plan(Plan::Rest(until)) => {
-                    drop(account);
+                    self.holding = Some(account).filter(|account| self.must_hold(account));
                     self.rest(until).await;
                 }
             }
@@ -88,8 +91,24 @@ impl Keeper {
     }
 
     fn is_over(&self) -> bool {
-        let let_go = self.demand.is_closed() && self.holding.is_none();
+        let let_go = self.demand.is_closed() && !self.has_unstored();
         let_go || self.surroundings.stop.is_cancelled()
+    }
+
+    fn must_hold(&self, account: &LiveAccount) -> bool {
+        let published = account.published();
+        let is_ordered = self.demand.ordered.load(Relaxed) && !published.state.needs_a_person();
+        is_ordered || self.heals(&published) || self.is_unsettled() || self.has_unstored()
+    }
+
+    /// Whether a refresh that an earlier process left open is to be repeated, as far as it is known before the record is read.
+    fn heals(&self, published: &Published) -> bool {
+        let may_be = self.custody.as_ref().is_some_and(|c| c.record.is_none() || c.lost_answers > 0);
+        may_be && !published.state.needs_a_person() && self.demand.healing.load(Relaxed)
+    }
+
+    fn has_unstored(&self) -> bool {
+        self.custody.as_ref().is_some_and(|custody| custody.unstored.is_some())
     }
 
     async fn rest(&self, until: Option<Duration>) {
@@ -113,15 +132,13 @@ impl Keeper {
             return step;
         }
         let published = account.published();
-        let heals =
-            self.is_doubtful() && !published.state.needs_a_person() && self.demand.healing.load(Relaxed);
         let asked = Asked {
             used: self.demand.used.load(Relaxed),
             waiting: self.demand.waiting.load(Relaxed) > 0,
             forced: account.is_forced(),
             mended: published.trouble.as_ref().is_some_and(|t| t.is_mended(&account.account().credentials)),
-            ordered: heals || self.demand.ordered.load(Relaxed),
-            unsettled: self.unsettled,
+            ordered: self.demand.ordered.load(Relaxed) || (self.is_doubtful() && self.heals(&published)),
+            unsettled: self.is_unsettled(),
             doubtful: self.is_doubtful(),
         };
         Step::Plan(match plan(&published, &asked, now) {
@@ -133,20 +150,24 @@ impl Keeper {
         })
     }
 
+    fn is_unsettled(&self) -> bool {
+        self.unsettled && self.is_doubtful()
+    }
+
     fn is_doubtful(&self) -> bool {
         self.custody.as_ref().is_some_and(|custody| custody.lost_answers > 0)
     }
 
     async fn refresh(&mut self, account: &Arc<LiveAccount>, urgent: bool) {
         self.demand.used.store(false, Relaxed);
-        let heals = self.demand.healing.swap(false, Relaxed) || self.unsettled;
+        let heals = self.demand.healing.swap(false, Relaxed) || self.is_unsettled();
         let rotates = self.custody.as_ref().is_some_and(|custody| {
             matches!(custody.record.as_ref().and_then(|r| r.grant.as_ref()), Some(Grant::Refresh { .. }))
         });
         match &account.account().credentials {
             _ if rotates => {
                 let was_seen = self.rotate(account, urgent).await;
-                self.unsettled = heals && !was_seen && self.is_doubtful();
+                self.unsettled = heals && !was_seen;
             }
             Credentials::Key(source) => self.read_key(account, source),
             Credentials::Client { .. } => self.ask_for_token(account, urgent).await,

@@ -168,7 +168,6 @@ impl Keeper {
             }
             Err(error) => {
                 custody.unstored = Some(Unstored { record: next, credential, last_try: now });
-                self.holding = Some(account.clone());
                 self.surroundings.metrics.unstored.inc();
                 self.publish_setback(account, unstored(&error), now);
                 self.serve_unstored(account, now);
@@ -210,7 +209,6 @@ impl Keeper {
             }
             Ok(Replaced::Newer) => self.load(account).await,
         }
-        self.holding = None;
         self.surroundings.metrics.unstored.dec();
     }
 

@@ -27,6 +27,9 @@ pub(super) enum End {
 /// a call that hangs, the pauses between tries, and two windows of the budget.
 const RECOVERY: Duration = Duration::from_secs(300);
 
+/// How long anything may take at all before it counts as hanging, stopped processes included.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
 pub(super) async fn live(world: &Arc<World>, store: &Arc<FaultyStore>) -> End {
     world.begin_life();
     let crash = world.state().life.crash.clone();
@@ -56,7 +59,10 @@ async fn serve(world: &Arc<World>, store: &Arc<FaultyStore>) -> End {
     }
     // Requests end first.
     callers.shutdown().await;
-    accounts.drain().await;
+    if tokio::time::timeout(PATIENCE, accounts.drain()).await.is_err() {
+        world.state().truth.breach("the process did not end".to_owned());
+    }
+    world.live_on().await;
     world.tell(|| "the process has ended".to_owned());
     world.state().truth.drained();
     served
@@ -124,7 +130,12 @@ async fn recover(world: &Arc<World>, accounts: &Arc<LiveAccounts>) {
     let mut recovering = JoinSet::new();
     for account in 0..world.terms.accounts.len() {
         let (world, accounts) = (world.clone(), accounts.clone());
-        recovering.spawn(async move { recover_one(&world, &accounts, account, since).await });
+        recovering.spawn(async move {
+            let recovered = recover_one(&world, &accounts, account, since);
+            if tokio::time::timeout(PATIENCE, recovered).await.is_err() {
+                world.state().truth.breach(format!("a caller of account {account} hangs"));
+            }
+        });
     }
     while recovering.join_next().await.is_some() {}
 }

@@ -84,7 +84,7 @@ impl Exchange {
         }
         let now = world.now();
         world.state().truth.arrived(now);
-        if let Some(refusal) = self.before_commit(fault, dice.millis(1, 20_000)).await {
+        if let Some(refusal) = self.before_commit(fault, dice.millis(1, 8_000)).await {
             return Err(refusal);
         }
         if fault == Some(Fault::CrashAfter) {

@@ -123,6 +123,8 @@ pub(super) struct Truth {
     /// When the wall clock stood how far off.
     skews: Vec<(Duration, i64)>,
     restarted: Duration,
+    /// When the process last stood still for a while.
+    pub(super) held_up: Duration,
     pub(super) figures: Figures,
     /// The first law that was broken.
     pub(super) broken: Option<String>,
@@ -149,6 +151,7 @@ impl Truth {
             arrivals: VecDeque::new(),
             skews: vec![(Duration::ZERO, 0)],
             restarted: Duration::ZERO,
+            held_up: Duration::ZERO,
             figures: Figures::default(),
             broken: None,
         }
@@ -267,7 +270,8 @@ impl Truth {
         // What an earlier process counted is known by wall time only.
         let recent = now.at.saturating_sub(2 * BUDGET.1);
         let (least, most) = self.skews_since(recent);
-        let cannot_know = self.restarted >= recent && least != most;
+        // And a call that is held up for windows before it is sent may be forgotten.
+        let cannot_know = self.restarted >= recent && (least != most || self.held_up >= recent);
         law!(self, !over || cannot_know, "{} token calls within a window", self.arrivals.len());
     }
 
@@ -320,7 +324,8 @@ impl Truth {
         let seller = &mut self.sellers[account];
         seller.reread = now.at;
         let is_end = seller.showings.last().is_some_and(|last| last.outcome == Outcome::Ended);
-        seller.doubt |= open && !is_end;
+        // The end that could not be stored is an intent left open to whoever reads it next.
+        seller.doubt |= open && (!is_end || seller.ending_failed);
     }
 
     /// The store failed, or a keeper that knows nothing of what the last one saw takes over.

@@ -183,8 +183,14 @@ impl World {
             Fault::CrashBefore => self.crash(),
             Fault::StepForward => self.set_clock(dice.millis(500, 3 * long).as_millis() as i64),
             Fault::StepBack => self.set_clock(-(dice.millis(500, 3 * long).as_millis() as i64)),
-            Fault::Suspend => self.time().base += dice.millis(500, 2 * long),
-            Fault::Stop => tokio::time::advance(dice.millis(500, 2 * long)).await,
+            Fault::Suspend => {
+                self.time().base += dice.millis(500, 2 * long);
+                self.was_held_up();
+            }
+            Fault::Stop => {
+                tokio::time::advance(dice.millis(500, 2 * long)).await;
+                self.was_held_up();
+            }
             Fault::Drain => self.state().life.drain.cancel(),
             Fault::Evict => self.evict(account),
             Fault::Renew => self.renew(account),
@@ -217,6 +223,11 @@ impl World {
             )
         });
         fault.map(|fault| (fault, number))
+    }
+
+    fn was_held_up(&self) {
+        let at = self.now().at;
+        self.state().truth.held_up = at;
     }
 
     fn set_clock(&self, by: i64) {
@@ -254,6 +265,8 @@ impl World {
 fn may_lose(schedule: &Schedule, terms: &Terms) -> bool {
     // A call that hangs outlasts the reuse window, and a long sleep any server's patience.
     let outlasts = |fault| matches!(fault, Fault::Silence | Fault::StallAfter | Fault::Suspend | Fault::Stop);
+    // What keeps the refresh token from being shown again within the reuse window leaves it until the token ends.
+    let leaves_it = |fault| matches!(fault, Fault::BadGateway);
     match (schedule.manner, schedule.course) {
         // The start waits for its place at the meter.
         (Manner::Grace, _) if terms.is_budgeted => true,
@@ -261,7 +274,7 @@ fn may_lose(schedule: &Schedule, terms: &Terms) -> bool {
         (Manner::Lenient, _) | (Manner::Grace, Course::Calm) => false,
         (Manner::Grace, Course::Single(fault, _)) => outlasts(fault),
         (Manner::Grace, Course::Chain(first, _, more)) => {
-            outlasts(first) || more.into_iter().flatten().any(outlasts)
+            outlasts(first) || leaves_it(first) || more.into_iter().flatten().any(outlasts)
         }
     }
 }
