@@ -44,7 +44,7 @@
 //!
 //! # The path of a refresh
 //!
-//! Never inside a request: a request only reads what the keeper published, and wakes it. [`grant::keeper`] rests until
+//! Never inside a request: a request only reads what the keeper published, and wakes it. `grant::keeper` rests until
 //! its plan says otherwise, takes its place at the [`grant::meter`], has [`oauth::TokenClient`] make one call, and
 //! publishes. While it does so it holds the account alive, which is why there are never two keepers of one account; the
 //! argument is in [`grant::live`].

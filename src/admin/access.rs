@@ -36,6 +36,8 @@ pub enum Needs {
     NoPage,
     /// Something that must have been allowed.
     Permission(Permission),
+    /// To be on this machine, as the user to whom the store belongs: the control socket alone.
+    Control,
 }
 
 /// Who was let in, for the log.
@@ -92,6 +94,7 @@ impl Access {
         match needs {
             Needs::Permission(wanted) if self.keys.is_empty() => refuse_secrets(wanted),
             Needs::Permission(wanted) => self.check_key(wanted, headers),
+            Needs::Control => Err(control_only()),
             Needs::Nothing | Needs::NoPage => Ok(Visitor::Anybody),
         }
     }
@@ -132,6 +135,11 @@ fn check_peer(peer: Peer, own: u32) -> Result<(), Problem> {
     let detail = format!("the control socket belongs to user {own}, and this is {peer}");
     let action = format!("run the command as user {own}, or use the admin door with --server URL");
     Err(Problem::new(Code::NotAllowed, detail, action))
+}
+
+fn control_only() -> Problem {
+    let action = "run the `marketgate` command on the machine of the store, as the user to whom it belongs";
+    Problem::new(Code::NotAllowed, "this is done through the control socket only", action)
 }
 
 fn refuse_secrets(wanted: Permission) -> Result<Visitor, Problem> {

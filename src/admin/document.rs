@@ -105,3 +105,17 @@ impl From<ConsentState> for ConsentDocument {
         Self { state: state.to_owned(), connected, error }
     }
 }
+
+/// A copy of the store that was made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BackupReport {
+    /// Where it is.
+    pub path: String,
+}
+
+/// What was sealed anew with the active key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RekeyReport {
+    /// How many records and pending consents.
+    pub sealed: u64,
+}

@@ -3,7 +3,7 @@
 //!
 //! [`door`] tells the way of a request in order: [`access`] says whether it may come in, [`router`] is the table of all
 //! there is, `body` and `parameters` read what it brings, and one file for each subject answers it: `health`, `accounts`,
-//! `grants`, `imports`, `consents`. [`document`] holds what is said in JSON, [`openapi`] describes it to programs, and
+//! `grants`, `imports`, `consents`, `store`. [`document`] holds what is said in JSON, [`openapi`] describes it to programs, and
 //! [`control`] is the socket for commands on this machine.
 
 pub mod access;
@@ -22,6 +22,7 @@ pub mod openapi;
 mod parameters;
 mod refusal;
 pub mod router;
+mod store;
 
 pub use control::ControlSocket;
 pub use door::AdminDoor;

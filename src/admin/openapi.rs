@@ -68,6 +68,9 @@ mod tests {
                 Needs::Permission(wanted) => {
                     assert!(says.ends_with(&format!("Asks for `{}`.", wanted.as_str())), "{}", route.path);
                 }
+                Needs::Control => {
+                    assert!(says.ends_with("Through the control socket only."), "{}", route.path);
+                }
                 _ => assert_eq!(operation["security"], serde_json::json!([]), "{}", route.path),
             }
             let content = operation["requestBody"]["content"].as_object();

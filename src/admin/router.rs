@@ -6,7 +6,7 @@ use http::Method;
 
 use super::{
     access::Needs, accounts, answer::Answer, body::Taken, call::Call, consents, grants, health, imports,
-    openapi,
+    openapi, store,
 };
 use crate::{config::settings::Permission, http::problem::Problem};
 
@@ -52,6 +52,8 @@ pub static ROUTES: &[Route] = &[
     post("/api/consents", CONSENT, Taken::Json, |call| Box::pin(consents::begin(call))),
     post("/api/consents/complete", CONSENT, Taken::Json, |call| Box::pin(consents::complete(call))),
     get("/api/consents/{id}", CONSENT, |call| Box::pin(consents::show(call))),
+    post("/api/store/backup", Needs::Control, Taken::Json, |call| Box::pin(store::back_up(call))),
+    post("/api/store/rekey", Needs::Control, Taken::Nothing, |call| Box::pin(store::rekey(call))),
 ];
 
 const fn get(path: &'static str, needs: Needs, answer: fn(Call) -> Answering) -> Route {
@@ -147,8 +149,11 @@ mod tests {
         {
             assert_eq!(route.needs, EXPORT);
         }
+        for route in ROUTES.iter().filter(|route| route.path.starts_with("/api/store/")) {
+            assert_eq!(route.needs, Needs::Control);
+        }
         for route in ROUTES.iter().filter(|route| route.path.starts_with("/api/")) {
-            assert!(matches!(route.needs, Needs::Permission(_)), "{}", route.path);
+            assert!(matches!(route.needs, Needs::Permission(_) | Needs::Control), "{}", route.path);
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod service;
 pub mod session;
 pub mod sim;
 pub mod status;
+pub mod store;
 pub mod streams;
 pub mod table;
 pub mod token;
@@ -91,6 +92,8 @@ enum Command {
     Wait(wait::WaitArguments),
     /// Ask the running Marketgate whether it is well (for container health checks)
     Health(health::HealthArguments),
+    /// Copy the store, bring a copy back, or seal it with another key
+    Store(store::StoreArguments),
     /// Print a completion script
     Completions {
         /// The shell
@@ -119,6 +122,7 @@ pub fn main() -> Exit {
         Command::Caller(a) => caller::run(&a),
         Command::Wait(a) => wait::run(&place, &a),
         Command::Health(a) => health::run(&place, &a),
+        Command::Store(a) => store::run(&place, &a),
         Command::Completions { shell } => completions(shell),
     };
     match outcome {

@@ -107,6 +107,9 @@ pub async fn meant(client: &AdminClient, name: &AccountRef) -> Result<AccountId,
     }
 }
 
+/// Copying or sealing anew a store of many accounts takes a while.
+const WHOLE_STORE: Duration = Duration::from_secs(600);
+
 /// One account.
 ///
 /// # Errors
@@ -125,6 +128,19 @@ pub async fn act<T: serde::de::DeserializeOwned>(
     verb: &str,
 ) -> Result<T, AskError> {
     client.ask(Method::POST, &format!("{}/{verb}", path(id)), Body::Empty, MARKETPLACE).await
+}
+
+/// Something done to the store as a whole.
+///
+/// # Errors
+/// As [`AdminClient::ask`].
+pub async fn post<T: serde::de::DeserializeOwned>(
+    client: &AdminClient,
+    path: &str,
+    document: Option<serde_json::Value>,
+) -> Result<T, AskError> {
+    let body = document.map_or(Body::Empty, Body::Json);
+    client.ask(Method::POST, path, body, WHOLE_STORE).await
 }
 
 /// Forgets an account.

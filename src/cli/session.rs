@@ -30,6 +30,11 @@ pub struct ServerArguments {
 }
 
 impl ServerArguments {
+    /// Whoever serves this configuration's store.
+    pub fn none() -> Self {
+        Self { server: None, key_file: None }
+    }
+
     /// A client of the admin door that was named.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ pub struct LiveAccount {
     endpoint: Option<Arc<Endpoint>>,
     clock: Clock,
     published: watch::Sender<Published>,
+    /// Counts the keeper's attempts.
+    rounds: watch::Sender<u64>,
     demand: Arc<Demand>,
     forced: Mutex<Forced>,
     ended: CancellationToken,
@@ -99,6 +101,7 @@ impl LiveAccount {
             endpoint,
             clock,
             published,
+            rounds: watch::channel(0).0,
             demand: Arc::default(),
             forced: Mutex::default(),
             ended: CancellationToken::new(),
@@ -261,13 +264,23 @@ impl LiveAccount {
 
     /// As [`LiveAccount::order_refresh`], and waits for what comes of it, `wait` at most.
     pub async fn refresh_now(&self, wait: Duration) {
-        let mut changes = self.published.subscribe();
-        let before = changes.borrow().clone();
+        let (mut rounds, mut changes) = (self.rounds.subscribe(), self.published.subscribe());
+        rounds.mark_unchanged();
         self.order_refresh();
-        let settled =
-            changes.wait_for(|p| p.generation() > before.generation() || p.failures() > before.failures());
+        let in_vain = changes.wait_for(|p| p.state.needs_a_person() && !p.state.may_be_tried_again());
+        let settled = async {
+            tokio::select! {
+                _ = rounds.changed() => {}
+                _ = in_vain => {}
+            }
+        };
         // Whether anything came of it is told by the account's state.
         drop(tokio::time::timeout(wait, settled).await);
+    }
+
+    /// The keeper has tried, whatever came of it.
+    pub(super) fn note_round(&self) {
+        self.rounds.send_modify(|rounds| *rounds += 1);
     }
 
     /// Ends its keeper as soon as nothing is under way; whoever asks for the account then gets a new one.

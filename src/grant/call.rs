@@ -32,14 +32,17 @@ impl Keeper {
     }
 
     /// Waits for its place at the token endpoint: before all others while requests wait for it, and no longer before them
-    /// once the last of those requests has gone.
-    pub(super) async fn permit(&self, endpoint: &Endpoint, mut urgent: bool) -> Permit {
+    /// once the last of those requests has gone. A refresh token whose answer was lost goes before all others in any case:
+    /// the server may forgive its repetition, but not for long.
+    pub(super) async fn permit(&self, endpoint: &Endpoint, urgent: bool) -> Permit {
+        let pressing = self.is_doubtful();
+        let mut urgent = urgent || pressing;
         let mut place = Box::pin(endpoint.meter.permit(urgent));
         loop {
             tokio::select! {
                 permit = &mut place => return permit,
                 () = self.demand.wake.notified() => {
-                    let wanted = self.demand.waiting.load(Relaxed) > 0;
+                    let wanted = pressing || self.demand.waiting.load(Relaxed) > 0;
                     if wanted != urgent {
                         urgent = wanted;
                         place = Box::pin(endpoint.meter.permit(urgent));

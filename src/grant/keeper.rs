@@ -154,7 +154,8 @@ impl Keeper {
         self.unsettled && self.is_doubtful()
     }
 
-    fn is_doubtful(&self) -> bool {
+    /// Whether the refresh token may have been spent by a call whose answer was lost.
+    pub(super) fn is_doubtful(&self) -> bool {
         self.custody.as_ref().is_some_and(|custody| custody.lost_answers > 0)
     }
 
@@ -174,6 +175,7 @@ impl Keeper {
         }
         // What was ordered meanwhile is what has just been done.
         self.demand.ordered.store(false, Relaxed);
+        account.note_round();
     }
 
     /// A static key is its own token; one from a file is read again from time to time.

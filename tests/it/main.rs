@@ -35,6 +35,7 @@ mod sellers;
 mod sim;
 mod sim_consent;
 mod store;
+mod store_commands;
 mod store_copies;
 mod store_damage;
 mod store_file;

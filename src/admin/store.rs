@@ -1,0 +1,44 @@
+//! What is done to the store as a whole. The one rule: only whoever may open the store's files may have it done.
+
+use std::path::Path;
+
+use http::StatusCode;
+
+use super::{
+    answer::{self, Answer},
+    body,
+    call::Call,
+    document::{BackupReport, RekeyReport},
+    refusal::{bad_request, refused},
+};
+use crate::{
+    accounts::AccountsError,
+    http::problem::Problem,
+    store::{Store, StoreError},
+};
+
+pub(super) async fn back_up(call: Call) -> Result<Answer, Problem> {
+    call.parameters(&[])?;
+    let members = body::known_object(&call.body, &["path"])?;
+    let path = Path::new(body::text(&members, "path")?);
+    if !path.is_absolute() {
+        return Err(bad_request("`path` is not absolute", "begin it with `/`: it is this machine's"));
+    }
+    store(&call)?.backup(path).await.map_err(failed)?;
+    Ok(answer::json(StatusCode::OK, &BackupReport { path: path.display().to_string() }))
+}
+
+pub(super) async fn rekey(call: Call) -> Result<Answer, Problem> {
+    call.parameters(&[])?;
+    let sealed = store(&call)?.rekey().await.map_err(failed)?;
+    Ok(answer::json(StatusCode::OK, &RekeyReport { sealed }))
+}
+
+fn store(call: &Call) -> Result<&dyn Store, Problem> {
+    let store = call.accounts().store().map(AsRef::as_ref);
+    store.ok_or_else(|| bad_request("there is no store", "add [store] to the configuration and start again"))
+}
+
+fn failed(error: StoreError) -> Problem {
+    refused(AccountsError::from(error))
+}
