@@ -60,7 +60,7 @@ impl Census {
     /// At the end: one quiet life in which everybody must be served, or told why not.
     pub(crate) async fn settle(&mut self, plan: &Plan, sellers: &Sellers, report: &mut Report) {
         for round in 0..3 {
-            let program = Program::start(&plan.program, &sellers.configuration(), report).await;
+            let program = Program::start(&plan.program, sellers, report).await;
             let load = Load::begin(sellers, program.proxy());
             tokio::time::sleep(Duration::from_secs(4)).await;
             let heard = load.end().await;

@@ -76,7 +76,7 @@ async fn run(plan: &Plan) -> bool {
     let sellers = Sellers::connect(plan).await;
     let mut census = Census::default();
     for cycle in 1..=plan.cycles {
-        let program = Program::start(&plan.program, &sellers.configuration(), &mut report).await;
+        let program = Program::start(&plan.program, &sellers, &mut report).await;
         let load = Load::begin(&sellers, program.proxy());
         tokio::time::sleep(Duration::from_millis(dice.random_range(1..500))).await;
         report.windows(&program.metrics().await);

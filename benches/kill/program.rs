@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{load, report::Report};
+use crate::{load, report::Report, sellers::Sellers};
 
 /// A running program.
 pub(crate) struct Program {
@@ -18,14 +18,23 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts it and waits until it listens.
-    pub(crate) async fn start(
+    pub(crate) async fn start(program: &str, sellers: &Sellers, report: &mut Report) -> Self {
+        // A port that was free a moment ago may have been taken since.
+        for _ in 0..5 {
+            if let Some(running) = Self::try_start(program, &sellers.configuration(), report).await {
+                return running;
+            }
+        }
+        panic!("the program does not start");
+    }
+
+    async fn try_start(
         program: &str,
-        place: &(PathBuf, SocketAddr, SocketAddr),
+        (file, proxy, admin): &(PathBuf, SocketAddr, SocketAddr),
         report: &mut Report,
-    ) -> Self {
-        let (file, proxy, admin) = place;
+    ) -> Option<Self> {
         let begun = Instant::now();
-        let mut child = Command::new(program)
+        let child = Command::new(program)
             .args(["run", "--config"])
             .arg(file)
             .stdin(Stdio::null())
@@ -33,13 +42,16 @@ impl Program {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        let mut running = Self { child, proxy: *proxy, admin: *admin };
         while tokio::net::TcpStream::connect(proxy).await.is_err() {
-            assert!(child.try_wait().unwrap().is_none(), "the program does not start");
+            if running.child.try_wait().unwrap().is_some() {
+                return None;
+            }
             assert!(begun.elapsed() < Duration::from_secs(20), "the program does not listen");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         report.started(begun.elapsed());
-        Self { child, proxy: *proxy, admin: *admin }
+        Some(running)
     }
 
     pub(crate) fn proxy(&self) -> SocketAddr {

@@ -4,7 +4,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use marketgate::{
-    admin::router::ROUTES,
+    admin::{access::Needs, router::ROUTES},
     sim::{AutoConsent, Connect},
     store::MemoryStore,
 };
@@ -304,7 +304,9 @@ fn without_keys_everything_is_allowed_but_to_take_secrets_out() {
     run(async |w| {
         for (route, request) in every_route(&w) {
             let answer = w.send(request).await;
-            let secret = route.path.ends_with("/export") || route.path.ends_with("/token");
+            let secret = route.path.ends_with("/export")
+                || route.path.ends_with("/token")
+                || route.path.starts_with("/api/store/");
             let refused = (answer.status, answer.code().as_str()) == (403, "not_allowed");
             assert_eq!(refused, secret, "{} {}: {}", route.method, route.path, answer.body);
         }
@@ -330,9 +332,17 @@ fn each_key_may_what_it_allows_and_nobody_else_anything() {
     let configuration = format!("{APPS}[admin]\n{written}");
     gate_keeping(Time::Runs, &configuration, Arc::new(MemoryStore::new()), async |w| {
         for (route, request) in every_route(&w) {
-            let marketgate::admin::access::Needs::Permission(wanted) = route.needs else {
-                assert_eq!(w.send(request).await.status, 200, "{} is open", route.path);
-                continue;
+            let wanted = match route.needs {
+                Needs::Permission(wanted) => wanted,
+                Needs::Control => {
+                    let answer = w.send(request).await;
+                    assert_eq!(refusal(&answer), (403, "not_allowed".into()), "{}", route.path);
+                    continue;
+                }
+                Needs::Nothing | Needs::NoPage => {
+                    assert_eq!(w.send(request).await.status, 200, "{} is open", route.path);
+                    continue;
+                }
             };
             let nobody = w.send(request).await;
             assert_eq!(refusal(&nobody), (401, "caller_unknown".into()), "{}", route.path);
