@@ -240,6 +240,8 @@ impl World {
         let live = self.life_of(account);
         if let Some(live) = live {
             live.evict(&self.terms.accounts[account].id);
+            drop(live);
+            super::garbage::collect();
         }
     }
 

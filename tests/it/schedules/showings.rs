@@ -1,0 +1,127 @@
+//! Showings of refresh tokens, held against laws 3, 4 and 8. The one rule: a refresh token is shown with a durable intent, and
+//! again only where an answer was lost and there is a reason not to wait.
+
+use super::{
+    terms::{BUDGET, REUSE_WINDOW},
+    truth::{Fate, Now, Outcome, Showing, Truth},
+};
+
+impl Truth {
+    /// The process is about to show a refresh token.
+    pub(super) fn showing(&mut self, account: usize, refresh: usize, now: Now) {
+        let seller = &self.sellers[account];
+        let (durable, begun, in_flight) = (seller.durable, seller.begun, seller.in_flight);
+        self.law(!in_flight, || format!("two refreshes of account {account} at once"));
+        self.law(begun, || {
+            format!("refresh token {refresh} of account {account} shown without a durable intent")
+        });
+        self.law(refresh == durable, || {
+            format!("refresh token {refresh} of account {account} shown while {durable} is the durable one")
+        });
+        let is_repetition = self.repeats(account, now);
+        let seller = &mut self.sellers[account];
+        self.figures.showings += 1;
+        self.figures.repeated += u64::from(seller.doubt);
+        (seller.in_flight, seller.begun) = (true, false);
+        seller.showings.push(Showing { sent: now.moment, is_repetition, outcome: Outcome::Pending });
+    }
+
+    /// Law 4: whether the durable refresh token may be shown once more. True when that repeats a call just lost.
+    fn repeats(&mut self, account: usize, now: Now) -> bool {
+        let seller = &self.sellers[account];
+        let Some(last) = seller.showings.last().copied() else {
+            // The first in this process: where an earlier one left doubt, there must be a reason.
+            self.must_have_reason(account, now);
+            return false;
+        };
+        match last.outcome {
+            Outcome::Pending => self.breach(format!("account {account}: shown again before the answer came")),
+            Outcome::Granted => {
+                self.breach(format!("account {account}: shown again although it was answered"));
+            }
+            Outcome::Ended if !seller.ending_failed => {
+                self.breach(format!("account {account}: shown again after invalid_grant"));
+            }
+            Outcome::Ended | Outcome::NotExecuted => self.must_have_reason(account, now),
+            Outcome::Lost => {
+                if !last.is_repetition && now.moment.since(last.sent) < REUSE_WINDOW {
+                    return true;
+                }
+                self.must_have_reason(account, now);
+            }
+        }
+        false
+    }
+
+    fn must_have_reason(&mut self, account: usize, now: Now) {
+        let seller = &self.sellers[account];
+        let has_ended = seller.durable_access.is_none_or(|access| self.has_ended(account, access, now));
+        let has_reason = !seller.doubt || has_ended || seller.ordered || seller.ending_failed;
+        self.law(has_reason, || {
+            format!(
+                "account {account}: a refresh token in doubt was shown again while its access token lived"
+            )
+        });
+    }
+
+    /// Nothing of the call left the process.
+    pub(super) fn not_sent(&mut self, account: usize) {
+        let seller = &mut self.sellers[account];
+        seller.in_flight = false;
+        seller.showings.pop();
+    }
+
+    /// The call is at the server's door.
+    pub(super) fn arrived(&mut self, now: Now) {
+        self.arrivals.push_back(now.at);
+        while self.arrivals.front().is_some_and(|at| *at + BUDGET.1 < now.at) {
+            self.arrivals.pop_front();
+        }
+        let over = self.is_budgeted && self.arrivals.len() > BUDGET.0;
+        // What an earlier process counted is known by wall time only.
+        let recent = now.at.saturating_sub(2 * BUDGET.1);
+        let (least, most) = self.skews_since(recent);
+        // And a call that is held up for windows before it is sent may be forgotten.
+        let cannot_know = self.restarted >= recent && (least != most || self.held_up >= recent);
+        let calls = self.arrivals.len();
+        self.law(!over || cannot_know, || format!("{calls} token calls within a window"));
+    }
+
+    /// The answer will never come.
+    pub(super) fn lost(&mut self, account: usize, issued: Option<usize>) {
+        self.settled(account, Outcome::Lost);
+        let seller = &mut self.sellers[account];
+        seller.doubt = true;
+        if let Some(refresh) = issued {
+            seller.refresh[refresh].fate = Fate::Lost("answer lost");
+        }
+    }
+
+    /// The server has refused the call and done nothing.
+    pub(super) fn not_executed(&mut self, account: usize) {
+        self.settled(account, Outcome::NotExecuted);
+    }
+
+    /// The answer is with the process.
+    pub(super) fn granted(&mut self, account: usize, issued: Option<usize>) {
+        self.settled(account, Outcome::Granted);
+        if let Some(refresh) = issued {
+            self.sellers[account].refresh[refresh].fate = Fate::Delivered;
+        }
+    }
+
+    /// The process was told that the grant has ended.
+    pub(super) fn told_the_end(&mut self, account: usize) {
+        self.settled(account, Outcome::Ended);
+        self.sellers[account].ending_failed = false;
+    }
+
+    fn settled(&mut self, account: usize, outcome: Outcome) {
+        let seller = &mut self.sellers[account];
+        seller.in_flight = false;
+        seller.ordered &= outcome == Outcome::NotExecuted;
+        if let Some(last) = seller.showings.last_mut() {
+            last.outcome = outcome;
+        }
+    }
+}
