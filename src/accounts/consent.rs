@@ -3,15 +3,13 @@
 //! everything about it is right.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
+pub use super::outcome::{BeginConsent, Completed, Connected, ConsentBegun, ConsentState, Proof};
 use super::{Accounts, AccountsError, change::durable, error::Refusal};
 use crate::{
     clock::rfc3339,
@@ -29,118 +27,8 @@ use crate::{
 /// How long a seller has for it.
 pub const LASTS: Duration = Duration::from_secs(600);
 
-/// How long an outcome is kept for whoever waits for it.
-const REMEMBERED: Duration = Duration::from_secs(1200);
-
 /// How long a call of the API may take that proves the token or names the seller.
 const API_LIMIT: Duration = Duration::from_secs(20);
-
-/// What a consent is begun with.
-#[derive(Debug, Clone)]
-pub struct BeginConsent {
-    /// The account to connect.
-    pub id: AccountId,
-    /// Whether it may be connected to somebody else than before.
-    pub replace_identity: bool,
-}
-
-/// A consent that was begun.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ConsentBegun {
-    /// Names it, to ask for its outcome.
-    pub id: String,
-    /// The account that will be connected.
-    pub account: String,
-    /// Where the seller's browser must go. Whoever has it can connect a shop of his own: hand it to the seller only.
-    pub authorize_url: String,
-    /// Where the browser will come back to.
-    pub redirect_uri: String,
-    /// Until when, RFC 3339.
-    pub ends_at: String,
-}
-
-/// A seller who is connected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Connected {
-    /// The account.
-    pub account: String,
-    /// Whom the marketplace named; none when there is no way to learn it.
-    pub identity: Option<String>,
-    /// When the access token expires, RFC 3339.
-    pub token_expires_at: String,
-    /// When the seller must log in again at the latest, as far as it is known, RFC 3339.
-    pub login_required_by: Option<String>,
-    /// What the first API call brought; none where no harmless call is known.
-    pub proof: Option<Proof>,
-}
-
-/// The first API call with the new token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proof {
-    /// Its path.
-    pub path: String,
-    /// Its status; none when no answer came.
-    pub status: Option<u16>,
-    /// Whether the marketplace accepted the token.
-    pub accepted: bool,
-}
-
-/// What came of a callback.
-#[derive(Debug)]
-pub struct Completed {
-    /// The consent it answered, to ask for the outcome again; none when it answered none.
-    pub consent: Option<String>,
-    /// The outcome.
-    pub outcome: Result<Connected, AccountsError>,
-}
-
-impl Completed {
-    fn nothing(error: AccountsError) -> Self {
-        Self { consent: None, outcome: Err(error) }
-    }
-}
-
-/// How a consent stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConsentState {
-    /// The seller has not come back yet.
-    Pending,
-    /// Done.
-    Connected(Connected),
-    /// Over, without a connection.
-    Failed(AccountsError),
-}
-
-/// The outcomes of consents, for whoever waits for them.
-#[derive(Debug, Default)]
-pub(super) struct Outcomes(Mutex<HashMap<String, (SystemTime, watch::Sender<ConsentState>)>>);
-
-impl Outcomes {
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, (SystemTime, watch::Sender<ConsentState>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn expect(&self, id: &str, now: SystemTime) {
-        let mut known = self.known();
-        known.retain(|_, (begun, _)| now.duration_since(*begun).is_ok_and(|age| age < REMEMBERED));
-        known.insert(id.to_owned(), (now, watch::channel(ConsentState::Pending).0));
-    }
-
-    fn tell(&self, id: &str, outcome: &Result<Connected, AccountsError>, now: SystemTime) {
-        let told = match outcome {
-            Ok(connected) => ConsentState::Connected(connected.clone()),
-            Err(error) => ConsentState::Failed(error.clone()),
-        };
-        // Another process, or this one before it was started again, may have begun it.
-        let mut known = self.known();
-        let expected = known.entry(id.to_owned());
-        expected.or_insert_with(|| (now, watch::channel(ConsentState::Pending).0)).1.send_replace(told);
-    }
-
-    fn watch(&self, id: &str) -> Option<watch::Receiver<ConsentState>> {
-        self.known().get(id).map(|(_, state)| state.subscribe())
-    }
-}
 
 impl Accounts {
     /// Begins a consent: a fresh `state`, a fresh PKCE verifier, both kept in the store until the callback.

@@ -12,6 +12,7 @@ pub mod error;
 pub mod import;
 mod keep_alive;
 pub mod list;
+mod outcome;
 mod revoke;
 pub mod roster;
 
@@ -39,7 +40,7 @@ pub struct Accounts {
     client: TokenClient,
     clock: Clock,
     implicit: roster::Implicit,
-    outcomes: consent::Outcomes,
+    outcomes: outcome::Outcomes,
     arriving: import::Arriving,
 }
 
