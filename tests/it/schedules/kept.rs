@@ -3,9 +3,24 @@
 
 use marketgate::store::{Grant, LoginReason, Record, Standing};
 
-use super::truth::{Death, Fate, Now, Outcome, Truth};
+use super::{
+    fault::Step,
+    terms::REUSE_WINDOW,
+    truth::{Death, Fate, Now, Outcome, Truth},
+};
 
 impl Truth {
+    /// The store is asked for something. Law 4: where the window is open, the first thing is to show the token again.
+    pub(super) fn asked(&mut self, account: usize, step: Step, now: Now) {
+        let Some(since) = self.sellers[account].owes_repetition.take() else { return };
+        let repeats = step == Step::Begin && now.at < since + REUSE_WINDOW;
+        // Where there is a budget, there may be no place for it in time; nor is there in a process that stands still.
+        let excused = self.is_budgeted || self.held_up >= since;
+        self.law(repeats || excused, || {
+            format!("account {account}: a lost call was not repeated while the window was open")
+        });
+    }
+
     pub(super) fn begun(&mut self, account: usize) {
         self.sellers[account].begun = true;
     }
@@ -46,7 +61,7 @@ impl Truth {
         let seller = &mut self.sellers[account];
         seller.refresh[refresh].was_durable = true;
         (seller.durable, seller.durable_access) = (refresh, access);
-        (seller.doubt, seller.begun, seller.ordered, seller.ending_failed) = (false, false, false, false);
+        (seller.doubt, seller.begun, seller.ordered, seller.ending_failed) = (false, false, None, false);
         seller.showings.clear();
     }
 
@@ -65,15 +80,17 @@ impl Truth {
         self.sellers[account].ended = Some(reason);
     }
 
-    pub(super) fn ordered(&mut self, account: usize) {
-        self.sellers[account].ordered = true;
+    pub(super) fn ordered(&mut self, account: usize, now: Now) {
+        self.sellers[account].ordered = Some(now.at);
     }
 
     /// The process is gone; `open`: the accounts whose intents are open in what it left.
     pub(super) fn gone(&mut self, cause: &'static str, open: &[usize], now: Now) {
         self.restarted = now.at;
+        (0..self.sellers.len()).for_each(|account| self.order_in_time(account, now));
         for (account, seller) in self.sellers.iter_mut().enumerate() {
-            (seller.in_flight, seller.begun, seller.ordered) = (false, false, false);
+            (seller.in_flight, seller.begun, seller.ordered) = (false, false, None);
+            seller.owes_repetition = None;
             seller.doubt |= open.contains(&account);
             seller.ending_failed |= seller.showings.last().is_some_and(|last| last.outcome == Outcome::Ended);
             for token in seller.refresh.iter_mut().filter(|t| !t.was_durable) {

@@ -88,7 +88,8 @@ async fn start(world: &Arc<World>, store: &Arc<FaultyStore>) -> Arc<LiveAccounts
     accounts.recall_calls(&world.terms.app.profile).await.unwrap();
     for account in store.open().await {
         world.tell(|| format!("the start orders a refresh of account {account}"));
-        world.state().truth.ordered(account);
+        let now = world.now();
+        world.state().truth.ordered(account, now);
         find(world, &accounts, account).await.heal();
     }
     accounts

@@ -74,8 +74,8 @@ fn one_life(world: &Arc<World>, store: &Arc<FaultyStore>) -> (End, Duration) {
             dice.millis(100, 5_000)
         };
         let open = store.open().await;
-        world.end_life(down, end == End::Crashed && world.terms.reboots);
         let now = world.now();
+        world.end_life(down, end == End::Crashed && world.terms.reboots);
         world.state().truth.gone("crash", &open, now);
         (end, down)
     });

@@ -115,7 +115,8 @@ impl Exchange {
             Some(TokenError { status: Some(status), ..TokenError::new(class, "not now") })
         };
         let lost = |error| {
-            world.state().truth.lost(self.account, None);
+            let now = world.now();
+            world.state().truth.lost(self.account, None, now);
             Some(error)
         };
         match fault? {
@@ -167,7 +168,8 @@ impl Exchange {
             Fault::Unusable | Fault::Garbage => TokenError::new(Class::Ambiguous, "garbage"),
             _ => return None,
         };
-        self.world.state().truth.lost(self.account, refresh);
+        let now = self.world.now();
+        self.world.state().truth.lost(self.account, refresh, now);
         Some(Err(error))
     }
 

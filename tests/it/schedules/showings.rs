@@ -19,6 +19,7 @@ impl Truth {
             format!("refresh token {refresh} of account {account} shown while {durable} is the durable one")
         });
         let is_repetition = self.repeats(account, now);
+        self.order_in_time(account, now);
         let seller = &mut self.sellers[account];
         self.figures.showings += 1;
         self.figures.repeated += u64::from(seller.doubt);
@@ -56,7 +57,7 @@ impl Truth {
     fn must_have_reason(&mut self, account: usize, now: Now) {
         let seller = &self.sellers[account];
         let has_ended = seller.durable_access.is_none_or(|access| self.has_ended(account, access, now));
-        let has_reason = !seller.doubt || has_ended || seller.ordered || seller.ending_failed;
+        let has_reason = !seller.doubt || has_ended || seller.ordered.is_some() || seller.ending_failed;
         self.law(has_reason, || {
             format!(
                 "account {account}: a refresh token in doubt was shown again while its access token lived"
@@ -88,10 +89,12 @@ impl Truth {
     }
 
     /// The answer will never come.
-    pub(super) fn lost(&mut self, account: usize, issued: Option<usize>) {
+    pub(super) fn lost(&mut self, account: usize, issued: Option<usize>, now: Now) {
         self.settled(account, Outcome::Lost);
         let seller = &mut self.sellers[account];
         seller.doubt = true;
+        let repeatable = |last: &&Showing| !last.is_repetition && now.moment.since(last.sent) < REUSE_WINDOW;
+        seller.owes_repetition = seller.showings.last().filter(repeatable).map(|_| now.at);
         if let Some(refresh) = issued {
             seller.refresh[refresh].fate = Fate::Lost("answer lost");
         }
@@ -119,7 +122,7 @@ impl Truth {
     fn settled(&mut self, account: usize, outcome: Outcome) {
         let seller = &mut self.sellers[account];
         seller.in_flight = false;
-        seller.ordered &= outcome == Outcome::NotExecuted;
+        seller.ordered = seller.ordered.filter(|_| outcome == Outcome::NotExecuted);
         if let Some(last) = seller.showings.last_mut() {
             last.outcome = outcome;
         }

@@ -56,6 +56,9 @@ impl FaultyStore {
         effect: impl Future<Output = T>,
     ) -> Result<T, StoreError> {
         let world = &self.world;
+        world.live_on().await;
+        let now = world.now();
+        world.state().truth.asked(account, step, now);
         let number = world.state().steps.len() as u64;
         let mut dice = world.dice(For::Store, [number, account as u64, step as u64]);
         world.pass(dice.millis(0, 5)).await;

@@ -92,12 +92,14 @@ pub(super) struct Seller {
     pub(super) showings: Vec<Showing>,
     /// Whether an intent was made durable that no showing has followed yet.
     pub(super) begun: bool,
+    /// When an answer was lost whose call is to be repeated.
+    pub(super) owes_repetition: Option<Duration>,
     /// Whether an answer to the durable refresh token may have been lost, for all the process can know.
     pub(super) doubt: bool,
     /// Whether the store failed since the server said that the grant has ended, or the process knows it no more.
     pub(super) ending_failed: bool,
-    /// Whether the start of the process ordered a refresh that was not carried out yet.
-    pub(super) ordered: bool,
+    /// When the start of the process ordered a refresh that was not carried out yet.
+    pub(super) ordered: Option<Duration>,
     pub(super) reread: Duration,
 }
 
@@ -108,6 +110,8 @@ pub(super) struct Truth {
     pub(super) grace: Duration,
     pub(super) is_budgeted: bool,
     pub(super) may_lose: bool,
+    /// Whether so much goes wrong that nothing can be said of how long anything takes.
+    pub(super) is_chaos: bool,
     pub(super) sellers: Vec<Seller>,
     /// Calls of dead processes that the server has yet to carry out.
     pub(super) late: Vec<Late>,
@@ -123,12 +127,19 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    pub(super) fn new(manner: Manner, grace: Duration, is_budgeted: bool, may_lose: bool) -> Self {
+    pub(super) fn new(
+        manner: Manner,
+        grace: Duration,
+        is_budgeted: bool,
+        may_lose: bool,
+        is_chaos: bool,
+    ) -> Self {
         Self {
             manner,
             grace,
             is_budgeted,
             may_lose,
+            is_chaos,
             sellers: Vec::new(),
             late: Vec::new(),
             arrivals: VecDeque::new(),
@@ -155,6 +166,16 @@ impl Truth {
     pub(super) fn consent(&mut self) {
         let first = RefreshToken { parent: None, used: None, fate: Fate::Delivered, was_durable: true };
         self.sellers.push(Seller { refresh: vec![first], ..Seller::default() });
+    }
+
+    /// Law 4: at a start every intent that was left open is settled at once, whatever else fails once.
+    pub(super) fn order_in_time(&mut self, account: usize, now: Now) {
+        const AT_ONCE: Duration = Duration::from_secs(45);
+        let Some(since) = self.sellers[account].ordered else { return };
+        let excused = self.is_chaos || self.is_budgeted || self.held_up >= since;
+        self.law(excused || now.at < since + AT_ONCE, || {
+            format!("account {account}: the open intent was not settled for {:?}", now.at - since)
+        });
     }
 
     pub(super) fn stepped(&mut self, now: Now) {

@@ -66,7 +66,13 @@ struct Time {
 impl World {
     pub(super) fn new(schedule: Schedule, traced: bool) -> Self {
         let terms = Terms::of(&schedule);
-        let truth = Truth::new(schedule.manner, terms.grace, terms.is_budgeted, may_lose(&schedule, &terms));
+        let truth = Truth::new(
+            schedule.manner,
+            terms.grace,
+            terms.is_budgeted,
+            may_lose(&schedule, &terms),
+            schedule.course == Course::Chaos,
+        );
         let state = State {
             truth,
             steps: Vec::new(),
