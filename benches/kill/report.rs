@@ -96,7 +96,7 @@ impl Report {
         let server = if plan.grace == 0 { "strict".to_owned() } else { format!("grace {} s", plan.grace) };
         println!(
             "| server | token life | cycles | rotations | kills inside a window | healed | lost inside | lost outside | \
-             most re-uses of one token | window p50 | p99 | start |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n\
+             most re-uses in one grant | window p50 | p99 | start |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n\
              | {server} | {} s | {} | {rotations} | {} | {} | {} | {} | {} | {} | {} | {:.0} ms |",
             plan.lifetime,
             plan.cycles,

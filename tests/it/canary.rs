@@ -1,7 +1,5 @@
 //! One sweep over everything the program says, at the most talkative log level: no secret, in no spelling.
 
-use std::fmt::Write as _;
-
 use base64::{
     Engine,
     prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD},
@@ -11,6 +9,7 @@ use marketgate::sim::Fault;
 use crate::{
     certificates::{Authority, Leaf, Secured},
     program::{Program, Said, command, ended, exchange, free_ports, get},
+    spellings,
 };
 
 const CLIENT_SECRET: &str = "canary-client-1-secret";
@@ -41,47 +40,8 @@ const SECRETS: [&str; 12] = [
     BODY,
 ];
 
-/// How a secret may look in what it slipped into.
-fn spellings(secret: &str) -> Vec<String> {
-    let hex = secret.bytes().fold(String::new(), |mut all, byte| {
-        let _ = write!(all, "{byte:02x}");
-        all
-    });
-    let percent: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-    let list = secret.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
-    let json = serde_json::to_string(secret).unwrap();
-    let mut all = vec![
-        secret.to_owned(),
-        hex.to_uppercase(),
-        hex,
-        percent.to_lowercase(),
-        percent,
-        form.replace('+', "%20"),
-        form,
-        list,
-        json[1..json.len() - 1].to_owned(),
-        secret.escape_default().to_string(),
-        secret.as_bytes().escape_ascii().to_string(),
-    ];
-    // Base64 of anything that holds the secret: it begins at one of three places within a group.
-    for shift in 0..3 {
-        let shifted = [&b"xx"[..shift], secret.as_bytes()].concat();
-        for encoded in [BASE64_STANDARD_NO_PAD.encode(&shifted), BASE64_URL_SAFE_NO_PAD.encode(&shifted)] {
-            all.push(encoded[[0, 2, 3][shift]..encoded.len() - 2].to_owned());
-        }
-    }
-    all
-}
-
-/// Where a secret stands in a text.
 fn finds(text: &str) -> Vec<String> {
-    let within = |spelling: String| {
-        let at = text.find(&spelling)?;
-        let begin = text.floor_char_boundary(at.saturating_sub(200));
-        Some(format!("{spelling}: …{}", &text[begin..at + spelling.len()]))
-    };
-    SECRETS.iter().flat_map(|secret| spellings(secret)).filter_map(within).collect()
+    spellings::finds(text, &SECRETS)
 }
 
 #[test]

@@ -104,9 +104,15 @@ client_secret = { env = "PLAIN_SECRET" }
 impl Desk {
     /// With nobody serving the store.
     pub(crate) fn closed() -> Self {
-        let (market, folder) = (Market::open(), tempfile::tempdir().unwrap());
+        Self::furnished(Market::open(), "")
+    }
+
+    /// At this market, with more of a configuration, in which `PROXY` stands for the proxy's port.
+    pub(crate) fn furnished(market: Market, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let [proxy, admin, callback] = free_ports();
-        let apps = APPS.replace("SIM", &market.origin).replace("CALLBACK", &callback.to_string());
+        let apps = format!("{APPS}{more}").replace("SIM", &market.origin);
+        let apps = apps.replace("CALLBACK", &callback.to_string()).replace("PROXY", &proxy.to_string());
         std::fs::write(folder.path().join("proxy.toml"), doors(proxy, admin) + &apps).unwrap();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self {
