@@ -8,13 +8,15 @@ import { join } from "node:path";
 
 const BINARY = process.env.MARKETGATE ?? "marketgate";
 
-/** The text of a proxy.toml; `apps` maps a name to the keys of a generic app. */
-export function configuration(apps, { proxy = 8080, admin = 8081, authority } = {}) {
+/** The text of a proxy.toml; `apps` maps a name to the keys of an app, which is generic unless they say otherwise. */
+export function configuration(apps, { proxy = 8080, admin = 8081, authority, store } = {}) {
   // JSON strings are TOML strings, for what is written here.
   const keys = (table) => Object.entries(table).map(([key, value]) => `${key} = ${toml(value)}`).join("\n");
-  const tables = Object.entries(apps).map(([name, table]) => `[apps.${name}]\nprovider = "generic"\n${keys(table)}\n`);
+  const app = ([name, table]) => `[apps.${name}]\n${keys({ provider: "generic", ...table })}\n`;
+  const tables = Object.entries(apps).map(app);
   const trust = authority ? `[upstream]\nca_file = ${toml(authority)}\n` : "";
-  return `[proxy]\nlisten = "127.0.0.1:${proxy}"\n[admin]\nlisten = "127.0.0.1:${admin}"\n${trust}\n${tables.join("\n")}`;
+  const kept = store ? `[store]\npath = ${toml(store)}\n` : "";
+  return `[proxy]\nlisten = "127.0.0.1:${proxy}"\n[admin]\nlisten = "127.0.0.1:${admin}"\n${trust}${kept}\n${tables.join("\n")}`;
 }
 
 function toml(value) {
@@ -39,7 +41,7 @@ function ended(args) {
 
 /** `marketgate run`, once all its apps have tokens: its base URL, and `stop`, which resolves to the exit code. */
 export async function run(directory, apps, authority) {
-  const [proxy, admin] = await freePorts();
+  const [proxy, admin] = await freePorts(2);
   const config = join(mkdtempSync(join(directory, "run-")), "proxy.toml");
   writeFileSync(config, configuration(apps, { proxy, admin, authority }));
   const child = spawn(BINARY, ["run", "--config", config], { stdio: ["ignore", "ignore", "pipe"] });
@@ -61,9 +63,9 @@ export async function run(directory, apps, authority) {
   return { url: `http://127.0.0.1:${proxy}`, stop };
 }
 
-/** Two ports that were free just now: `run` does not say which port it got for port 0. */
-async function freePorts() {
-  const servers = [createServer(), createServer()];
+/** Ports that were free just now: `run` does not say which port it got for port 0. */
+export async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer());
   for (const server of servers) await once(server.listen(0, "127.0.0.1"), "listening");
   const ports = servers.map((server) => server.address().port);
   for (const server of servers) await once(server.close(), "close");

@@ -1,16 +1,15 @@
-// The authorization server, and an API that believes nobody but it. The one rule: every token is judged by what
-// oidc-provider says over HTTP, introspection (RFC 7662) for opaque tokens and its keys for JWTs.
+// The authorization server for client credentials, and an API that believes it alone. The one rule: what it granted and
+// refused is counted here, so that a test need not believe Marketgate.
 
-import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { createSecureServer } from "node:http2";
-import { createServer, request } from "node:https";
-import { createLocalJWKSet, jwtVerify } from "jose";
+import { createServer } from "node:https";
 import { Provider } from "oidc-provider";
+import { READER, RESOURCE, api as apiOf } from "./api.mjs";
+import { listen } from "./door.mjs";
 
+export { RESOURCE };
 export const SHORT_LIFE = 4;
 export const LONG_LIFE = 600;
-export const RESOURCE = "https://api.example.com/v2";
 
 // Characters that RFC 6749 section 2.3.1 wants encoded before they go into HTTP Basic.
 export const CLIENTS = {
@@ -19,7 +18,6 @@ export const CLIENTS = {
   short: { id: "short-lived", secret: "short-lived-secret", auth: "client_secret_basic" },
   jwt: { id: "jwt", secret: "jwt-secret", auth: "client_secret_basic", scope: "products:read" },
 };
-const READER = { id: "api", secret: "api-secret", auth: "client_secret_basic" };
 
 /** Starts both on ports of their own: `issuer`, `api`, the counts of token calls, and `close`. */
 export async function serve({ key, cert, authority }) {
@@ -27,10 +25,7 @@ export async function serve({ key, cert, authority }) {
   const issuer = await listen(door);
   const { provider, calls } = authorizationServer(issuer);
   door.on("request", provider.callback());
-  const ask = asker(readFileSync(authority));
-  const resource = createSecureServer({ key, cert, allowHTTP1: true }, (req, res) => {
-    answer(issuer, ask, req, res).catch((error) => res.writeHead(500).end(JSON.stringify({ error: String(error) })));
-  });
+  const resource = createSecureServer({ key, cert, allowHTTP1: true }, apiOf(issuer, authority));
   const api = await listen(resource);
   const close = () => {
     door.closeAllConnections();
@@ -38,12 +33,6 @@ export async function serve({ key, cert, authority }) {
     resource.close();
   };
   return { issuer, api, calls, close };
-}
-
-async function listen(server) {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return `https://localhost:${server.address().port}`;
 }
 
 function authorizationServer(issuer) {
@@ -78,41 +67,4 @@ function authorizationServer(issuer) {
   provider.on("grant.success", count);
   provider.on("grant.error", (_, error) => calls.refused.push(error.message));
   return { provider, calls };
-}
-
-/** The API: who the token says is calling, or 401. */
-async function answer(issuer, ask, req, res) {
-  const token = /^Bearer (\S+)$/.exec(req.headers.authorization ?? "")?.[1];
-  const judge = token?.split(".").length === 3 ? verified : introspected;
-  const claims = token && (await judge(issuer, ask, token));
-  const status = claims ? 200 : 401;
-  res.writeHead(status, { "content-type": "application/json" });
-  const echo = { path: req.url, version: req.httpVersion, headers: { ...req.headers, authorization: undefined } };
-  res.end(JSON.stringify(claims ? { ...echo, claims } : { error: "invalid_token" }));
-}
-
-async function introspected(issuer, ask, token) {
-  const basic = Buffer.from(`${READER.id}:${READER.secret}`).toString("base64");
-  const headers = { authorization: `Basic ${basic}`, "content-type": "application/x-www-form-urlencoded" };
-  const claims = await ask(`${issuer}/token/introspection`, { method: "POST", headers }, new URLSearchParams({ token }));
-  return claims.active ? claims : undefined;
-}
-
-async function verified(issuer, ask, token) {
-  const keys = createLocalJWKSet(await ask(`${issuer}/jwks`));
-  const { payload } = await jwtVerify(token, keys, { issuer, audience: RESOURCE });
-  return payload;
-}
-
-/** One JSON call that trusts the test's own authority. */
-function asker(ca) {
-  return async (url, options = {}, body = "") => {
-    const req = request(url, { ...options, ca });
-    req.end(body.toString());
-    const [res] = await once(req, "response");
-    let text = "";
-    for await (const piece of res.setEncoding("utf8")) text += piece;
-    if (res.statusCode !== 200) throw new Error(`${url}: ${res.statusCode} ${text}`);
-    return JSON.parse(text);
-  };
 }
