@@ -405,7 +405,26 @@ fn denied(id: &AccountId, error: &str, description: Option<&str>) -> AccountsErr
         "access_denied" => format!("the seller did not consent ({error}{words})"),
         _ => format!("the marketplace refused the consent ({error}{words})"),
     };
-    AccountsError::new(Refusal::Marketplace, "consent_denied", detail, start_again(id))
+    AccountsError::new(Refusal::Marketplace, "consent_denied", detail, mends_denial(id, error))
+}
+
+/// Who can mend it differs by the error's code (RFC 6749 §4.1.2.1).
+fn mends_denial(id: &AccountId, error: &str) -> String {
+    let app = &id.app;
+    let set_right = |keys: &str| {
+        format!("set {keys} of [apps.{app}] right, as the marketplace's portal has them; then {}", start_again(id))
+    };
+    match error {
+        "invalid_scope" => set_right("`scopes`"),
+        "invalid_request" => set_right("`redirect_uri`, `scopes` and `pkce`"),
+        "unauthorized_client" | "unsupported_response_type" => {
+            format!("have the marketplace allow this client to ask sellers for consent; then {}", start_again(id))
+        }
+        "server_error" | "temporarily_unavailable" => {
+            format!("the marketplace has trouble of its own: try later; {}", start_again(id))
+        }
+        _ => start_again(id),
+    }
 }
 
 fn check_identity(id: &AccountId, pinned: Option<&str>, found: Option<&str>) -> Result<(), AccountsError> {

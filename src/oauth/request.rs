@@ -128,13 +128,16 @@ impl TokenRequest<'_> {
         if let (Some(scope), GrantRequest::ClientCredentials) = (&self.endpoint.scope, self.grant) {
             pairs.push(("scope", scope));
         }
-        if self.endpoint.client_auth == ClientAuth::Body || self.is_public() {
-            pairs.push(("client_id", self.client_id));
-        }
-        if self.endpoint.client_auth == ClientAuth::Body && !self.is_public() {
-            pairs.push(("client_secret", self.client_secret.expose()));
-        }
+        pairs.extend(self.client_parameters());
         pairs
+    }
+
+    /// What the form says of the client (RFC 6749 §2.3.1), here and wherever else it authenticates the same way.
+    pub(super) fn client_parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        let in_body = self.endpoint.client_auth == ClientAuth::Body;
+        let id = (in_body || self.is_public()).then_some(("client_id", self.client_id));
+        let secret = (in_body && !self.is_public()).then_some(("client_secret", self.client_secret.expose()));
+        id.into_iter().chain(secret)
     }
 
     /// A public client (RFC 6749 §2.1) has no secret and names itself in the form (§3.2.1).

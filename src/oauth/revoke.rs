@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    provider::{ClientAuth, HttpUrl, TokenEndpoint},
+    provider::{HttpUrl, TokenEndpoint},
     secret::Secret,
 };
 
@@ -110,10 +110,8 @@ impl<'a> RevocationRequest<'a> {
 
     fn body(&self) -> Zeroizing<String> {
         let mut pairs = vec![("token", self.refresh_token.expose()), ("token_type_hint", "refresh_token")];
-        if self.endpoint.client_auth == ClientAuth::Body {
-            pairs.push(("client_id", self.client_id));
-            pairs.push(("client_secret", self.client_secret.expose()));
-        }
+        let client = self.as_token_request();
+        pairs.extend(client.client_parameters());
         Zeroizing::new(form::encode_pairs(pairs))
     }
 

@@ -100,6 +100,14 @@ fn can_be_spawned<F: Future + Send>(future: F) -> F {
 }
 
 async fn revoke(address: SocketAddr, client_auth: ClientAuth) -> Result<(), RevokeError> {
+    revoke_as(address, client_auth, SECRET).await
+}
+
+async fn revoke_as(
+    address: SocketAddr,
+    client_auth: ClientAuth,
+    client_secret: &str,
+) -> Result<(), RevokeError> {
     let endpoint = TokenEndpoint {
         url: at(address, "/token"),
         client_auth,
@@ -108,7 +116,7 @@ async fn revoke(address: SocketAddr, client_auth: ClientAuth) -> Result<(), Revo
         params: vec![("audience".into(), "not sent".parse().unwrap())],
         budget: None,
     };
-    let (client_secret, refresh_token) = (Secret::new(SECRET), Secret::new(TOKEN));
+    let (client_secret, refresh_token) = (Secret::new(client_secret), Secret::new(TOKEN));
     let request = RevocationRequest {
         url: &at(address, "/realms/x/revoke"),
         endpoint: &endpoint,
@@ -167,6 +175,17 @@ async fn a_revocation_is_sent_as_the_rfc_writes_it() {
         expected.extend(authorization);
         expected.sort_unstable();
         assert_eq!(headers, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_a_secret_names_itself_in_the_form() {
+    for client_auth in [ClientAuth::Body, ClientAuth::Basic] {
+        let (address, server) = serve(answer("200 OK", "")).await;
+        revoke_as(address, client_auth, "").await.unwrap();
+        let (_, headers, body) = parts(&server.await.unwrap());
+        assert_eq!(body, "token=refresh-1%2B%2F%3D&token_type_hint=refresh_token&client_id=the+client");
+        assert!(!headers.iter().any(|line| line.starts_with("authorization")), "{headers:?}");
     }
 }
 

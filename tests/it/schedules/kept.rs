@@ -98,10 +98,10 @@ impl Truth {
                     token.fate = Fate::Lost(cause);
                 }
             }
-            if let Some(last) = seller.showings.last_mut()
-                && matches!(last.outcome, Outcome::Pending | Outcome::Granted)
-            {
-                last.outcome = Outcome::Lost;
+            if let Some(last) = seller.showings.last_mut() {
+                if matches!(last.outcome, Outcome::Pending | Outcome::Granted) {
+                    last.outcome = Outcome::Lost;
+                }
                 // Whoever starts has no showing of his own to repeat.
                 last.is_repetition = true;
             }

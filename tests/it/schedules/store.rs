@@ -142,13 +142,16 @@ impl Store for FaultyStore {
     }
 
     fn spill(&self, records: Vec<Record>) -> Result<(), StoreError> {
-        for record in records {
+        for (place, record) in records.iter().enumerate() {
             let account = self.number(&record.id);
             let fault = self.world.draw(Step::Spill, account).map(|(fault, _)| fault);
-            let Some(Grant::Refresh { token, .. }) = &record.grant else { continue };
+            if !matches!(record.grant, Some(Grant::Refresh { .. })) {
+                continue;
+            }
             match fault {
                 Some(Fault::SpillFails) => {
-                    self.world.state().truth.spill_failed(account, token.expose());
+                    // It is one file: what was to follow is not in it either.
+                    records[place..].iter().for_each(|record| self.spill_failed(record));
                     return Err(self.failed(account));
                 }
                 Some(Fault::CrashBefore) => self.world.crash(),
@@ -157,7 +160,7 @@ impl Store for FaultyStore {
             if self.world.is_over() {
                 return Ok(());
             }
-            self.adopt(account, &record)?;
+            self.adopt(account, record)?;
             if fault == Some(Fault::CrashAfter) {
                 self.world.crash();
             }
@@ -203,6 +206,12 @@ impl Store for FaultyStore {
 }
 
 impl FaultyStore {
+    fn spill_failed(&self, record: &Record) {
+        if let Some(Grant::Refresh { token, .. }) = &record.grant {
+            self.world.state().truth.spill_failed(self.number(&record.id), token.expose());
+        }
+    }
+
     /// What the next start makes of a spilled record.
     fn adopt(&self, account: usize, record: &Record) -> Result<(), StoreError> {
         use futures_util::FutureExt;
