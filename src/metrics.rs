@@ -1,8 +1,10 @@
 //! What is counted. The one rule: a label never holds more than configuration names and words of ours.
 
+mod answers;
+
 use std::{
-    collections::BTreeMap,
-    sync::atomic::AtomicU64,
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -23,6 +25,8 @@ use crate::{
     names::{AccountId, AppName},
 };
 
+pub use answers::Answers;
+
 /// Labels as they come: one that has no value is left out.
 type Labels = Vec<(&'static str, String)>;
 
@@ -33,6 +37,8 @@ pub struct Metrics {
     per_account: bool,
     /// Keepers that are running.
     pub keepers: Gauge,
+    /// The answers of each app, where accounts have no labels of their own.
+    apps: Mutex<HashMap<AppName, Arc<Answers>>>,
     requests: Family<Labels, Counter>,
     durations: Family<Labels, Histogram>,
     refusals: Family<Labels, Counter>,
@@ -79,6 +85,7 @@ impl Metrics {
             registry: Registry::with_prefix("marketgate"),
             per_account,
             keepers: Gauge::default(),
+            apps: Mutex::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(seconds),
             refusals: Family::default(),
@@ -142,12 +149,17 @@ impl Metrics {
         self.registry.register_collector(collector);
     }
 
-    /// A marketplace's answer was passed on.
-    pub fn answered(&self, id: &AccountId, status: u16, took: Duration) {
-        let mut labels = self.account_labels(id);
-        labels.extend([("status", status.to_string()), ("by", "marketplace".to_owned())]);
-        self.requests.get_or_create(&labels).inc();
-        self.durations.get_or_create(&vec![app_label(&id.app)]).observe(took.as_secs_f64());
+    /// What counts the answers to an account's requests; to be kept with the account.
+    pub fn answers(&self, id: &AccountId) -> Arc<Answers> {
+        let make = || {
+            let durations = self.durations.get_or_create_owned(&vec![app_label(&id.app)]);
+            Arc::new(Answers::new(self.requests.clone(), durations, self.account_labels(id)))
+        };
+        if self.per_account {
+            return make();
+        }
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.entry(id.app.clone()).or_insert_with(make).clone()
     }
 
     /// The proxy answered itself.

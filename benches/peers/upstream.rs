@@ -41,7 +41,9 @@ impl Upstream {
         let certificate = authority.self_signed(&key).unwrap();
         let issuer = rcgen::Issuer::from_params(&authority, &key);
         let own = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        // With the issuer's own name OpenSSL takes it for self-signed.
+        leaf.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
         let leaf = leaf.signed_by(&own, &issuer).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();

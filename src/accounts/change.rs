@@ -92,8 +92,10 @@ impl Accounts {
         self.write(Record { standing, grant: None, token: None, ..record }).await?;
         let outcome = match grant {
             Some(Grant::Refresh { token, .. }) => self.revoke(id, &token).await,
-            Some(_) => Err("this kind of grant cannot be revoked here: withdraw it in the marketplace's portal"
-                .to_owned()),
+            Some(_) => {
+                Err("this kind of grant cannot be revoked here: withdraw it in the marketplace's portal"
+                    .to_owned())
+            }
             None => Err("there was no grant any more that could be revoked".to_owned()),
         };
         Ok(LoggedOut { revoked: outcome.is_ok(), why_not: outcome.err() })

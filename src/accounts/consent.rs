@@ -412,13 +412,19 @@ fn denied(id: &AccountId, error: &str, description: Option<&str>) -> AccountsErr
 fn mends_denial(id: &AccountId, error: &str) -> String {
     let app = &id.app;
     let set_right = |keys: &str| {
-        format!("set {keys} of [apps.{app}] right, as the marketplace's portal has them; then {}", start_again(id))
+        format!(
+            "set {keys} of [apps.{app}] right, as the marketplace's portal has them; then {}",
+            start_again(id)
+        )
     };
     match error {
         "invalid_scope" => set_right("`scopes`"),
         "invalid_request" => set_right("`redirect_uri`, `scopes` and `pkce`"),
         "unauthorized_client" | "unsupported_response_type" => {
-            format!("have the marketplace allow this client to ask sellers for consent; then {}", start_again(id))
+            format!(
+                "have the marketplace allow this client to ask sellers for consent; then {}",
+                start_again(id)
+            )
         }
         "server_error" | "temporarily_unavailable" => {
             format!("the marketplace has trouble of its own: try later; {}", start_again(id))

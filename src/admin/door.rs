@@ -68,8 +68,8 @@ impl AdminDoor {
     /// Answers one request to the admin door.
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        match self.door.callbacks.answer(&head).await {
-            Some(answer) => answer,
+        match self.door.callbacks.visit(&head) {
+            Some(visit) => self.door.callbacks.answer(visit).await,
             None => self.respond(Entrance::Door, &head, body).await,
         }
     }

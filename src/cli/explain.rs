@@ -77,8 +77,7 @@ fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> 
         "client_secret" => Some("(client_secret)".into()),
         _ => account.setting(name),
     });
-    let mut fields = sent.clone();
-    headers::clean_request(&mut fields, profile, &dressing);
+    let mut fields = headers::clean_request(&sent, profile, &dressing);
     dressing.dress(&mut fields, || "(a new UUID)".to_owned());
     let target = exchange::target(profile.api.base_path(), route.rest)
         .ok_or_else(|| usage("the target is too long"))?;

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::{Account, App, Credentials},
+    metrics::Answers,
     names::AccountId,
     provider::Dressing,
     token::Token,
@@ -31,6 +32,7 @@ pub struct LiveAccount {
     app: Arc<App>,
     account: Arc<Account>,
     dressing: Dressing,
+    answers: Arc<Answers>,
     endpoint: Option<Arc<Endpoint>>,
     clock: Clock,
     published: watch::Sender<Published>,
@@ -89,6 +91,7 @@ impl LiveAccount {
         app: Arc<App>,
         account: Arc<Account>,
         endpoint: Option<Arc<Endpoint>>,
+        answers: Arc<Answers>,
         clock: Clock,
     ) -> Self {
         let dressing = Dressing::new(&app.profile, |name| account.setting(name));
@@ -98,6 +101,7 @@ impl LiveAccount {
             app,
             account,
             dressing,
+            answers,
             endpoint,
             clock,
             published,
@@ -121,6 +125,11 @@ impl LiveAccount {
     /// Its credentials and settings.
     pub fn account(&self) -> &Arc<Account> {
         &self.account
+    }
+
+    /// Counts the answers to its requests.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// What its requests carry beside the token.

@@ -168,7 +168,8 @@ impl LiveAccounts {
     ) -> Arc<LiveAccount> {
         let endpoint = self.endpoints.of(&app.profile);
         let clock = self.surroundings.clock.clone();
-        let live = Arc::new(LiveAccount::new(app.clone(), account.clone(), endpoint, clock));
+        let answers = self.surroundings.metrics.answers(&account.id);
+        let live = Arc::new(LiveAccount::new(app.clone(), account.clone(), endpoint, answers, clock));
         let ended = live.ended().clone();
         slots.insert(account.id.clone(), Slot { live: Arc::downgrade(&live), ended: ended.clone() });
         let keeper = Keeper::new(&live, self.surroundings.clone(), custody);

@@ -42,9 +42,15 @@ struct Place {
     address: String,
 }
 
+/// A request that came back from a marketplace.
+pub struct Visit<'a> {
+    place: &'a Place,
+    purpose: Purpose<'a>,
+}
+
 /// What a request at such a place is for.
 #[derive(Debug, PartialEq, Eq)]
-enum Visit<'a> {
+enum Purpose<'a> {
     /// The marketplace's answer.
     Callback { query: &'a str },
     /// A look at a consent's outcome.
@@ -66,22 +72,22 @@ impl Callbacks {
         Self { accounts, places }
     }
 
-    /// The answer, if the request is a callback or a look at the outcome of one.
-    pub async fn answer(&self, head: &Parts) -> Option<Response<Full<Bytes>>> {
-        let (place, visit) = self.visit(head)?;
-        Some(match visit {
-            Visit::Callback { query } => self.complete(place, query).await,
-            Visit::Done { consent } => self.show(&consent).await,
-        })
-    }
-
-    fn visit<'a>(&self, head: &'a Parts) -> Option<(&Place, Visit<'a>)> {
+    /// What the request is for, if it is a callback or a look at the outcome of one.
+    pub fn visit<'a>(&'a self, head: &'a Parts) -> Option<Visit<'a>> {
         // Nearly every request is told from a callback by its path.
         let place = self.places.iter().find(|place| place.path == head.uri.path())?;
         let host = head.headers.get(header::HOST)?.to_str().ok()?;
         let here = head.method == Method::GET && host.eq_ignore_ascii_case(&place.authority);
-        let visit = visit(head.uri.query()?)?;
-        (here && is_navigation(&head.headers)).then_some((place, visit))
+        let purpose = purpose(head.uri.query()?)?;
+        (here && is_navigation(&head.headers)).then_some(Visit { place, purpose })
+    }
+
+    /// The answer to it.
+    pub async fn answer(&self, Visit { place, purpose }: Visit<'_>) -> Response<Full<Bytes>> {
+        match purpose {
+            Purpose::Callback { query } => self.complete(place, query).await,
+            Purpose::Done { consent } => self.show(&consent).await,
+        }
     }
 
     async fn complete(&self, place: &Place, query: &str) -> Response<Full<Bytes>> {
@@ -140,14 +146,14 @@ fn is_loopback(host: &Host<&str>) -> bool {
     }
 }
 
-fn visit(query: &str) -> Option<Visit<'_>> {
+fn purpose(query: &str) -> Option<Purpose<'_>> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     // A `state` of somebody else's consent belongs to whoever is behind us.
     if pairs.clone().any(|(name, value)| name == "state" && value.starts_with(state::PREFIX)) {
-        return Some(Visit::Callback { query });
+        return Some(Purpose::Callback { query });
     }
     let (name, consent) = pairs.next().filter(|_| pairs.next().is_none())?;
-    (name == DONE).then(|| Visit::Done { consent: consent.into_owned() })
+    (name == DONE).then(|| Purpose::Done { consent: consent.into_owned() })
 }
 
 /// Whether a browser shows the answer as a page of its own (Fetch Metadata), as far as it says so.
@@ -204,11 +210,11 @@ mod tests {
 
     #[test]
     fn a_query_is_a_callback_only_with_a_state_of_ours() {
-        assert!(matches!(visit("code=x&state=mg_1"), Some(Visit::Callback { .. })));
-        assert!(matches!(visit("state=theirs&state=mg_1"), Some(Visit::Callback { .. })));
-        assert_eq!(visit("done=id-1"), Some(Visit::Done { consent: "id-1".into() }));
+        assert!(matches!(purpose("code=x&state=mg_1"), Some(Purpose::Callback { .. })));
+        assert!(matches!(purpose("state=theirs&state=mg_1"), Some(Purpose::Callback { .. })));
+        assert_eq!(purpose("done=id-1"), Some(Purpose::Done { consent: "id-1".into() }));
         for other in ["code=x&state=theirs", "state=", "done=1&x=2", "x=1", ""] {
-            assert_eq!(visit(other), None, "{other}");
+            assert_eq!(purpose(other), None, "{other}");
         }
     }
 

@@ -177,14 +177,16 @@ fn is_target_too_long(request: &Request<Incoming>, longest: usize) -> bool {
 
 /// A service's future, or what became of it before there was one.
 enum Call<F> {
-    Begun(F),
+    /// Boxed: it is handed on from future to future, and moving it each time would cost more.
+    Begun(Pin<Box<F>>),
     Refused(StatusCode),
     Panicked,
 }
 
 impl<F> Call<F> {
     fn begin(service: impl FnOnce() -> F) -> Self {
-        catch_unwind(AssertUnwindSafe(service)).map_or(Self::Panicked, Self::Begun)
+        let begun = catch_unwind(AssertUnwindSafe(|| Box::pin(service())));
+        begun.map_or(Self::Panicked, Self::Begun)
     }
 
     async fn outcome<B>(self, tally: &Tally) -> Result<Response<B>, StatusCode>
@@ -204,8 +206,7 @@ impl<F> Call<F> {
 }
 
 /// Runs a service; None when it panicked. What it shared with others must survive that: they go on.
-async fn contained<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+async fn contained<F: Future>(mut future: Pin<Box<F>>) -> Option<F::Output> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
         Err(_) => Poll::Ready(None),

@@ -17,10 +17,11 @@ use super::{
     body::{Kept, ReplyBody, RequestBody},
     door::Worker,
     expiry,
+    explanation::{Explanation, Leg},
     guard::Admitted,
     headers, location, placeholder,
     route::{self, Route},
-    upstream::{Cause, SendFailure, UpstreamError},
+    upstream::{Cause, Reply, SendFailure, UpstreamError},
 };
 use crate::{
     grant::{Credential, LiveAccount, Unavailable},
@@ -34,12 +35,13 @@ impl Worker {
     pub async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
-        if let Some(answer) = self.door.callbacks.answer(&head).await {
-            let response = answer.map(ReplyBody::Own);
+        if let Some(visit) = self.door.callbacks.visit(&head) {
+            // Boxed, as is whatever else is rare: its states would make every request's future large.
+            let response = Box::pin(self.door.callbacks.answer(visit)).await.map(ReplyBody::Own);
             self.log(&head, None, &response, started);
             return response;
         }
-        let outcome = self.exchange(&head, body).await;
+        let outcome = self.exchange(&head, body, started).await;
         let (account, mut response) = match outcome {
             Ok((account, response)) => (account, response),
             Err(problem) => (None, self.refuse(&head, &problem)),
@@ -48,9 +50,9 @@ impl Worker {
             headers::allow_origin(response.headers_mut(), &origin);
         }
         if let Some(account) = &account {
-            self.door.metrics.answered(account, response.status().as_u16(), started.elapsed());
+            account.answers().count(response.status().as_u16(), started.elapsed());
         }
-        self.log(&head, account.as_ref(), &response, started);
+        self.log(&head, account.as_deref().map(LiveAccount::id), &response, started);
         response
     }
 
@@ -58,7 +60,8 @@ impl Worker {
         &self,
         head: &Parts,
         body: Incoming,
-    ) -> Result<(Option<AccountId>, Response<ReplyBody>), Problem> {
+        started: Instant,
+    ) -> Result<(Option<Arc<LiveAccount>>, Response<ReplyBody>), Problem> {
         if self.door.guard.admit(&head.method, &head.headers)? == Admitted::Preflight {
             return Ok((None, preflight(&head.headers)));
         }
@@ -69,11 +72,16 @@ impl Worker {
             return Ok((None, answer.map(ReplyBody::Own)));
         }
         self.check_length(&head.headers)?;
-        let credential = self.credential(&route, &mut live).await?;
-        let outgoing = Outgoing::new(head, &route, &live)?;
+        let credential = match live.borrow_token() {
+            Some(credential) => credential,
+            None => Box::pin(self.credential(&route, &mut live)).await?,
+        };
+        let explanation = Explanation::asked(&head.headers, started);
+        let outgoing = Outgoing::new(head, &route, &live, &explanation)?;
         let mut response = self.forward(&outgoing, body, credential).await.map_err(|p| about(p, &live))?;
         map_location(&mut response, &route);
-        Ok((Some(live.id().clone()), response))
+        explanation.write(live.id(), response.headers_mut());
+        Ok((Some(live), response))
     }
 
     async fn account(&self, route: &Route<'_>) -> Result<Arc<LiveAccount>, Problem> {
@@ -82,7 +90,7 @@ impl Worker {
         if let Some(live) = accounts.borrow(route.app, route.account.as_ref()) {
             return Ok(live);
         }
-        let found = accounts.find(route.app, route.account.as_ref()).await;
+        let found = Box::pin(accounts.find(route.app, route.account.as_ref())).await;
         found.map_err(|missing| route::missing(route.app, route.account.as_ref(), missing))
     }
 
@@ -122,23 +130,32 @@ impl Worker {
         credential: Arc<Credential>,
     ) -> Result<Response<ReplyBody>, Problem> {
         let (body, kept) = RequestBody::stream(body, self.door.replay_body, self.door.body_limit);
-        let (refused, response) = self.send(outgoing, body, &credential, &kept).await?;
-        if !refused {
-            return Ok(response);
+        match self.send(outgoing, body, &credential, &kept).await? {
+            (false, response) => Ok(response),
+            (true, response) => Box::pin(self.replay(outgoing, response, &credential, &kept)).await,
         }
+    }
+
+    async fn replay(
+        &self,
+        outgoing: &Outgoing<'_>,
+        response: Response<ReplyBody>,
+        credential: &Credential,
+        kept: &Rc<RefCell<Kept>>,
+    ) -> Result<Response<ReplyBody>, Problem> {
         let generation = credential.token.generation;
         let Some(whole) = kept.borrow().whole().filter(|_| outgoing.may_repeat()) else {
             // Nobody need wait for a token that this request cannot use; the next one can.
             outgoing.live.note_refused(generation);
-            return Ok(self.pass_on_refusal(response, &credential, outgoing));
+            return Ok(self.pass_on_refusal(response, credential, outgoing));
         };
         let Some(fresh) = outgoing.live.replace_refused(generation, self.door.timeouts.token_wait).await
         else {
-            return Ok(self.pass_on_refusal(response, &credential, outgoing));
+            return Ok(self.pass_on_refusal(response, credential, outgoing));
         };
         drop(response);
         self.door.metrics.replayed(&outgoing.live.id().app);
-        let (refused, response) = self.send(outgoing, RequestBody::whole(whole), &fresh, &kept).await?;
+        let (refused, response) = self.send(outgoing, RequestBody::whole(whole), &fresh, kept).await?;
         Ok(if refused { self.pass_on_refusal(response, &fresh, outgoing) } else { response })
     }
 
@@ -157,13 +174,18 @@ impl Worker {
             sent.as_ref().err().and_then(|failure| repeatable(failure, &outgoing.head.method, kept))
         {
             let request = outgoing.request(RequestBody::whole(whole), credential);
-            sent = self.pool.send_when(origin, id, request, ready).await;
+            sent = Box::pin(self.pool.send_when(origin, id, request, ready)).await;
         }
         let explain = |failure: SendFailure<RequestBody>| match kept.borrow().is_too_large() {
             true => too_large(),
             false => upstream_failed(&failure.error),
         };
-        let mut response = sent.map_err(explain)?.response;
+        let Reply { mut response, peer, protocol, reused } = sent.map_err(explain)?;
+        outgoing.explanation.answered(|| {
+            let token = &credential.token;
+            let (token_age, token_generation) = (token.age(self.door.clock.now()), token.generation);
+            Leg { token_age, token_generation, peer, protocol, reused }
+        });
         headers::clean_reply(response.headers_mut());
         expiry::examine(response, &profile.expiry_signals).await.map_err(|e| upstream_failed(&e))
     }
@@ -215,10 +237,16 @@ struct Outgoing<'a> {
     head: &'a Parts,
     target: Uri,
     live: &'a LiveAccount,
+    explanation: &'a Explanation,
 }
 
 impl<'a> Outgoing<'a> {
-    fn new(head: &'a Parts, route: &Route<'_>, live: &'a LiveAccount) -> Result<Self, Problem> {
+    fn new(
+        head: &'a Parts,
+        route: &Route<'_>,
+        live: &'a LiveAccount,
+        explanation: &'a Explanation,
+    ) -> Result<Self, Problem> {
         let target = target(live.app().api().base_path(), route.rest).ok_or_else(|| {
             Problem::new(
                 Code::BadRequest,
@@ -226,16 +254,15 @@ impl<'a> Outgoing<'a> {
                 "shorten or encode it",
             )
         })?;
-        Ok(Self { head, target, live })
+        Ok(Self { head, target, live, explanation })
     }
 
     fn request(&self, body: RequestBody, credential: &Credential) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = self.target.clone();
-        *request.headers_mut() = self.head.headers.clone();
         let (profile, dressing) = (&self.live.app().profile, self.live.dressing());
-        headers::clean_request(request.headers_mut(), profile, dressing);
+        *request.headers_mut() = headers::clean_request(&self.head.headers, profile, dressing);
         headers::dress(request.headers_mut(), profile, dressing, credential);
         request
     }

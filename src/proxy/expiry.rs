@@ -23,15 +23,23 @@ pub async fn examine(
     signals: &[ExpirySignal],
 ) -> Result<(bool, Response<ReplyBody>), UpstreamError> {
     let status = response.status();
-    let codes: Vec<&str> =
-        signals.iter().filter(|s| s.status == status.as_u16()).map(|s| s.code.as_str()).collect();
-    if status == StatusCode::UNAUTHORIZED || codes.is_empty() {
+    let mut codes = signals.iter().filter(|signal| signal.status == status.as_u16()).peekable();
+    if status == StatusCode::UNAUTHORIZED || codes.peek().is_none() {
         return Ok((status == StatusCode::UNAUTHORIZED, response.map(ReplyBody::Upstream)));
     }
+    let codes: Vec<&str> = codes.map(|signal| signal.code.as_str()).collect();
+    // Boxed: few answers are looked into, and every request's future would have room for it.
+    Box::pin(look_into(response, &codes)).await
+}
+
+async fn look_into(
+    response: Response<UpstreamBody>,
+    codes: &[&str],
+) -> Result<(bool, Response<ReplyBody>), UpstreamError> {
     let (head, body) = response.into_parts();
     let (seen, body) = read_ahead(body, LOOK).await?;
     let encoding = head.headers.get(header::CONTENT_ENCODING).map(http::HeaderValue::as_bytes);
-    let refused = names_a_code(&decoded(seen, encoding), &codes);
+    let refused = names_a_code(&decoded(seen, encoding), codes);
     Ok((refused, Response::from_parts(head, ReplyBody::Begun(body))))
 }
 

@@ -53,8 +53,11 @@ const REPLY_ONLY_FOR_UPSTREAM: [&str; 7] = [
     "report-to",
 ];
 
-/// Takes from a caller's request what must not reach the marketplace.
-pub fn clean_request(headers: &mut HeaderMap, profile: &Profile, dressing: &Dressing) {
+/// Room for the fields that [`dress`] and the way upstream add.
+const ADDED: usize = 8;
+
+/// What of a caller's request may reach the marketplace.
+pub fn clean_request(headers: &HeaderMap, profile: &Profile, dressing: &Dressing) -> HeaderMap {
     let nominated = nominated(headers);
     let token_header = profile.token_header.as_str();
     let refused = |name: &str| {
@@ -71,7 +74,11 @@ pub fn clean_request(headers: &mut HeaderMap, profile: &Profile, dressing: &Dres
             || dressing.refuses(bare)
             || nominated.iter().any(|n| n == name)
     };
-    remove(headers, refused);
+    let mut clean = HeaderMap::with_capacity(headers.len() + ADDED);
+    for (name, value) in headers.iter().filter(|(name, _)| !refused(name.as_str())) {
+        clean.append(name, value.clone());
+    }
+    clean
 }
 
 /// Puts the account's headers on a clean request, the credential last.
@@ -154,8 +161,8 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        clean_request(&mut headers, &profile, &dressing);
-        let mut left: Vec<String> = headers.keys().map(ToString::to_string).collect();
+        let clean = clean_request(&headers, &profile, &dressing);
+        let mut left: Vec<String> = clean.keys().map(ToString::to_string).collect();
         left.sort();
         left
     }

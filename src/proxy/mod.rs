@@ -4,12 +4,13 @@
 //! refuses paths that climb), [`placeholder`] (vendors' token paths), the account's token (borrowed from `grant`),
 //! [`headers`] (what must not cross, then the credential), [`upstream`] (sent; bodies stream both ways), and back through
 //! [`location`] and [`headers`]. [`exchange`] tells that sequence; [`expiry`] recognises a token that was refused;
-//! [`door`] binds it to listeners.
+//! [`explanation`] says how an answer came about; [`door`] binds it all to listeners.
 
 pub mod body;
 pub mod door;
 pub mod exchange;
 pub mod expiry;
+pub mod explanation;
 pub mod guard;
 pub mod headers;
 pub mod location;

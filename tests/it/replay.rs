@@ -24,6 +24,37 @@ fn a_revoked_token_is_replaced_once_and_the_request_repeated_whatever_its_method
 }
 
 #[test]
+fn an_answer_explains_itself_to_whoever_asks_and_to_nobody_else() {
+    gate(Time::Held, &app_with_lifetime(300), |w| async move {
+        assert_eq!(w.get("/any/x").await.headers.get("marketgate-explain"), None);
+        tokio::time::advance(60 * SECOND).await;
+        let ask =
+            |value: &'static str| w.send(w.http.get(w.url("/any/x")).header("Marketgate-Explain", value));
+        let answer = ask("1").await;
+        let told = answer.headers["marketgate-explain"].to_str().unwrap();
+        // Its connection had rested too long meanwhile.
+        let upstream = w.sim_address;
+        assert_eq!(
+            told,
+            format!(
+                "account=\"any@default\", token-age=60, token-generation=1, replayed=?0, \
+                 upstream=\"{upstream}\", protocol=\"http/1.1\", reused=?0"
+            )
+        );
+        let timing = answer.headers["server-timing"].to_str().unwrap();
+        assert!(timing.starts_with("token;dur=0.") && timing.contains(", upstream;dur="), "{timing}");
+        assert!(!answer.body.contains("marketgate-explain"), "it was sent on: {}", answer.body);
+        w.sim.revoke("generic", "any-1");
+        let told = ask("1").await.headers["marketgate-explain"].to_str().unwrap().to_owned();
+        assert!(
+            told.contains("token-age=0, token-generation=2, replayed=?1") && told.ends_with("reused=?1"),
+            "{told}"
+        );
+        assert_eq!(ask("0").await.headers.get("marketgate-explain"), None);
+    });
+}
+
+#[test]
 fn a_storm_of_refusals_makes_one_token_call_and_repeats_each_request_once() {
     gate(Time::Held, &app_with_lifetime(300), |w| async move {
         assert_eq!(w.get("/any/x").await.status, 200);
