@@ -52,6 +52,11 @@ impl Call {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
+    /// Its last argument: an offset, a length.
+    pub(crate) fn last_number(&self) -> usize {
+        self.arguments.rsplit(", ").next().unwrap().parse().unwrap()
+    }
+
     /// Whether it sends or writes.
     pub(crate) fn writes(&self) -> bool {
         const WRITING: [&str; 9] = [

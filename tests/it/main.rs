@@ -28,6 +28,7 @@ mod oauth_answers;
 mod oauth_client;
 mod oauth_consent;
 mod outage;
+mod power_cut;
 mod program;
 mod refresh;
 mod refused;

@@ -129,6 +129,11 @@ impl Shop {
         ended(command(self.folder.path(), arguments))
     }
 
+    /// The folder with the configuration.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A command that goes on while the test does something else.
     pub(crate) fn begin(&self, arguments: &[&str]) -> Program {
         Program::start(self.folder.path(), arguments)

@@ -1,9 +1,16 @@
 //! The system calls of a running program, written down or made to fail by strace. The one rule: what is made to fail fails
 //! from the moment this says so until it is let go, and no longer.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
-use crate::{calls::Call, program::Program};
+use crate::{
+    calls::Call,
+    program::{Program, Said, command, ended},
+};
+
+/// What is written down: whole buffers, what file descriptors stand for, every call but those that only wait.
+const HOW: [&str; 7] =
+    ["-f", "-ttt", "-yy", "-s", "65536", "-e", "trace=!futex,epoll_wait,sched_yield,madvise"];
 
 /// strace at a running program.
 pub(crate) struct Strace {
@@ -11,44 +18,59 @@ pub(crate) struct Strace {
     folder: tempfile::TempDir,
 }
 
+/// Which calls that make files durable fail: `1+` all, `3` only the third.
+fn inject(when: &str) -> [String; 2] {
+    ["-e".to_owned(), format!("inject=fsync,fdatasync:error=EIO:when={when}")]
+}
+
 impl Strace {
     /// Writes down every system call from now on, but for those that only wait. None, and why is printed, where this
     /// machine does not allow that; where all checks are required (`CI=true`) that is a failure.
     pub(crate) fn watch(program: &Program) -> Option<Self> {
-        Self::attach(program, &["-s", "65536", "-e", "trace=!futex,epoll_wait,sched_yield,madvise"])
+        Self::attach(program, &[])
     }
 
-    /// Has calls that make files durable fail from now on, those of them that `when` says: `1+` all, `3` only the third.
+    /// The same, and has those calls fail from now on that make files durable and that `when` means.
     pub(crate) fn fail_syncs(program: &Program, when: &str) -> Option<Self> {
-        let inject = format!("inject=fsync,fdatasync:error=EIO:when={when}");
-        Self::attach(
-            program,
-            &["-s", "65536", "-e", "trace=!futex,epoll_wait,sched_yield,madvise", "-e", &inject],
-        )
+        Self::attach(program, &inject(when))
     }
 
-    fn attach(program: &Program, arguments: &[&str]) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut strace = Command::new("strace");
-        strace
-            .args(["-f", "-ttt", "-yy", "-p", &program.id().to_string(), "-o"])
-            .arg(folder.path().join("calls"));
-        strace.args(arguments);
+    fn attach(program: &Program, more: &[String]) -> Option<Self> {
         if Command::new("strace").arg("-V").output().is_err() {
             return skipped("there is no strace");
         }
+        let folder = tempfile::tempdir().unwrap();
+        let mut strace = Command::new("strace");
+        strace
+            .args(HOW)
+            .args(more)
+            .args(["-p", &program.id().to_string(), "-o"])
+            .arg(folder.path().join("calls"));
         let tracer = Program::begin(strace);
         let said = tracer.mentions("strace: ");
         if said.contains("attached") { Some(Self { tracer, folder }) } else { skipped(&said) }
     }
 
-    /// Lets the program go on by itself, and what it had done.
+    /// Lets the program go on by itself, if it has not ended, and what it had done.
     pub(crate) fn detach(self) -> Vec<Call> {
         self.tracer.end("INT");
-        let text =
-            String::from_utf8_lossy(&std::fs::read(self.folder.path().join("calls")).unwrap()).into_owned();
-        crate::calls::read(&text)
+        written_down(self.folder.path())
     }
+}
+
+/// A command from its beginning to its end, where strace is known to work, and what it did. `when`: as above.
+pub(crate) fn traced(folder: &Path, arguments: &[&str], when: Option<&str>) -> (Said, Vec<Call>) {
+    let (program, calls) = (command(folder, arguments), tempfile::tempdir().unwrap());
+    let mut strace = Command::new("strace");
+    strace.args(HOW).args(when.iter().flat_map(|when| inject(when)));
+    strace.arg("-o").arg(calls.path().join("calls")).arg(program.get_program()).args(program.get_args());
+    strace.current_dir(folder).env("XDG_CONFIG_HOME", folder).env("HOME", folder);
+    (ended(strace), written_down(calls.path()))
+}
+
+fn written_down(folder: &Path) -> Vec<Call> {
+    let text = std::fs::read(folder.join("calls")).unwrap();
+    crate::calls::read(&String::from_utf8_lossy(&text))
 }
 
 fn skipped(why: &str) -> Option<Strace> {

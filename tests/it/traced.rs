@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::{
     calls::Call,
     commits::{Commit, commits},
+    power_cut::{Disk, Found},
     shop::{SELLER, Shop},
     strace::Strace,
 };
@@ -51,6 +52,19 @@ impl<'a> Refresh<'a> {
     }
 }
 
+impl Refresh<'_> {
+    /// Cuts the power at every moment of it: what is left says before the token request that it may have been sent, and
+    /// before the first use of the new access token it holds the refresh token that came with it.
+    pub(crate) fn assert_survives_a_power_cut(&self, mut disk: Disk, calls: &[Call], shop: &Shop) {
+        let found = disk.cut_at_every_moment(calls, shop);
+        let before = |place: usize| found.iter().rfind(|(at, _)| *at < place).unwrap().1;
+        assert!(before(self.asked.began) >= Found::Intent, "shown before the intent was durable: {found:?}");
+        assert_eq!(before(self.used[0].began), Found::Record, "used before it was durable: {found:?}");
+        let shown = found.iter().filter(|(at, _)| *at > self.asked.began);
+        assert!(shown.is_sorted_by_key(|(_, found)| found), "what was durable was lost again: {found:?}");
+    }
+}
+
 fn connects(call: &Call, to: SocketAddr) -> bool {
     call.name == "connect" && call.arguments.contains(&format!("sin_port=htons({})", to.port()))
 }
@@ -65,6 +79,7 @@ fn member(answer: &str, name: &str) -> String {
 fn the_intent_is_durable_before_the_call_and_the_new_refresh_token_before_the_new_access_token_is_used() {
     let mut shop = Shop::closed();
     shop.run();
+    let disk = Disk::of(&shop);
     let Some(strace) = Strace::watch(shop.program()) else { return };
     assert!(shop.get().starts_with("HTTP/1.1 200"));
     let calls = strace.detach();
@@ -85,5 +100,6 @@ fn the_intent_is_durable_before_the_call_and_the_new_refresh_token_before_the_ne
     assert!(used.on().ends_with(&format!("->{}]", shop.market.address())), "{used:?}");
     assert!(used.text().starts_with("GET /generic/api/x "), "{used:?}");
     assert!(record.ended < used.began, "law 2: used before the refresh token that came with it was durable");
+    refresh.assert_survives_a_power_cut(disk, &calls, &shop);
     shop.assert_whole(1);
 }
