@@ -30,8 +30,9 @@ impl Outcome {
     }
 }
 
-/// Stops a program that long after its token call has arrived at the marketplace.
-pub(crate) async fn stop_at(plan: &Plan, moment: Duration) -> Outcome {
+/// Stops a program that long after its token call has arrived at the marketplace. `waits`: the caller for whom it is made
+/// is still there; else he has hung up, and nothing but the call itself keeps the program from ending.
+pub(crate) async fn stop_at(plan: &Plan, moment: Duration, waits: bool) -> Outcome {
     let shop = Shop::open().await;
     let slow = Fault::Stall { before_ms: plan.call / 2, after_ms: plan.call - plan.call / 2 };
     shop.simulator.add_fault(slow.at("generic").on_token());
@@ -39,16 +40,23 @@ pub(crate) async fn stop_at(plan: &Plan, moment: Duration) -> Outcome {
     let caller = tokio::spawn(ask(format!("http://{}/any@shop/x", program.proxy)));
     let sent = |sim: &marketgate::sim::Simulator| sim.requests().iter().any(|r| r.body_length.is_some());
     shop.simulator.until(sent).await;
+    if !waits {
+        caller.abort();
+    }
     // Not a wait for anything: the moment is what is varied.
     tokio::time::sleep(moment).await;
     let rotated_before = shop.family().rotations > 0;
     program.terminate();
     let answer = async {
-        shop.simulator.until(|sim| sim.requests()[0].status.is_some()).await;
-        Instant::now()
+        // A program that ends too early gets none.
+        let call = Duration::from_millis(2 * plan.call);
+        let answer = shop.simulator.until(|sim| sim.requests()[0].status.is_some());
+        tokio::time::timeout(call, answer).await.map(|()| Instant::now())
     };
-    let (answered_at, (status, said)) = tokio::join!(answer, program.ended());
-    let (answered, after_answer) = (caller.await.unwrap() == Some(200), answered_at.elapsed());
+    let ended = async { (program.ended().await, Instant::now()) };
+    let (answered_at, ((status, said), ended_at)) = tokio::join!(answer, ended);
+    let after_answer = answered_at.map_or(Duration::ZERO, |at| ended_at.saturating_duration_since(at));
+    let answered = caller.await.is_ok_and(|status| status == Some(200));
     let mut outcome = Outcome { moment, rotated_before, answered, after_answer, faults: Vec::new() };
     outcome.expect(status.code() == Some(0), || format!("{status}: {said}"));
     left_whole(&mut outcome, &shop, &shop.record().await);

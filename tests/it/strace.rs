@@ -58,7 +58,7 @@ impl Strace {
     }
 }
 
-/// A command from its beginning to its end, where strace is known to work, and what it did. `when`: as above.
+/// A command that ends by itself, where strace is known to work, and what it did. `when`: as above.
 pub(crate) fn traced(folder: &Path, arguments: &[&str], when: Option<&str>) -> (Said, Vec<Call>) {
     let (program, calls) = (command(folder, arguments), tempfile::tempdir().unwrap());
     let mut strace = Command::new("strace");
