@@ -129,12 +129,16 @@ impl Custody {
         let rotated = next.refresh_digest() != self.record.as_ref().and_then(Record::refresh_digest);
         let origin = if rotated { Origin::Rotated } else { Origin::Kept };
         let replaced = self.store.replace(next.clone(), origin).await?;
-        if replaced == Replaced::Durable || self.is_stored(&next).await? {
-            self.record = Some(next);
-            self.lost_answers = 0;
-            return Ok(Replaced::Durable);
+        if replaced == Replaced::Newer {
+            if !self.is_stored(&next).await? {
+                return Ok(Replaced::Newer);
+            }
+            // It can be read, but the call that was to make it durable is the one that failed: a later write proves it.
+            self.store.probe().await?;
         }
-        Ok(Replaced::Newer)
+        self.record = Some(next);
+        self.lost_answers = 0;
+        Ok(Replaced::Durable)
     }
 
     /// A write that was reported as failed may have been carried out: then what stands there is this very record.

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -180,6 +181,26 @@ pub async fn read_ahead(mut body: UpstreamBody, limit: usize) -> Result<(Vec<u8>
         frames.push_back(frame);
     }
     Ok((seen, Begun { frames, rest: body, length }))
+}
+
+/// How much of an unwanted body is read, and for how long, to spare its connection: a new one costs more than that.
+const UNWANTED: (usize, Duration) = (8 * 1024, Duration::from_millis(100));
+
+/// Reads a short body to its end, so that its connection can be used again.
+pub async fn discard(mut body: ReplyBody) {
+    let (most, limit) = UNWANTED;
+    let reading = async {
+        let mut read = 0;
+        while read < most && !body.is_end_stream() {
+            match std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
+                // What ends it cuts its connection off, which is all there is to do.
+                Some(Err(_)) | None => return,
+            }
+        }
+    };
+    // A connection that is not spared in time is cut off with the body.
+    let _ = tokio::time::timeout(limit, reading).await;
 }
 
 impl Body for ReplyBody {

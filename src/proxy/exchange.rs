@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::{
-    body::{Kept, ReplyBody, RequestBody},
+    body::{self, Kept, ReplyBody, RequestBody},
     door::Worker,
     expiry,
     explanation::{Explanation, Leg},
@@ -153,7 +153,7 @@ impl Worker {
         else {
             return Ok(self.pass_on_refusal(response, credential, outgoing));
         };
-        drop(response);
+        body::discard(response.into_body()).await;
         self.door.metrics.replayed(&outgoing.live.id().app);
         let (refused, response) = self.send(outgoing, RequestBody::whole(whole), &fresh, kept).await?;
         Ok(if refused { self.pass_on_refusal(response, &fresh, outgoing) } else { response })

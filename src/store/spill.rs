@@ -86,7 +86,8 @@ impl Spill {
         clear(&files::open_or_make(&self.path)?)
     }
 
-    /// Adds records, as many as there is room for.
+    /// Adds records, as many as there is room for. A disk that takes them and cannot promise to keep them is given them all
+    /// the same: they outlive the process, if not the machine.
     ///
     /// # Errors
     /// When not all of them could be written.
@@ -107,9 +108,14 @@ impl Spill {
         if header.count == 0 {
             return outcome;
         }
-        // The frames are durable before the header counts them.
-        let counted = file.sync_all().and_then(|()| header.write(&file)).and_then(|()| file.sync_all());
-        outcome.and(counted.map_err(|e| failed(&e)))
+        // The frames are durable before the header counts them, where the disk is able to.
+        let frames = file.sync_all();
+        header.write(&file).map_err(|e| failed(&e))?;
+        if let Err(error) = frames.and(file.sync_all()) {
+            tracing::error!(%error, path = %self.path.display(),
+                "what was spilled is not known to be on the disk: start again before the machine does");
+        }
+        outcome
     }
 
     fn frame(&self, record: &Record) -> Result<Vec<u8>, StoreError> {

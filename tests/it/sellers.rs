@@ -38,6 +38,10 @@ impl Market {
         let (sim, address) = told.recv_timeout(PATIENCE).unwrap();
         Self { sim, origin: format!("http://{address}"), stop: Some(stop) }
     }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.origin.trim_start_matches("http://").parse().unwrap()
+    }
 }
 
 impl Drop for Market {

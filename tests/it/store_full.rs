@@ -1,8 +1,6 @@
 //! The disk fills up: writes fail and say so, nothing that was durable is lost, and they work again when there is room.
 
 use std::{
-    fs::File,
-    io::Write,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,53 +9,10 @@ use marketgate::store::{
     OpenError, Origin, Record, Replaced, SqliteStore, Store, StoreError, error::Trouble,
 };
 
-use super::store_fixture::{at, content, everything, fast_directory, id, open, options, read, record};
-
-/// A file system of one mebibyte, where this process may mount one.
-struct SmallDisk {
-    place: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let place = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"]).arg(place.path());
-        match mount.output() {
-            Ok(output) if output.status.success() => Some(Self { place }),
-            refused => {
-                println!("skipped: no file system can be mounted here: {refused:?}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.place.path()
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.path().join("filler")
-    }
-
-    /// Takes all room there is.
-    fn fill(&self) {
-        let mut filler = File::options().append(true).create(true).open(self.filler()).unwrap();
-        for size in [65536, 4096, 1] {
-            while filler.write_all(&vec![7; size]).is_ok() {}
-        }
-    }
-
-    fn make_room(&self) {
-        std::fs::remove_file(self.filler()).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.place.path()).status();
-    }
-}
+use super::{
+    small_disk::SmallDisk,
+    store_fixture::{at, content, everything, fast_directory, id, open, options, read, record},
+};
 
 /// A record that needs new pages.
 fn large(name: &str, generation: u64) -> Record {

@@ -273,5 +273,7 @@ fn adopt(db: &Db, spill: &Spill) -> Result<(), OpenError> {
             }
         }
     }
+    // One that stands there already may do so because only the last call of its commit failed: a later commit proves it.
+    db.transact(Db::probe).map_err(failed)?;
     spill.empty().map_err(|e| OpenError::io(spill.path(), &e))
 }
