@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    gate::{Gate, InFlight, Progress, Stage},
+    gate::{Gate, InFlight, Progress},
     limits::ListenerLimits,
     patience::Patience,
     socket::Peer,
@@ -161,11 +161,11 @@ impl<S> Caller<S> {
             true => Call::Refused(StatusCode::URI_TOO_LONG),
             false => Call::begin(|| (self.service)(request, self.peer)),
         };
-        let (progress, tally) = (Rc::clone(&self.progress), Arc::clone(&self.limits.tally));
+        let tally = Arc::clone(&self.limits.tally);
         async move {
             let outcome = call.outcome(&tally).await;
             // hyper closes after an answer that came before the request's end, but does not say so.
-            let last = outcome.is_err() || progress.stage() == Stage::Body;
+            let last = outcome.is_err() || exchange.is_incomplete();
             Ok(Answer::response(outcome, exchange, last))
         }
     }
