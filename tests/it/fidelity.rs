@@ -267,6 +267,22 @@ fn uploads_of_every_size_and_framing_arrive_whole() {
     });
 }
 
+#[test]
+fn a_body_in_chunks_arrives_whatever_the_method() {
+    gate(Time::Runs, ALL_APPS, |w| async move {
+        for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
+            let mut wire = Wire::to(w.proxy).await;
+            let head =
+                format!("{method} /any/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+            wire.write(head.as_bytes()).await;
+            write_chunks(&mut wire, b"hello", 2).await;
+            assert_eq!(wire.head().await.unwrap().status, 200);
+            let arrived = newest(&w);
+            assert_eq!((arrived.method.as_str(), arrived.body_length), (method, Some(5)));
+        }
+    });
+}
+
 async fn write_chunks(wire: &mut Wire, body: &[u8], piece: usize) {
     for chunk in body.chunks(piece) {
         wire.write(format!("{:x};ext=\"1\"\r\n", chunk.len()).as_bytes()).await;
