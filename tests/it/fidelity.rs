@@ -710,3 +710,17 @@ fn events_arrive_one_by_one_as_they_happen() {
         assert!(began.elapsed().as_millis() >= 100, "the first event came with the second");
     });
 }
+
+#[test]
+fn every_location_of_an_answer_comes_back_through_the_route() {
+    let canned = Canned::new();
+    gate(Time::Runs, &canned.app(), |w| async move {
+        let answer = b"HTTP/1.1 300 Multiple Choices\r\nLocation: /a\r\nLocation: https://else.test/b\r\n\
+                       Location: /c\r\nContent-Length: 0\r\n\r\n";
+        let _heads = canned.answer(answer, true);
+        let answer = w.get("/canned/x").await;
+        let locations: Vec<_> =
+            answer.headers.get_all("location").iter().map(|l| l.to_str().unwrap()).collect();
+        assert_eq!(locations, ["/canned/a", "https://else.test/b", "/canned/c"]);
+    });
+}
