@@ -11,10 +11,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{
     body::Incoming,
+    ext::ReasonPhrase,
     server::conn::http1,
     service::{HttpService, service_fn},
 };
@@ -232,6 +233,12 @@ impl<B> Answer<B> {
                 (head, None)
             }
         };
+        // A version is one hop's (RFC 9110 §2.5); with the marketplace's own hyper would misjudge what our caller understands.
+        head.version = Version::HTTP_11;
+        if head.status.canonical_reason().is_none() && head.extensions.get::<ReasonPhrase>().is_none() {
+            // HTTP/2 has none. hyper would write `<none>`.
+            head.extensions.insert(ReasonPhrase::from_static(b""));
+        }
         if last {
             head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }

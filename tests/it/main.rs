@@ -15,6 +15,7 @@ mod control;
 mod dropped;
 mod fidelity;
 mod harness;
+mod hops;
 mod http_gate;
 mod http_listener;
 mod layers;
