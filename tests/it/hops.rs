@@ -70,3 +70,18 @@ fn a_status_without_a_usual_reason_gets_none_invented() {
         }
     });
 }
+
+#[test]
+fn a_request_without_a_body_gets_no_length_over_http2_either() {
+    let market = before_http2(|w| async move {
+        for method in ["GET", "POST", "OPTIONS", "PROPFIND"] {
+            let head = raw_head(&w, &format!("{method} /key/x HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        }
+    });
+    let arrived = market.sim.requests();
+    assert_eq!(arrived.len(), 4);
+    for request in arrived {
+        assert_eq!((request.version.as_str(), request.header("content-length")), ("HTTP/2.0", None));
+    }
+}
