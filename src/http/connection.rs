@@ -11,10 +11,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{
     body::Incoming,
+    ext::ReasonPhrase,
     server::conn::http1,
     service::{HttpService, service_fn},
 };
@@ -26,7 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    gate::{Gate, InFlight, Progress, Stage},
+    gate::{Gate, InFlight, Progress},
     limits::ListenerLimits,
     patience::Patience,
     socket::Peer,
@@ -161,11 +162,11 @@ impl<S> Caller<S> {
             true => Call::Refused(StatusCode::URI_TOO_LONG),
             false => Call::begin(|| (self.service)(request, self.peer)),
         };
-        let (progress, tally) = (Rc::clone(&self.progress), Arc::clone(&self.limits.tally));
+        let tally = Arc::clone(&self.limits.tally);
         async move {
             let outcome = call.outcome(&tally).await;
             // hyper closes after an answer that came before the request's end, but does not say so.
-            let last = outcome.is_err() || progress.stage() == Stage::Body;
+            let last = outcome.is_err() || exchange.is_incomplete();
             Ok(Answer::response(outcome, exchange, last))
         }
     }
@@ -233,6 +234,12 @@ impl<B> Answer<B> {
                 (head, None)
             }
         };
+        // A version is one hop's (RFC 9110 §2.5); with the marketplace's own hyper would misjudge what our caller understands.
+        head.version = Version::HTTP_11;
+        if head.status.canonical_reason().is_none() && head.extensions.get::<ReasonPhrase>().is_none() {
+            // HTTP/2 has none. hyper would write `<none>`.
+            head.extensions.insert(ReasonPhrase::from_static(b""));
+        }
         if last {
             head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }

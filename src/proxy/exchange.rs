@@ -9,7 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{self, Entry},
+    request::Parts,
+};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -304,12 +308,11 @@ pub fn target(base: &str, rest: &str) -> Option<Uri> {
 }
 
 fn map_location(response: &mut Response<ReplyBody>, route: &Route<'_>) {
-    let mapped = response
-        .headers()
-        .get(header::LOCATION)
-        .and_then(|l| location::map(l, route.app.api(), route.prefix));
-    if let Some(mapped) = mapped {
-        response.headers_mut().insert(header::LOCATION, mapped);
+    let Entry::Occupied(mut locations) = response.headers_mut().entry(header::LOCATION) else { return };
+    for location in locations.iter_mut() {
+        if let Some(mapped) = location::map(location, route.app.api(), route.prefix) {
+            *location = mapped;
+        }
     }
 }
 

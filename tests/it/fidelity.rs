@@ -267,6 +267,22 @@ fn uploads_of_every_size_and_framing_arrive_whole() {
     });
 }
 
+#[test]
+fn a_body_in_chunks_arrives_whatever_the_method() {
+    gate(Time::Runs, ALL_APPS, |w| async move {
+        for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
+            let mut wire = Wire::to(w.proxy).await;
+            let head =
+                format!("{method} /any/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+            wire.write(head.as_bytes()).await;
+            write_chunks(&mut wire, b"hello", 2).await;
+            assert_eq!(wire.head().await.unwrap().status, 200);
+            let arrived = newest(&w);
+            assert_eq!((arrived.method.as_str(), arrived.body_length), (method, Some(5)));
+        }
+    });
+}
+
 async fn write_chunks(wire: &mut Wire, body: &[u8], piece: usize) {
     for chunk in body.chunks(piece) {
         wire.write(format!("{:x};ext=\"1\"\r\n", chunk.len()).as_bytes()).await;
@@ -692,5 +708,19 @@ fn events_arrive_one_by_one_as_they_happen() {
         assert!(String::from_utf8_lossy(&first).contains(event));
         assert!(wire.chunks().await.is_ok());
         assert!(began.elapsed().as_millis() >= 100, "the first event came with the second");
+    });
+}
+
+#[test]
+fn every_location_of_an_answer_comes_back_through_the_route() {
+    let canned = Canned::new();
+    gate(Time::Runs, &canned.app(), |w| async move {
+        let answer = b"HTTP/1.1 300 Multiple Choices\r\nLocation: /a\r\nLocation: https://else.test/b\r\n\
+                       Location: /c\r\nContent-Length: 0\r\n\r\n";
+        let _heads = canned.answer(answer, true);
+        let answer = w.get("/canned/x").await;
+        let locations: Vec<_> =
+            answer.headers.get_all("location").iter().map(|l| l.to_str().unwrap()).collect();
+        assert_eq!(locations, ["/canned/a", "https://else.test/b", "/canned/c"]);
     });
 }

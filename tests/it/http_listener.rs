@@ -705,3 +705,18 @@ fn requests_sent_together_are_answered_in_order() {
         assert_eq!(door.seen(), expected);
     });
 }
+
+#[test]
+fn a_body_that_arrives_behind_another_request_does_not_end_the_connection() {
+    with_time_held(async || {
+        let door = Door::open();
+        let mut caller = door.caller().await;
+        let upload = "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n";
+        caller.send(&format!("GET / HTTP/1.1\r\nHost: a\r\n\r\n{upload}hello")).await;
+        let (head, _) = caller.answer().await;
+        assert!(head.starts_with("http/1.1 200 ") && !head.contains("connection: close"), "{head}");
+        caller.send("world").await;
+        caller.is_answered(200, "stored").await;
+        assert_eq!(door.seen(), ["/", "/upload"]);
+    });
+}

@@ -20,6 +20,7 @@ mod failing_disk;
 mod fidelity;
 mod full_disk;
 mod harness;
+mod hops;
 mod http_gate;
 mod http_listener;
 mod layers;

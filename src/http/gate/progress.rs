@@ -17,6 +17,7 @@ pub struct Progress {
     refused: Cell<bool>,
     closing: Cell<bool>,
     in_flight: Cell<usize>,
+    exchanges: Cell<u64>,
 }
 
 impl Progress {
@@ -63,7 +64,8 @@ impl Progress {
     /// A service begins to serve a request: in flight until the returned mark is dropped.
     pub fn begin_exchange(self: &Rc<Self>) -> InFlight {
         self.in_flight.set(self.in_flight.get() + 1);
-        InFlight(Rc::clone(self))
+        self.exchanges.set(self.exchanges.get() + 1);
+        InFlight { progress: Rc::clone(self), number: self.exchanges.get() }
     }
 
     /// The connection is about to be driven: forgets that a read waited. Whoever still wants bytes asks again.
@@ -111,10 +113,21 @@ impl Progress {
 
 /// Marks a request as in flight as long as it lives.
 #[derive(Debug)]
-pub struct InFlight(Rc<Progress>);
+pub struct InFlight {
+    progress: Rc<Progress>,
+    /// Which request of the connection it is.
+    number: u64,
+}
+
+impl InFlight {
+    /// Whether bytes of this very request's body are still to come; those of one sent behind it do not count.
+    pub fn is_incomplete(&self) -> bool {
+        self.progress.stage() == Stage::Body && self.progress.messages() == self.number
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.progress.in_flight.set(self.progress.in_flight.get() - 1);
     }
 }

@@ -11,10 +11,11 @@ use std::{
 };
 
 use http::{
-    HeaderMap, Request, Response, StatusCode, Uri, Version,
-    header::HOST,
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
+    header::{HOST, TRANSFER_ENCODING},
     uri::{PathAndQuery, Scheme},
 };
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
@@ -123,7 +124,7 @@ struct Carried {
 
 /// Origin-form and `Host` (RFC 9112 §3.2), the latter first (RFC 9110 §7.2). Free when the request's fields begin with a
 /// `Host`, whose value is replaced; else the fields are laid out anew.
-fn address_h1<B>(request: &mut Request<B>, to: &Destination) {
+fn address_h1<B: Body>(request: &mut Request<B>, to: &Destination) {
     *request.version_mut() = Version::HTTP_11;
     if request.uri().authority().is_some() {
         *request.uri_mut() = Uri::from(path(request.uri()));
@@ -137,12 +138,23 @@ fn address_h1<B>(request: &mut Request<B>, to: &Destination) {
     } else {
         headers.insert(HOST, to.host_field.clone());
     }
+    frame_h1(request);
+}
+
+/// Without this hyper would drop the body of a GET or HEAD that came in chunks: it takes them to have none.
+fn frame_h1<B: Body>(request: &mut Request<B>) {
+    let has_unknown_length = !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
+    if has_unknown_length {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 }
 
 /// `:scheme`, `:authority` and `:path` (RFC 9113 §8.3.1); no `Host` beside them.
 fn address_h2<B>(request: &mut Request<B>, to: &Destination) {
     *request.version_mut() = Version::HTTP_2;
     request.headers_mut().remove(HOST);
+    // From an attempt on an HTTP/1.1 connection.
+    request.headers_mut().remove(TRANSFER_ENCODING);
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(if to.tls { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(to.authority.clone());

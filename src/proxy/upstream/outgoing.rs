@@ -123,7 +123,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
         self.body.is_end_stream()
     }
 
+    /// Nothing is said of a body that is none: over HTTP/2 hyper would make a `Content-Length: 0` of it.
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.is_end_stream() { SizeHint::default() } else { self.body.size_hint() }
     }
 }
