@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     harness::client,
     program::{Program, get},
-    sellers::{CLIENT_SECRET, Desk, block_on, decide, visit},
+    sellers::{CLIENT_SECRET, Desk, Market, block_on, decide, visit},
 };
 
 /// Nothing of a login may show these.
@@ -287,4 +287,45 @@ fn when_nobody_serves_a_login_serves_itself_and_others_meanwhile() {
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.out.contains("wallapop@shop-7 is connected, to "), "{}", said.out);
     assert!(!desk.folder().join("gate.sock").exists(), "the control socket was left behind");
+}
+
+const SOLUTION_PROVIDER: &str = r#"
+[apps.provider]
+provider = "walmart-marketplace"
+environment = "simulator"
+simulator = "SIM"
+grant = "authorization_code"
+market = "us"
+client_id = "app"
+client_secret = { env = "APP_SECRET" }
+redirect_uri = "https://yourapp.com/marketplace/callback"
+"#;
+
+#[test]
+fn walmarts_own_way_of_consent_ends_with_the_sellers_number_on_every_token_call() {
+    let mut desk = Desk::furnished(Market::open(), SOLUTION_PROVIDER);
+    desk.run();
+    let (mut login, url) = desk.begin_login(&["provider@shop-42", "--no-browser"]);
+    let asked = url::Url::parse(&url).unwrap();
+    let asked: Vec<String> = asked.query_pairs().map(|(name, _)| name.into_owned()).collect();
+    assert_eq!(asked, ["responseType", "clientId", "redirectUri", "clientType", "nonce", "state"]);
+    login.types(&(decide(&url, Some("shop-7")) + "\n"));
+    let said = login.finish();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.contains("provider@shop-42 is connected, to shop-7"), "{}", said.out);
+    assert!(get(desk.proxy, "/provider@shop-42/v3/items?limit=2", "").starts_with("HTTP/1.1 200"));
+    let refreshed = desk.say(&["accounts", "refresh", "provider@shop-42"]);
+    assert_eq!(refreshed.code, Some(0), "{}", refreshed.err);
+    let calls = desk.market.sim.requests().into_iter().filter(|request| request.kind == "token");
+    let partners: Vec<Option<String>> = calls
+        .map(|call| {
+            call.headers.into_iter().find(|(name, _)| name == "wm_partner.id").map(|(_, value)| value)
+        })
+        .collect();
+    assert_eq!(partners, [Some("shop-7".to_owned()), Some("shop-7".to_owned())], "a code and a refresh");
+    let (mut login, url) = desk.begin_login(&["provider@shop-42", "--no-browser"]);
+    login.types(&(decide(&url, Some("shop-8")) + "\n"));
+    let other = login.finish();
+    assert_ne!(other.code, Some(0));
+    assert!(other.err.contains("provider@shop-42 belongs to shop-7"), "{}", other.err);
 }
