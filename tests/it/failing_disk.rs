@@ -13,7 +13,7 @@ const ALL: &str = "1+";
 
 #[test]
 fn as_long_as_no_intent_can_be_made_durable_no_refresh_token_is_shown() {
-    let mut shop = Shop::closed();
+    let mut shop = Shop::impatient();
     shop.run();
     let Some(strace) = Strace::fail_syncs(shop.program(), ALL) else { return };
     let refused = shop.get();
@@ -128,10 +128,10 @@ fn what_is_stored_and_spilled_as_well_is_made_durable_by_the_next_start() {
 /// Eight calls make one refresh durable: four the intent, four the record.
 #[test]
 fn whichever_call_fails_that_makes_a_refresh_durable_nothing_is_shown_or_used_before_it_succeeded() {
+    let cases: Vec<_> = (1..=8).flat_map(|first| [(first, first), (first, first + 1)]).collect();
     std::thread::scope(|tries| {
-        for first in 1..=8 {
-            tries.spawn(move || refresh_while_calls_fail(first, first));
-            tries.spawn(move || refresh_while_calls_fail(first, first + 1));
+        for part in cases.chunks(4) {
+            tries.spawn(|| part.iter().for_each(|(first, last)| refresh_while_calls_fail(*first, *last)));
         }
     });
 }

@@ -9,7 +9,7 @@ use crate::{
 #[test]
 fn on_a_full_disk_no_refresh_token_is_shown_and_it_goes_on_by_itself_when_there_is_room() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let mut shop = Shop::closed_in(disk.path());
+    let mut shop = Shop::impatient_in(disk.path());
     shop.run();
     disk.fill();
     let refused = shop.get();

@@ -26,7 +26,7 @@ pub(crate) const TAKEN: &str = "the store took what it had refused";
 
 const APP: &str = r#"
 [upstream]
-timeouts = { token_wait = "2s" }
+timeouts = { token_wait = "WAIT" }
 [store]
 path = "PLACE/gate.db"
 [apps.any]
@@ -51,24 +51,38 @@ pub(crate) struct Shop {
     run: Option<Program>,
 }
 
+/// How long callers wait for a token who get one, and those who are to be told that there is none.
+const PATIENT: &str = "60s";
+const IMPATIENT: &str = "1s";
+
 impl Shop {
     /// With the store in a directory of its own, and nobody serving it.
     pub(crate) fn closed() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("store");
-        Self::around(folder, place)
+        Self::around(tempfile::tempdir().unwrap(), None, PATIENT)
+    }
+
+    /// The same, where callers do not wait for long.
+    pub(crate) fn impatient() -> Self {
+        Self::around(tempfile::tempdir().unwrap(), None, IMPATIENT)
     }
 
     /// With the store in that directory, and nobody serving it.
     pub(crate) fn closed_in(place: &Path) -> Self {
-        Self::around(tempfile::tempdir().unwrap(), place.to_owned())
+        Self::around(tempfile::tempdir().unwrap(), Some(place), PATIENT)
     }
 
-    fn around(folder: tempfile::TempDir, place: PathBuf) -> Self {
+    /// The same, where callers do not wait for long.
+    pub(crate) fn impatient_in(place: &Path) -> Self {
+        Self::around(tempfile::tempdir().unwrap(), Some(place), IMPATIENT)
+    }
+
+    fn around(folder: tempfile::TempDir, place: Option<&Path>, wait: &str) -> Self {
+        let place = place.map_or_else(|| folder.path().join("store"), Path::to_owned);
         let market = Market::open();
         let tokens = Relay::to(market.address());
         let [proxy, admin] = free_ports();
         let app = APP
+            .replace("WAIT", wait)
             .replace("PLACE", place.to_str().unwrap())
             .replace("SIM", &market.origin)
             .replace("TOKENS", &format!("http://{}", tokens.address));
