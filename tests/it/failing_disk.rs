@@ -26,8 +26,7 @@ fn as_long_as_no_intent_can_be_made_durable_no_refresh_token_is_shown() {
     strace.detach();
     shop.until_served();
     assert_eq!(shop.market.sim.token_calls("*"), 1);
-    // What was found out about the store counts for a second.
-    while !shop.admin("/readyz").starts_with("HTTP/1.1 200") {}
+    shop.until_ready();
     shop.assert_whole(1);
 }
 
@@ -142,9 +141,10 @@ fn refresh_while_calls_fail(first: usize, last: usize) {
     let old = shop.served_with();
     let disk = Disk::of(&shop);
     let Some(strace) = Strace::fail_syncs(shop.program(), &format!("{first}..{last}")) else { return };
-    while shop.market.sim.token_calls("*") == 1 {
+    shop.until("the token call", |shop| {
         shop.say(&["accounts", "refresh", ACCOUNT]);
-    }
+        shop.market.sim.token_calls("*") == 2
+    });
     // The token of the import, the one that is there, and the next.
     shop.program().mentions("\"generation\":3");
     shop.until_served_with_another_than(&old);

@@ -22,8 +22,7 @@ fn on_a_full_disk_no_refresh_token_is_shown_and_it_goes_on_by_itself_when_there_
     disk.make_room();
     shop.until_served();
     assert_eq!(shop.market.sim.token_calls("*"), 1);
-    // What was found out about the store counts for a second.
-    while !shop.admin("/readyz").starts_with("HTTP/1.1 200") {}
+    shop.until_ready();
     shop.assert_whole(1);
 }
 

@@ -163,17 +163,22 @@ impl Shop {
         self.market.sim.families().remove(0)
     }
 
+    /// Asks, by a request or a command that takes its time, until it is so.
+    pub(crate) fn until(&self, what: &str, met: impl Fn(&Self) -> bool) {
+        let began = Instant::now();
+        while !met(self) {
+            assert!(began.elapsed() < PATIENCE, "{what} did not come: {}", self.state());
+        }
+    }
+
     /// Asks until the marketplace answers.
     pub(crate) fn until_served(&self) {
-        let began = Instant::now();
-        loop {
-            // The program makes each request wait for a token as long as it may.
-            let answer = self.get();
-            if answer.starts_with("HTTP/1.1 200") {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "{answer}");
-        }
+        self.until("an answer of the marketplace", |shop| shop.get().starts_with("HTTP/1.1 200"));
+    }
+
+    /// Asks until the program says that it can serve: what it found out about the store counts for a second.
+    pub(crate) fn until_ready(&self) {
+        self.until("readiness", |shop| shop.admin("/readyz").starts_with("HTTP/1.1 200"));
     }
 
     /// The fingerprint of the access token that came with the last request to the marketplace.
@@ -192,10 +197,7 @@ impl Shop {
 
     /// Asks until another access token is used.
     pub(crate) fn until_served_with_another_than(&self, old: &str) {
-        let began = Instant::now();
-        while self.served_with() == old {
-            assert!(began.elapsed() < PATIENCE, "{}", self.state());
-        }
+        self.until("another access token", |shop| shop.served_with() != old);
     }
 
     /// How many grants the program says are in its memory only.
