@@ -66,7 +66,15 @@ pub(crate) const ALL: [Proxy; 6] = [
         title: "Envoy, `credential_injector`, HTTP/1.1",
         program: || installed("envoy"),
         configuration: envoy,
-        arguments: &["-c", "configuration", "--concurrency", "1", "--disable-hot-restart", "-l", "error"],
+        arguments: &[
+            "-c",
+            "configuration.yaml",
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "-l",
+            "error",
+        ],
         h2: false,
     },
     Proxy {
@@ -103,7 +111,10 @@ impl Proxy {
             authority: &upstream.authority(),
             folder: folder.path(),
         };
-        fs::write(folder.path().join("configuration"), (self.configuration)(&site)).unwrap();
+        // Envoy goes by the ending.
+        let named = |argument: &&&str| argument.starts_with("configuration");
+        let file = self.arguments.iter().find(named).unwrap();
+        fs::write(folder.path().join(file), (self.configuration)(&site)).unwrap();
         let mut process = Process::start(&(self.program)().unwrap(), self.arguments, folder.path());
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
