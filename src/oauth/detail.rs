@@ -13,9 +13,14 @@ const LONGEST_WORD: usize = 19;
 
 const TAKEN_OUT: &str = "…";
 
+/// What our own libraries say of a connection: no secret was sent on it yet, and a long word may be a host's name.
+pub fn plain(text: &str) -> String {
+    shorten(&visible(text).split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
 /// What of `text` may be shown, given the secrets that were sent.
 pub fn clean(text: &str, secrets: &[&str]) -> String {
-    let visible: String = without(text, secrets).chars().map(|c| if is_plain(c) { c } else { ' ' }).collect();
+    let visible = visible(&without(text, secrets));
     let words: Vec<&str> =
         visible.split_whitespace().map(|word| if is_long(word) { TAKEN_OUT } else { word }).collect();
     shorten(&words.join(" "))
@@ -28,6 +33,10 @@ fn without(text: &str, secrets: &[&str]) -> String {
     secrets.into_iter().fold(text.to_owned(), |text, secret| {
         text.replace(secret, TAKEN_OUT).replace(&form::encode(secret), TAKEN_OUT)
     })
+}
+
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if is_plain(c) { c } else { ' ' }).collect()
 }
 
 /// Letters and digits of any script, ASCII signs, and the mark of what was taken out; no control or direction characters.
@@ -73,6 +82,13 @@ mod tests {
         ] {
             assert_eq!(clean(text, &["s3cret"]), text);
         }
+    }
+
+    #[test]
+    fn a_connections_failure_is_told_with_the_names_in_it() {
+        let said = "invalid peer certificate: certificate not valid for name \"auth.market.example.com\"";
+        assert_eq!(plain(&format!("{said}\r\n")), said);
+        assert_eq!(plain(&"x".repeat(500)).chars().count(), LONGEST + 1);
     }
 
     #[test]

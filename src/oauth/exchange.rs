@@ -130,5 +130,5 @@ fn reason(error: &reqwest::Error) -> String {
         innermost = inner.map_or_else(|| cause.to_string(), ToString::to_string);
         next = cause.source();
     }
-    detail::clean(&innermost, &[])
+    if error.is_connect() { detail::plain(&innermost) } else { detail::clean(&innermost, &[]) }
 }

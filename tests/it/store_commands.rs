@@ -111,3 +111,29 @@ fn a_second_process_is_told_who_has_the_store() {
     assert_eq!(second.code, Some(6), "{}", second.err);
     assert!(second.err.contains("is in use by process "), "{}", second.err);
 }
+
+#[test]
+fn a_budget_that_is_spent_stays_spent_over_a_restart() {
+    let mut desk = Desk::closed();
+    let file = desk.folder.path().join("proxy.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace("[apps.wallapop]\n", "[apps.wallapop]\ntoken_budget = \"2/5m\"\n");
+    std::fs::write(&file, text + "[upstream]\ntimeouts = { token_wait = \"300ms\" }\n").unwrap();
+    for shop in ["shop-1", "shop-2", "shop-3"] {
+        take_in(&desk, shop);
+    }
+    let ask = |desk: &Desk, shop: &str| get(desk.proxy, &format!("/wallapop@{shop}/items?limit=2"), "");
+    desk.run();
+    for shop in ["shop-1", "shop-2"] {
+        let answer = ask(&desk, shop);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert!(ask(&desk, "shop-3").contains("token_unavailable"));
+    desk.close();
+    desk.run();
+    assert!(ask(&desk, "shop-1").starts_with("HTTP/1.1 200"), "a token that lives needs no call");
+    let refused = ask(&desk, "shop-3");
+    assert!(refused.contains("token_unavailable"), "{refused}");
+    assert_eq!(desk.market.sim.token_calls("wallapop"), 2);
+    desk.close();
+}
