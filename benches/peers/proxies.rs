@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -99,7 +100,7 @@ impl Proxy {
         (self.program)().is_some()
     }
 
-    /// Starts it and waits until its door is open.
+    /// Starts it and waits until it gets an answer: for a token, that may take more than an open door.
     pub(crate) fn start(&self, upstream: &Upstream) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
@@ -117,14 +118,22 @@ impl Proxy {
         fs::write(folder.path().join(file), (self.configuration)(&site)).unwrap();
         let mut process = Process::start(&(self.program)().unwrap(), self.arguments, folder.path());
         let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        while !answers(address) {
             let log = || fs::read_to_string(folder.path().join("log")).unwrap();
             assert!(!process.is_over(), "{} ended: {}", self.name, log());
-            assert!(begun.elapsed() < Duration::from_secs(20), "{} does not listen: {}", self.name, log());
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} does not answer: {}", self.name, log());
             std::thread::sleep(Duration::from_millis(10));
         }
         Running { address, process, _folder: folder }
     }
+}
+
+fn answers(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let mut answer = String::new();
+    let asked = stream.write_all(b"GET /api/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    // One that breaks off is asked again.
+    asked.and_then(|()| stream.read_to_string(&mut answer)).is_ok() && answer.starts_with("HTTP/1.1 200")
 }
 
 fn free_address() -> SocketAddr {
@@ -190,7 +199,8 @@ fn envoy(site: &Site<'_>) -> String {
     )
     .unwrap();
     format!(
-        r#"admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {admin} }} }} }}
+        r#"node: {{ id: peers, cluster: peers }}
+admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {admin} }} }} }}
 static_resources:
   listeners:
   - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
