@@ -20,6 +20,26 @@ use crate::{
     names::{AccountId, AppName},
 };
 
+/// The states of an account, then the reasons of some of them.
+const STATES: [&str; 16] = [
+    "ready",
+    "refreshing",
+    "degraded",
+    "misconfigured",
+    "login_required",
+    "identity_mismatch",
+    "parked",
+    "store_corrupt",
+    "revoked",
+    "expired",
+    "rotation_response_lost",
+    "logged_out",
+    "exported",
+    "never_connected",
+    "restored",
+    "environment_changed",
+];
+
 /// Arguments of `accounts`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND")]
@@ -29,8 +49,8 @@ pub struct AccountsArguments {
     /// The same, for an app that is called like a command of `accounts`
     #[arg(long = "app", value_name = "APP", id = "named_app", conflicts_with = "app")]
     named_app: Option<AppName>,
-    /// Only accounts in this state, or with this reason: ready, login_required, revoked, …
-    #[arg(long)]
+    /// Only accounts in this state, or with this reason
+    #[arg(long, value_parser = STATES)]
     state: Option<String>,
     #[command(flatten)]
     server: ServerArguments,

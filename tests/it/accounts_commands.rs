@@ -71,6 +71,7 @@ fn what_cannot_be_taken_in_is_told_with_what_is_wanted() {
         (&["import", "wallapop"], "rt-marker\n", 2, "import wallapop@ACCOUNT"),
         (&["import", "wallapop@a", "--file", "-"], "", 2, "import wallapop --file"),
         (&["import", "wallapop@a", "--set", "refresh_token=rt-marker"], "", 2, "stdin"),
+        (&["accounts", "--state", "login-required"], "", 2, "login_required"),
     ] {
         let said = desk.tell(arguments, stdin);
         assert_eq!((said.code, said.out.as_str()), (Some(code), ""), "{arguments:?}: {}", said.err);

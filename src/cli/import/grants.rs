@@ -11,6 +11,9 @@ const BYTES: usize = 2 << 20;
 /// Longest line, in bytes.
 const LONGEST: usize = 256 << 10;
 
+/// Stands at the beginning of a file that was written on Windows.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// A piece: what is sent, and which line of the file each of its lines is (from 1).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Piece {
@@ -44,6 +47,9 @@ impl<R: BufRead> Grants<R> {
                 break;
             }
             self.number += 1;
+            if self.number == 1 && piece.body.starts_with(BYTE_ORDER_MARK) {
+                piece.body.drain(..BYTE_ORDER_MARK.len());
+            }
             let line = &piece.body[began..];
             if read == LONGEST && !line.ends_with(b"\n") {
                 return Err(io::Error::other(format!("line {} is longer than {LONGEST} bytes", self.number)));
@@ -64,6 +70,12 @@ impl<R: BufRead> Grants<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_written_on_windows_is_read_like_any_other() {
+        let mut grants = Grants::new("\u{feff}{\"n\":1}\r\n{\"n\":2}\r\n".as_bytes(), false);
+        assert_eq!(grants.piece().unwrap().unwrap().body, b"{\"n\":1}\r\n{\"n\":2}\r\n");
+    }
 
     #[test]
     fn pieces_keep_the_numbers_of_their_lines_and_leave_empty_ones_out() {
