@@ -16,6 +16,7 @@ use crate::{
         import::{ImportOptions, Imported, NewGrant},
         list::Query,
     },
+    grant::AccountState,
     http::problem::Problem,
 };
 
@@ -26,7 +27,7 @@ pub(super) async fn list(call: Call) -> Result<Answer, Problem> {
     let parameters = call.parameters(&["app", "state", "after", "limit"])?;
     let query = Query {
         app: parameters.name("app")?,
-        state: parameters.text("state").map(str::to_owned),
+        state: parameters.one_of("state", &AccountState::words())?.map(str::to_owned),
         after: parameters.place("after")?,
         limit: parameters.number("limit", 1, 10_000)?.unwrap_or(1000) as usize,
     };

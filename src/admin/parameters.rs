@@ -1,6 +1,6 @@
 //! What stands behind the `?`. The one rule: a parameter that nobody reads is a mistake, and so is one that stands twice.
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 use super::refusal::bad_request;
 use crate::{
@@ -38,6 +38,17 @@ impl Parameters {
     /// A text, if it is there.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// One of these words, if it is there.
+    pub(super) fn one_of(&self, name: &str, words: &BTreeSet<&str>) -> Result<Option<&str>, Problem> {
+        match self.text(name) {
+            Some(text) if !words.contains(text) => {
+                let words = words.iter().copied().collect::<Vec<_>>().join(", ");
+                Err(bad_request(format!("`{name}` cannot be {text:?}"), format!("write one of {words}")))
+            }
+            known => Ok(known),
+        }
     }
 
     /// The name of an app or account, if it is there.

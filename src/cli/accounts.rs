@@ -17,28 +17,9 @@ use super::{
 };
 use crate::{
     accounts::AccountDocument,
+    grant::AccountState,
     names::{AccountId, AppName},
 };
-
-/// The states of an account, then the reasons of some of them.
-const STATES: [&str; 16] = [
-    "ready",
-    "refreshing",
-    "degraded",
-    "misconfigured",
-    "login_required",
-    "identity_mismatch",
-    "parked",
-    "store_corrupt",
-    "revoked",
-    "expired",
-    "rotation_response_lost",
-    "logged_out",
-    "exported",
-    "never_connected",
-    "restored",
-    "environment_changed",
-];
 
 /// Arguments of `accounts`.
 #[derive(Debug, Args)]
@@ -50,7 +31,7 @@ pub struct AccountsArguments {
     #[arg(long = "app", value_name = "APP", id = "named_app", conflicts_with = "app")]
     named_app: Option<AppName>,
     /// Only accounts in this state, or with this reason
-    #[arg(long, value_parser = STATES)]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(AccountState::words()))]
     state: Option<String>,
     #[command(flatten)]
     server: ServerArguments,

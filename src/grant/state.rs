@@ -1,7 +1,7 @@
 //! What an account can be in, and what its keeper publishes. The one rule: the same words in commands, the admin door,
 //! metrics and refusals.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 
@@ -37,6 +37,29 @@ pub enum AccountState {
 }
 
 impl AccountState {
+    /// Every state, with every reason it may have.
+    const ALL: [Self; 14] = [
+        Self::Ready,
+        Self::Refreshing,
+        Self::Degraded,
+        Self::Misconfigured,
+        Self::LoginRequired(LoginReason::Revoked),
+        Self::LoginRequired(LoginReason::Expired),
+        Self::LoginRequired(LoginReason::RotationResponseLost),
+        Self::LoginRequired(LoginReason::LoggedOut),
+        Self::LoginRequired(LoginReason::Exported),
+        Self::LoginRequired(LoginReason::NeverConnected),
+        Self::StoreCorrupt,
+        Self::IdentityMismatch,
+        Self::Parked(ParkReason::Restored),
+        Self::Parked(ParkReason::EnvironmentChanged),
+    ];
+
+    /// The words of all states and of all reasons, by which accounts may be looked for.
+    pub fn words() -> BTreeSet<&'static str> {
+        Self::ALL.iter().flat_map(|state| std::iter::once(state.as_str()).chain(state.reason())).collect()
+    }
+
     /// The state's word.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -203,6 +203,9 @@ fn a_thousand_lines_are_taken_in_once_and_then_unchanged() {
         assert!(first.len() == 1000 && first.iter().all(|outcome| outcome == "created"));
         let again = outcomes(&w.imported("", &lines).await);
         assert!(again.len() == 1000 && again.iter().all(|outcome| outcome == "unchanged"));
+        let unknown = w.asked("GET", "/api/accounts?state=login-required").await;
+        assert_eq!(unknown.status, 400, "{}", unknown.body);
+        assert!(unknown.body.contains("logged_out, login_required"), "{}", unknown.body);
         assert_eq!(
             w.asked("GET", "/api/accounts?app=wallapop&limit=10000").await.json()["accounts"]
                 .as_array()
