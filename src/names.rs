@@ -13,7 +13,8 @@ pub const MAX_LENGTH: usize = 128;
 #[error("a name is 1 to 128 characters of A-Z a-z 0-9 . _ -, beginning with a letter or a digit")]
 pub struct NameError;
 
-fn is_name(text: &str) -> bool {
+/// Whether a text is a name.
+pub fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
     let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     bytes.first().is_some_and(u8::is_ascii_alphanumeric)

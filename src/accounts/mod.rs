@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use document::AccountDocument;
 pub use error::AccountsError;
-pub use roster::Missing;
+pub use roster::{Changes, Missing};
 
 use crate::{
     clock::Clock,

@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire},
+    },
 };
 
 use super::{Accounts, AccountsError, error::Refusal};
@@ -49,21 +52,48 @@ impl From<StoreError> for Missing {
     }
 }
 
+/// How often the accounts were changed: what was found before the latest change may be wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes(u64);
+
 /// Which account an app's bare name means, as far as it was looked up.
 #[derive(Debug, Default)]
-pub(super) struct Implicit(Mutex<HashMap<AppName, AccountName>>);
+pub(super) struct Implicit {
+    known: Mutex<HashMap<AppName, AccountName>>,
+    changes: AtomicU64,
+}
 
 impl Implicit {
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<AppName, AccountName>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn changes(&self) -> Changes {
+        Changes(self.changes.load(Acquire))
+    }
+
+    /// What was looked up before a change that came meanwhile is not kept.
+    fn keep(&self, app: &AppName, account: &AccountName, as_of: Changes) {
+        let mut known = self.known();
+        if self.changes() == as_of {
+            known.insert(app.clone(), account.clone());
+        }
+    }
+
+    /// An account of this app was changed.
     pub(super) fn forget(&self, app: &AppName) {
-        self.known().remove(app);
+        let mut known = self.known();
+        self.changes.fetch_add(1, AcqRel);
+        known.remove(app);
     }
 }
 
 impl Accounts {
+    /// The changes so far. Whoever remembers what he found asks this before he looks.
+    pub fn changes(&self) -> Changes {
+        self.implicit.changes()
+    }
+
     /// The account, if it can be had without asking the store: what nearly every request does.
     pub fn borrow(&self, app: &Arc<App>, name: Option<&AccountName>) -> Option<Arc<LiveAccount>> {
         let written = match name {
@@ -105,6 +135,7 @@ impl Accounts {
         let Some(store) = self.store.as_ref().filter(|_| app.takes_accounts()) else {
             return Err(if app.accounts.is_empty() { Missing::NoneYet } else { Missing::AccountRequired });
         };
+        let as_of = self.changes();
         let default = AccountName::implicit();
         let id = AccountId { app: app.name.clone(), account: default.clone() };
         let found = if store.account(&id).await?.is_some() {
@@ -119,7 +150,7 @@ impl Accounts {
                 (Some(_), Some(_)) => return Err(Missing::AccountRequired),
             }
         };
-        self.implicit.known().insert(app.name.clone(), found.clone());
+        self.implicit.keep(&app.name, &found, as_of);
         Ok(found)
     }
 

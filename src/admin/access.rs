@@ -153,10 +153,13 @@ fn refuse_secrets(wanted: Permission) -> Result<Visitor, Problem> {
     Err(Problem::new(Code::NotAllowed, detail, action))
 }
 
+/// What the admin door is called by.
+const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 /// A name that resolves to this machine makes a page look like the door's own.
 fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(host_name);
-    if host.is_some_and(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1")) {
+    if host.is_some_and(|host| OWN_HOSTS.iter().any(|own| own.eq_ignore_ascii_case(host))) {
         return Ok(());
     }
     let action = "call by localhost, 127.0.0.1 or [::1], or configure an admin key";

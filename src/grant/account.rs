@@ -297,7 +297,8 @@ impl LiveAccount {
         self.demand.close();
     }
 
-    pub(super) fn is_retired(&self) -> bool {
+    /// Whether its record was changed: whoever looks finds its successor.
+    pub fn is_retired(&self) -> bool {
         self.demand.is_closed()
     }
 

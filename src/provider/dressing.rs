@@ -66,6 +66,11 @@ impl Dressing {
             || self.refused.iter().any(|refused| same(refused.as_str()))
     }
 
+    /// How many headers it puts on a request, at most.
+    pub fn count(&self) -> usize {
+        self.ours.len() + self.if_absent.len() + self.per_request.len()
+    }
+
     /// Puts the account's headers on a request. `uuid` draws a new identifier.
     pub fn dress(&self, headers: &mut HeaderMap, uuid: impl Fn() -> String) {
         for (name, value) in &self.ours {

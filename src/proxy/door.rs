@@ -1,7 +1,7 @@
 //! What the proxy door needs, shared by all its workers and listeners. The one rule: a worker owns its connections, and
 //! borrows everything else.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use crate::{
     accounts::Accounts,
@@ -15,6 +15,7 @@ use crate::{
     proxy::{
         body::RequestBody,
         guard::Guard,
+        shortlist::Shortlist,
         upstream::{Connector, Pool},
     },
 };
@@ -74,6 +75,8 @@ pub struct Worker {
     pub door: Arc<Door>,
     /// This worker's connections.
     pub pool: Pool<RequestBody>,
+    /// The accounts it has served of late.
+    pub(super) shortlist: Rc<Shortlist>,
     /// What this listener stands for, if it has no prefixes.
     pub fixed: Option<Arc<FixedRoute>>,
 }
@@ -82,7 +85,7 @@ impl Worker {
     /// A worker with a pool of its own, on the current thread.
     pub fn new(door: Arc<Door>) -> Self {
         let pool = Pool::new(door.connector.clone());
-        Self { door, pool, fixed: None }
+        Self { door, pool, shortlist: Rc::default(), fixed: None }
     }
 
     /// The same worker for a listener that stands for one app.

@@ -13,6 +13,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{self, Entry},
     request::Parts,
+    uri::PathAndQuery,
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -25,9 +26,11 @@ use super::{
     guard::Admitted,
     headers, location, placeholder,
     route::{self, Route},
-    upstream::{Cause, Reply, SendFailure, UpstreamError},
+    shortlist::Way,
+    upstream::{Cause, Lane, Reply, SendFailure, UpstreamError},
 };
 use crate::{
+    accounts::Changes,
     grant::{Credential, LiveAccount, Unavailable},
     http::problem::{Code, Problem, proxy_status},
     names::AccountId,
@@ -71,48 +74,55 @@ impl Worker {
         }
         let apps = self.door.accounts.apps();
         let route = route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers)?;
-        let mut live = self.account(&route).await?;
+        let mut way = self.way(&route, started).await?;
         if let Some(answer) = placeholder::answer(route.app, &head.method, route.rest, &head.headers) {
             return Ok((None, answer.map(ReplyBody::Own)));
         }
         self.check_length(&head.headers)?;
-        let credential = match live.borrow_token() {
+        let credential = match way.live.borrow_token() {
             Some(credential) => credential,
-            None => Box::pin(self.credential(&route, &mut live)).await?,
+            None => Box::pin(self.credential(&route, &mut way)).await?,
         };
         let explanation = Explanation::asked(&head.headers, started);
-        let outgoing = Outgoing::new(head, &route, &live, &explanation)?;
-        let mut response = self.forward(&outgoing, body, credential).await.map_err(|p| about(p, &live))?;
+        let outgoing = Outgoing::new(head, &route, &way, &explanation)?;
+        let mut response =
+            self.forward(&outgoing, body, credential).await.map_err(|p| about(p, &way.live))?;
         map_location(&mut response, &route);
-        explanation.write(live.id(), response.headers_mut());
-        Ok((Some(live), response))
+        explanation.write(way.live.id(), response.headers_mut());
+        Ok((Some(way.live), response))
     }
 
-    async fn account(&self, route: &Route<'_>) -> Result<Arc<LiveAccount>, Problem> {
-        let accounts = &self.door.accounts;
+    /// The account, and the connections its requests go out on.
+    async fn way(&self, route: &Route<'_>, now: Instant) -> Result<Way, Problem> {
+        let as_of = self.door.accounts.changes();
         // Nearly every request finds its account without waiting.
-        if let Some(live) = accounts.borrow(route.app, route.account.as_ref()) {
-            return Ok(live);
+        match self.shortlist.find(route.app, route.account.as_ref(), as_of, now) {
+            Some(way) => Ok(way),
+            None => Box::pin(self.look_up(route, as_of, now)).await,
         }
-        let found = Box::pin(accounts.find(route.app, route.account.as_ref())).await;
-        found.map_err(|missing| route::missing(route.app, route.account.as_ref(), missing))
+    }
+
+    async fn look_up(&self, route: &Route<'_>, as_of: Changes, now: Instant) -> Result<Way, Problem> {
+        let (app, name) = (route.app, route.account.as_ref());
+        let found = self.door.accounts.find(app, name).await;
+        let live = found.map_err(|missing| route::missing(app, name, missing))?;
+        let lane = self.pool.lane(live.app().api(), live.id());
+        let way = Way { live, lane };
+        self.shortlist.note(app, name, &way, as_of, now);
+        Ok(way)
     }
 
     /// A valid token. An account that is changed while its token is waited for is found anew.
-    async fn credential(
-        &self,
-        route: &Route<'_>,
-        live: &mut Arc<LiveAccount>,
-    ) -> Result<Arc<Credential>, Problem> {
+    async fn credential(&self, route: &Route<'_>, way: &mut Way) -> Result<Arc<Credential>, Problem> {
         let started = Instant::now();
         loop {
             let left = self.door.timeouts.token_wait.saturating_sub(started.elapsed());
-            match live.token(left).await {
+            match way.live.token(left).await {
                 Ok(credential) => return Ok(credential),
                 Err(unavailable) if unavailable.changed && !left.is_zero() => {
-                    *live = self.account(route).await?;
+                    *way = self.way(route, Instant::now()).await?;
                 }
-                Err(unavailable) => return Err(no_token(live, unavailable)),
+                Err(unavailable) => return Err(no_token(&way.live, unavailable)),
             }
         }
     }
@@ -170,15 +180,13 @@ impl Worker {
         credential: &Credential,
         kept: &Rc<RefCell<Kept>>,
     ) -> Result<(bool, Response<ReplyBody>), Problem> {
-        let profile = &outgoing.live.app().profile;
-        let (origin, id) = (&profile.api, outgoing.live.id());
         let ready = |headers: &mut HeaderMap| outgoing.keep_valid(headers, credential);
-        let mut sent = self.pool.send_when(origin, id, outgoing.request(body, credential), ready).await;
+        let mut sent = outgoing.lane.send_when(outgoing.request(body, credential), ready).await;
         if let Some(whole) =
             sent.as_ref().err().and_then(|failure| repeatable(failure, &outgoing.head.method, kept))
         {
             let request = outgoing.request(RequestBody::whole(whole), credential);
-            sent = Box::pin(self.pool.send_when(origin, id, request, ready)).await;
+            sent = Box::pin(outgoing.lane.send_when(request, ready)).await;
         }
         let explain = |failure: SendFailure<RequestBody>| match kept.borrow().is_too_large() {
             true => too_large(),
@@ -191,7 +199,8 @@ impl Worker {
             Leg { token_age, token_generation, peer, protocol, reused }
         });
         headers::clean_reply(response.headers_mut());
-        expiry::examine(response, &profile.expiry_signals).await.map_err(|e| upstream_failed(&e))
+        let signals = &outgoing.live.app().profile.expiry_signals;
+        expiry::examine(response, signals).await.map_err(|e| upstream_failed(&e))
     }
 
     /// A refusal that goes to the caller says what we know of the token, so that nobody blames a stale one for a wrong scope.
@@ -241,6 +250,7 @@ struct Outgoing<'a> {
     head: &'a Parts,
     target: Uri,
     live: &'a LiveAccount,
+    lane: &'a Lane<RequestBody>,
     explanation: &'a Explanation,
 }
 
@@ -248,9 +258,10 @@ impl<'a> Outgoing<'a> {
     fn new(
         head: &'a Parts,
         route: &Route<'_>,
-        live: &'a LiveAccount,
+        way: &'a Way,
         explanation: &'a Explanation,
     ) -> Result<Self, Problem> {
+        let Way { live, lane } = way;
         let target = target(live.app().api().base_path(), route.rest).ok_or_else(|| {
             Problem::new(
                 Code::BadRequest,
@@ -258,7 +269,7 @@ impl<'a> Outgoing<'a> {
                 "shorten or encode it",
             )
         })?;
-        Ok(Self { head, target, live, explanation })
+        Ok(Self { head, target, live, lane, explanation })
     }
 
     fn request(&self, body: RequestBody, credential: &Credential) -> Request<RequestBody> {
@@ -302,9 +313,14 @@ fn repeatable(failure: &SendFailure<RequestBody>, method: &Method, kept: &RefCel
 
 /// Base path and rest, joined as text: neither is parsed, so nothing in them can change.
 pub fn target(base: &str, rest: &str) -> Option<Uri> {
-    let joined = format!("{base}{rest}");
-    let joined = if joined.starts_with('/') { joined } else { format!("/{joined}") };
-    Uri::from_maybe_shared(Bytes::from(joined)).ok()
+    let mut joined = Vec::with_capacity(1 + base.len() + rest.len());
+    let first = if base.is_empty() { rest } else { base };
+    if !first.starts_with('/') {
+        joined.push(b'/');
+    }
+    joined.extend_from_slice(base.as_bytes());
+    joined.extend_from_slice(rest.as_bytes());
+    PathAndQuery::from_maybe_shared(Bytes::from(joined)).ok().map(Uri::from)
 }
 
 fn map_location(response: &mut Response<ReplyBody>, route: &Route<'_>) {

@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use crate::names::AccountId;
 
 /// Asks for an explanation, with the value `1`, and carries it in the answer.
-pub const EXPLAIN_HEADER: &str = "marketgate-explain";
+pub static EXPLAIN_HEADER: HeaderName = HeaderName::from_static("marketgate-explain");
 
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// What is told of one exchange with the marketplace.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,7 @@ struct Told {
 impl Explanation {
     /// An explanation of the request that came at `begun` and has its token now, if its caller wants one.
     pub(super) fn asked(caller: &HeaderMap, begun: Instant) -> Self {
-        let wanted = caller.get(EXPLAIN_HEADER).is_some_and(|value| value == "1");
+        let wanted = caller.get(&EXPLAIN_HEADER).is_some_and(|value| value == "1");
         Self(wanted.then(|| RefCell::new(Told { begun, ready: Instant::now(), legs: 0, last: None })))
     }
 
@@ -72,12 +72,12 @@ impl Explanation {
             ms(told.ready.elapsed())
         );
         if let Ok(timing) = HeaderValue::from_str(&timing) {
-            headers.append(SERVER_TIMING, timing);
+            headers.append(&SERVER_TIMING, timing);
         }
         if let Some(Ok(words)) =
             told.last.map(|leg| HeaderValue::from_str(&words(account, &leg, told.legs > 1)))
         {
-            headers.insert(EXPLAIN_HEADER, words);
+            headers.insert(&EXPLAIN_HEADER, words);
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::{
     config::settings::{Caller, ProxySettings},
@@ -16,7 +16,9 @@ use crate::{
 };
 
 /// The header in which a caller shows his key.
-pub const KEY_HEADER: &str = "marketgate-key";
+pub static KEY_HEADER: HeaderName = HeaderName::from_static("marketgate-key");
+
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What the guard lets pass.
 #[derive(Debug)]
@@ -65,6 +67,9 @@ impl Guard {
 
     /// The origin of a page that may read every answer, ours included; None for all that no allowed page sent.
     pub fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        if self.origins.is_empty() {
+            return None;
+        }
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let origin = origins.next().filter(|_| origins.next().is_none())?;
         self.origins.iter().any(|ours| ours.as_bytes() == origin.as_bytes()).then(|| origin.clone())
@@ -81,8 +86,8 @@ impl Guard {
             return Ok(());
         }
         let host = host.and_then(|host| host.to_str().ok()).and_then(host_name);
-        let known = host.as_ref().is_some_and(|host| self.hosts.iter().any(|ours| ours == host));
-        if known { Ok(()) } else { Err(host_refused(host.as_deref().unwrap_or("no well-formed Host"))) }
+        let known = host.is_some_and(|host| self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)));
+        if known { Ok(()) } else { Err(host_refused(host.unwrap_or("no well-formed Host"))) }
     }
 
     /// Either mark alone gives a page away: `Sec-Fetch-Site` is absent on plain-http names that were rebound, `Origin` on
@@ -92,7 +97,7 @@ impl Guard {
             let refused = || browser_refused("it carries an Origin that is not in proxy.allowed_origins");
             return self.allowed_origin(headers).map(Some).ok_or_else(refused);
         }
-        let foreign = headers.get_all("sec-fetch-site").iter().any(|site| site.as_bytes() != b"none");
+        let foreign = headers.get_all(&SEC_FETCH_SITE).iter().any(|site| site.as_bytes() != b"none");
         if foreign {
             Err(browser_refused("its Sec-Fetch-Site says that a web page caused it"))
         } else {
@@ -123,7 +128,8 @@ fn check_method(method: &Method) -> Result<(), Problem> {
 
 /// Every key a request shows: HTTP clients differ in which header they can set.
 pub fn shown_keys(headers: &HeaderMap) -> impl Iterator<Item = String> {
-    let own = headers.get_all(KEY_HEADER).iter().filter_map(|v| v.to_str().ok()).map(|v| v.trim().to_owned());
+    let own =
+        headers.get_all(&KEY_HEADER).iter().filter_map(|v| v.to_str().ok()).map(|v| v.trim().to_owned());
     let fields = headers.get_all(header::AUTHORIZATION).iter().filter_map(|v| v.to_str().ok());
     own.chain(fields.filter_map(key_in_authorization))
 }
@@ -139,16 +145,16 @@ fn key_in_authorization(field: &str) -> Option<String> {
     Some(password.to_owned())
 }
 
-/// The name in a `Host` field (RFC 9110 §7.2), lower-case, without brackets and port.
-pub fn host_name(host: &str) -> Option<String> {
+/// The name in a `Host` field (RFC 9110 §7.2) as it is written, without brackets and port. Its case means nothing.
+pub fn host_name(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']')?,
-        None => host.find(':').map_or((host, ""), |colon| host.split_at(colon)),
+        None => host.bytes().position(|b| b == b':').map_or((host, ""), |colon| host.split_at(colon)),
     };
     let port = port.strip_prefix(':').unwrap_or(port);
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':');
     let well_formed = !name.is_empty() && name.bytes().all(plain) && port.bytes().all(|b| b.is_ascii_digit());
-    well_formed.then(|| name.trim_end_matches('.').to_ascii_lowercase())
+    well_formed.then(|| name.trim_end_matches('.'))
 }
 
 fn host_refused(what: &str) -> Problem {
@@ -175,9 +181,9 @@ mod tests {
 
     #[test]
     fn a_host_is_compared_by_name_not_by_port() {
-        assert_eq!(host_name("LOCALHOST:8080").as_deref(), Some("localhost"));
-        assert_eq!(host_name("localhost.").as_deref(), Some("localhost"));
-        assert_eq!(host_name("[::1]:80").as_deref(), Some("::1"));
+        assert_eq!(host_name("LOCALHOST:8080"), Some("LOCALHOST"));
+        assert_eq!(host_name("localhost."), Some("localhost"));
+        assert_eq!(host_name("[::1]:80"), Some("::1"));
         for bad in [
             "",
             ":80",
@@ -196,7 +202,7 @@ mod tests {
     #[test]
     fn a_key_is_found_in_each_of_its_three_places() {
         let mut headers = HeaderMap::new();
-        headers.insert(KEY_HEADER, HeaderValue::from_static("k1"));
+        headers.insert(&KEY_HEADER, HeaderValue::from_static("k1"));
         headers.append(header::AUTHORIZATION, HeaderValue::from_static("bearer k2"));
         headers.append(header::AUTHORIZATION, HeaderValue::from_static("Basic YW55OmszOng="));
         assert_eq!(shown_keys(&headers).collect::<Vec<_>>(), ["k1", "k2", "k3:x"]);

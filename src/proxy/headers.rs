@@ -11,6 +11,50 @@ use crate::{
     provider::{Dressing, Profile, dressing::same_spelling},
 };
 
+/// Fields that most requests have, and that always cross unless the account sets them itself.
+fn is_harmless(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::ACCEPT
+            | header::ACCEPT_CHARSET
+            | header::ACCEPT_ENCODING
+            | header::ACCEPT_LANGUAGE
+            | header::CACHE_CONTROL
+            | header::CONTENT_ENCODING
+            | header::CONTENT_LENGTH
+            | header::CONTENT_TYPE
+            // The pool writes the upstream's over it.
+            | header::HOST
+            | header::IF_MATCH
+            | header::IF_MODIFIED_SINCE
+            | header::IF_NONE_MATCH
+            | header::PRAGMA
+            | header::RANGE
+            | header::USER_AGENT
+    )
+}
+
+/// Fields that most replies have, and that always cross.
+fn is_harmless_in_reply(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::ACCEPT_RANGES
+            | header::AGE
+            | header::CACHE_CONTROL
+            | header::CONTENT_ENCODING
+            | header::CONTENT_LENGTH
+            | header::CONTENT_TYPE
+            | header::DATE
+            | header::ETAG
+            | header::EXPIRES
+            | header::LAST_MODIFIED
+            | header::LOCATION
+            | header::RETRY_AFTER
+            | header::SERVER
+            | header::VARY
+    )
+}
+
 /// Fields about one connection only (RFC 9110 §7.6.1), and those that make a proxy change protocols.
 const HOP_BY_HOP: [&str; 10] = [
     "connection",
@@ -53,32 +97,37 @@ const REPLY_ONLY_FOR_UPSTREAM: [&str; 7] = [
     "report-to",
 ];
 
-/// Room for the fields that [`dress`] and the way upstream add.
-const ADDED: usize = 8;
+/// Fields that are added beside the account's own: the token's, and one that frames the body.
+const ADDED: usize = 2;
 
 /// What of a caller's request may reach the marketplace.
 pub fn clean_request(headers: &HeaderMap, profile: &Profile, dressing: &Dressing) -> HeaderMap {
     let nominated = nominated(headers);
     let token_header = profile.token_header.as_str();
-    let refused = |name: &str| {
+    let refused = |name: &HeaderName| {
+        let harmless = is_harmless(name);
+        let name = name.as_str();
         // `Authorization_` and `-Authorization` are `Authorization` to some servers.
-        let bare = name.trim_matches(['_', '-', '.']);
-        begins_with("marketgate-", bare)
-            || HOP_BY_HOP.contains(&name)
-            // `Host` stays where it is: the pool writes the upstream's over it.
-            || name == "expect"
-            || ORIGIN_OF_REQUEST.iter().any(|known| same_spelling(known, bare))
-            || begins_with("x-forwarded-", bare)
-            || CREDENTIALS.iter().any(|known| same_spelling(known, bare))
+        let bare = if harmless { name } else { name.trim_matches(['_', '-', '.']) };
+        (!harmless && is_refused(name, bare))
             || same_spelling(token_header, bare)
             || dressing.refuses(bare)
-            || nominated.iter().any(|n| n == name)
+            || nominates(&nominated, name)
     };
-    let mut clean = HeaderMap::with_capacity(headers.len() + ADDED);
-    for (name, value) in headers.iter().filter(|(name, _)| !refused(name.as_str())) {
+    let mut clean = HeaderMap::with_capacity(headers.len() + dressing.count() + ADDED);
+    for (name, value) in headers.iter().filter(|(name, _)| !refused(name)) {
         clean.append(name, value.clone());
     }
     clean
+}
+
+fn is_refused(name: &str, bare: &str) -> bool {
+    begins_with("marketgate-", bare)
+        || HOP_BY_HOP.contains(&name)
+        || name == "expect"
+        || ORIGIN_OF_REQUEST.iter().any(|known| same_spelling(known, bare))
+        || begins_with("x-forwarded-", bare)
+        || CREDENTIALS.iter().any(|known| same_spelling(known, bare))
 }
 
 /// Puts the account's headers on a clean request, the credential last.
@@ -90,21 +139,30 @@ pub fn dress(headers: &mut HeaderMap, profile: &Profile, dressing: &Dressing, cr
 /// Takes from a marketplace's reply what must not reach the caller.
 pub fn clean_reply(headers: &mut HeaderMap) {
     let nominated = nominated(headers);
-    let refused = |name: &str| {
-        HOP_BY_HOP.contains(&name)
-            || REPLY_ONLY_FOR_UPSTREAM.contains(&name)
-            || name.starts_with("access-control-")
-            || name.starts_with("marketgate-")
-            || nominated.iter().any(|n| n == name)
+    let refused = |name: &HeaderName| {
+        (!is_harmless_in_reply(name) && is_refused_in_reply(name.as_str()))
+            || nominates(&nominated, name.as_str())
     };
-    remove(headers, refused);
+    let doomed: Vec<HeaderName> = headers.keys().filter(|name| refused(name)).cloned().collect();
+    for name in doomed {
+        if let Entry::Occupied(entry) = headers.entry(name) {
+            entry.remove_entry_mult();
+        }
+    }
     remove_own_status(headers);
+}
+
+fn is_refused_in_reply(name: &str) -> bool {
+    HOP_BY_HOP.contains(&name)
+        || REPLY_ONLY_FOR_UPSTREAM.contains(&name)
+        || name.starts_with("access-control-")
+        || name.starts_with("marketgate-")
 }
 
 /// An upstream's `Proxy-Status` passes, but nobody else speaks as `marketgate` (RFC 9209 §2).
 fn remove_own_status(headers: &mut HeaderMap) {
-    const NAME: &str = "proxy-status";
-    if !headers.contains_key(NAME) {
+    static NAME: HeaderName = HeaderName::from_static("proxy-status");
+    if !headers.contains_key(&NAME) {
         return;
     }
     let speaks_as_us = |value: &HeaderValue| {
@@ -112,29 +170,31 @@ fn remove_own_status(headers: &mut HeaderMap) {
         members.split(',').any(|member| member.trim().trim_start_matches('"').starts_with("marketgate"))
     };
     let theirs: Vec<HeaderValue> =
-        headers.get_all(NAME).iter().filter(|value| !speaks_as_us(value)).cloned().collect();
-    headers.remove(NAME);
-    headers.extend(theirs.into_iter().map(|value| (HeaderName::from_static(NAME), value)));
+        headers.get_all(&NAME).iter().filter(|value| !speaks_as_us(value)).cloned().collect();
+    headers.remove(&NAME);
+    headers.extend(theirs.into_iter().map(|value| (NAME.clone(), value)));
 }
 
 fn begins_with(prefix: &str, name: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|start| same_spelling(prefix, start))
 }
 
-/// Fields that `Connection` names (RFC 9110 §7.6.1), lower-case. A message cannot be unframed that way.
-fn nominated(headers: &HeaderMap) -> Vec<String> {
-    let lists = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names = lists.flat_map(|list| list.split(',')).map(|name| name.trim().to_ascii_lowercase());
-    names.filter(|name| !matches!(name.as_str(), "" | "close" | "keep-alive" | "content-length")).collect()
+/// What `Connection` says, where it says more than how long the connection lives.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderValue> {
+    let lists = headers.get_all(header::CONNECTION).iter();
+    let alone = |list: &&HeaderValue| {
+        !["keep-alive", "close"].iter().any(|option| list.as_bytes().eq_ignore_ascii_case(option.as_bytes()))
+    };
+    lists.filter(alone).cloned().collect()
 }
 
-fn remove(headers: &mut HeaderMap, refused: impl Fn(&str) -> bool) {
-    let doomed: Vec<HeaderName> = headers.keys().filter(|name| refused(name.as_str())).cloned().collect();
-    for name in doomed {
-        if let Entry::Occupied(entry) = headers.entry(name) {
-            entry.remove_entry_mult();
-        }
-    }
+/// Whether `Connection` names this field as one of its own (RFC 9110 §7.6.1). A message cannot be unframed that way.
+fn nominates(lists: &[HeaderValue], name: &str) -> bool {
+    let named = |list: &HeaderValue| {
+        let mut names = list.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        names.any(|named| named.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    name != header::CONTENT_LENGTH.as_str() && lists.iter().any(named)
 }
 
 /// Allows the page of an allowed origin to read a reply (Fetch standard §3.2): ours to say, never the upstream's.

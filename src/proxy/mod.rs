@@ -1,7 +1,8 @@
 //! The proxy door: plain requests in, authenticated requests out. The one rule: nothing is changed that need not be.
 //!
 //! A request passes, in this order: [`guard`] (may this caller talk to us), [`route`] (which account is meant; [`crate::dots`]
-//! refuses paths that climb), [`placeholder`] (vendors' token paths), the account's token (borrowed from `grant`),
+//! refuses paths that climb; `shortlist` spares the search for an account just used), [`placeholder`] (vendors' token paths),
+//! the account's token (borrowed from `grant`),
 //! [`headers`] (what must not cross, then the credential), [`upstream`] (sent; bodies stream both ways), and back through
 //! [`location`] and [`headers`]. [`exchange`] tells that sequence; [`expiry`] recognises a token that was refused;
 //! [`explanation`] says how an answer came about; [`door`] binds it all to listeners.
@@ -16,6 +17,7 @@ pub mod headers;
 pub mod location;
 pub mod placeholder;
 pub mod route;
+mod shortlist;
 pub mod upstream;
 
 pub use door::{Door, Worker};

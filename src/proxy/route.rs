@@ -3,21 +3,21 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 
 use crate::{
     accounts::Missing,
     config::{App, settings::FixedRoute},
     dots,
     http::problem::{Code, Problem},
-    names::{AccountName, AccountRef, AppName},
+    names::{AccountName, AppName, is_name},
     provider::GrantKind,
 };
 
 /// Names the app, for clients whose URL joining drops a base path.
-pub const APP_HEADER: &str = "marketgate-app";
+pub static APP_HEADER: HeaderName = HeaderName::from_static("marketgate-app");
 /// Names the account.
-pub const ACCOUNT_HEADER: &str = "marketgate-account";
+pub static ACCOUNT_HEADER: HeaderName = HeaderName::from_static("marketgate-account");
 
 /// A request's app and account, and what is left of its target.
 #[derive(Debug, Clone)]
@@ -34,7 +34,8 @@ pub struct Route<'a> {
 
 /// What a request says about its account, form by form.
 struct Named<'a> {
-    app: AppName,
+    /// As it was written: perhaps no name at all.
+    app: &'a str,
     account: Option<AccountName>,
     rest: &'a str,
     prefix: &'a str,
@@ -46,20 +47,23 @@ struct Named<'a> {
 /// A problem that names the mistake: no such app, forms that disagree, an ambiguous path.
 pub fn find<'a>(
     apps: &'a BTreeMap<AppName, Arc<App>>,
-    fixed: Option<&FixedRoute>,
+    fixed: Option<&'a FixedRoute>,
     target: &'a Uri,
-    headers: &HeaderMap,
+    headers: &'a HeaderMap,
 ) -> Result<Route<'a>, Problem> {
     let target = origin_form(target)?;
-    let app_header = selector(headers, APP_HEADER)?;
-    let account_header = selector(headers, ACCOUNT_HEADER)?;
+    let app_header = selector(headers, &APP_HEADER)?;
+    let account_header = selector(headers, &ACCOUNT_HEADER)?;
     let mut named = match (fixed, app_header) {
-        (Some(fixed), app) => by_listener(fixed, app.as_ref(), target)?,
+        (Some(fixed), app) => by_listener(fixed, app, target)?,
         (None, Some(app)) => by_header(apps, app, target)?,
         (None, None) => by_prefix(apps, target)?,
     };
     named.account = agreed(named.account, account_header)?;
-    let app = apps.get(&named.app).ok_or_else(|| no_such_app(apps, named.app.as_str(), target))?;
+    let app = apps.get(named.app).ok_or_else(|| match app_header {
+        Some(app) => no_such_app_header(apps, app),
+        None => no_such_app(apps, named.app, target),
+    })?;
     dots::refuse(named.rest).map_err(|why| climbing(why).about(&app.name, named.account.as_ref()))?;
     Ok(Route { app, account: named.account, rest: named.rest, prefix: named.prefix })
 }
@@ -73,65 +77,76 @@ fn origin_form(target: &Uri) -> Result<&str, Problem> {
     })
 }
 
-fn by_listener<'a>(fixed: &FixedRoute, app: Option<&AppName>, target: &'a str) -> Result<Named<'a>, Problem> {
-    if let Some(app) = app.filter(|app| **app != fixed.app) {
+fn by_listener<'a>(fixed: &'a FixedRoute, app: Option<&str>, target: &'a str) -> Result<Named<'a>, Problem> {
+    if let Some(app) = app.filter(|app| *app != fixed.app.as_str()) {
         let why = format!("this listener stands for `{}`, but Marketgate-App says `{app}`", fixed.app);
         return Err(bad_route(why));
     }
-    Ok(Named { app: fixed.app.clone(), account: fixed.account.clone(), rest: target, prefix: "" })
+    Ok(Named { app: fixed.app.as_str(), account: fixed.account.clone(), rest: target, prefix: "" })
 }
 
 /// The path is the upstream's, unless it begins with an app of ours as well: the same one is the prefix form, another one
 /// is a contradiction.
 fn by_header<'a>(
     apps: &BTreeMap<AppName, Arc<App>>,
-    app: AppName,
+    app: &'a str,
     target: &'a str,
 ) -> Result<Named<'a>, Problem> {
-    match prefix_of(target).filter(|(named, _)| apps.contains_key(&named.app)) {
-        Some((named, _)) if named.app != app => {
+    match prefix_of(target).filter(|named| apps.contains_key(named.app)) {
+        Some(named) if named.app != app => {
             Err(bad_route(format!("the path names `{}`, but Marketgate-App says `{app}`", named.app)))
         }
-        Some((named, end)) => {
-            Ok(Named { app, account: named.account, rest: &target[end..], prefix: &target[..end] })
-        }
+        Some(named) => Ok(named),
         None => Ok(Named { app, account: None, rest: target, prefix: "" }),
     }
 }
 
 fn by_prefix<'a>(apps: &BTreeMap<AppName, Arc<App>>, target: &'a str) -> Result<Named<'a>, Problem> {
-    let (named, end) = prefix_of(target).ok_or_else(|| no_such_app(apps, first_segment(target), target))?;
-    Ok(Named { app: named.app, account: named.account, rest: &target[end..], prefix: &target[..end] })
+    prefix_of(target).ok_or_else(|| no_such_app(apps, first_segment(target), target))
 }
 
-/// `/{app}` or `/{app}@{account}`, and where it ends.
-fn prefix_of(target: &str) -> Option<(AccountRef, usize)> {
+/// `/{app}` or `/{app}@{account}`.
+fn prefix_of(target: &str) -> Option<Named<'_>> {
     let segment = first_segment(target);
-    let named = segment.replace("%40", "@").parse().ok()?;
-    Some((named, 1 + segment.len()))
+    let (prefix, rest) = target.split_at(1 + segment.len());
+    let (app, account) = match account_of(segment) {
+        Some((app, account)) => (app, Some(account.parse().ok()?)),
+        None => (segment, None),
+    };
+    Some(Named { app, account, rest, prefix })
+}
+
+/// Some clients encode the `@`.
+fn account_of(segment: &str) -> Option<(&str, &str)> {
+    let at = segment.bytes().position(|b| matches!(b, b'@' | b'%'))?;
+    let (app, rest) = segment.split_at(at);
+    Some((app, rest.strip_prefix('@').or_else(|| rest.strip_prefix("%40"))?))
 }
 
 fn first_segment(target: &str) -> &str {
     let path = &target[1..];
-    &path[..path.find(['/', '?']).unwrap_or(path.len())]
+    &path[..path.bytes().position(|b| matches!(b, b'/' | b'?')).unwrap_or(path.len())]
 }
 
-fn selector<N: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<N>, Problem> {
+/// The one value of a header field that selects something.
+fn selector<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(bad_route(format!("{name} is given more than once")));
     }
-    let parsed = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    parsed.map(Some).ok_or_else(|| bad_route(format!("{name} holds no well-formed name")))
+    let named = value.to_str().ok().map(str::trim).filter(|text| is_name(text));
+    named.map(Some).ok_or_else(|| bad_route(format!("{name} holds no well-formed name")))
 }
 
-fn agreed(here: Option<AccountName>, there: Option<AccountName>) -> Result<Option<AccountName>, Problem> {
+fn agreed(here: Option<AccountName>, there: Option<&str>) -> Result<Option<AccountName>, Problem> {
     match (here, there) {
-        (Some(here), Some(there)) if here != there => {
+        (Some(here), Some(there)) if here.as_str() != there => {
             Err(bad_route(format!("the route names account `{here}`, but Marketgate-Account says `{there}`")))
         }
-        (here, there) => Ok(here.or(there)),
+        (Some(here), _) => Ok(Some(here)),
+        // It was judged to be a name.
+        (None, there) => Ok(there.and_then(|name| name.parse().ok())),
     }
 }
 
@@ -183,6 +198,12 @@ fn bad_route(why: String) -> Problem {
         why,
         "write the route in one form: /APP/…, /APP@ACCOUNT/… or the Marketgate headers",
     )
+}
+
+fn no_such_app_header(apps: &BTreeMap<AppName, Arc<App>>, app: &str) -> Problem {
+    let known = apps.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let detail = format!("Marketgate-App says `{app}`, which is no app of this Marketgate");
+    Problem::new(Code::NoSuchApp, detail, format!("name one of {known}, or add [apps.{app}]"))
 }
 
 /// The commonest cause by far is a client that joins URLs by RFC 3986 and so drops the base path.

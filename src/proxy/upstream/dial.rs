@@ -18,10 +18,11 @@ use tokio::{
     task::JoinSet,
     time::sleep,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::TlsConnector;
 
 use super::{
     error::{Cause, TlsFault},
+    secured::Secured,
     tunnel,
 };
 use crate::{config::settings::ForwardProxy, provider::HttpUrl};
@@ -94,13 +95,13 @@ pub(super) async fn tls(
     to: &Destination,
     stream: TcpStream,
     connector: &TlsConnector,
-) -> Result<TlsStream<TcpStream>, Cause> {
+) -> Result<Secured, Cause> {
     let no_name = |e: rustls_pki_types::InvalidDnsNameError| Cause::Tls {
         fault: TlsFault::Protocol,
         reason: format!("`{}` cannot be a server name: {e}", to.host),
     };
     let name = ServerName::try_from(to.host.clone()).map_err(no_name)?;
-    connector.connect(name, stream).await.map_err(|e| tls_failure(&e))
+    connector.connect(name, stream).await.map(Secured).map_err(|e| tls_failure(&e))
 }
 
 fn tls_failure(error: &io::Error) -> Cause {

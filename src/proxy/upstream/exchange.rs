@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     mem,
     net::SocketAddr,
-    pin::pin,
+    pin::Pin,
     rc::Rc,
     task::{Poll, ready},
 };
@@ -66,53 +66,56 @@ impl Terms<'_> {
     pub(super) async fn exchange<B: RequestBody>(
         &self,
         connection: Connection<B>,
-        mut request: Request<Outgoing<B>>,
-    ) -> Result<Reply, Broken<B>> {
-        let upload = request.body().progress();
-        match connection {
-            Connection::H1(connection) => {
-                address_h1(&mut request, self.to);
-                let (peer, reused) = (connection.peer, connection.mark_used());
-                let answer = connection.send(request);
-                let carried = Carried { hold: Hold::new(connection), upload, peer, reused, is_h2: false };
-                self.answer(answer, carried).await
-            }
-            Connection::H2(connection) => {
-                address_h2(&mut request, self.to);
-                let (peer, reused) = (connection.peer, connection.mark_used());
-                let answer = connection.send(request);
-                let carried =
-                    Carried { hold: Hold::new(connection.clone()), upload, peer, reused, is_h2: true };
-                let reply = self.answer(answer, carried).await;
-                if matches!(reply, Err(Broken::Unsent(_))) {
-                    connection.retire();
-                }
-                reply
-            }
-        }
-    }
-
-    async fn answer<B: RequestBody>(
-        &self,
-        answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>>,
-        carried: Carried,
+        request: Box<Request<Outgoing<B>>>,
+        now: Instant,
     ) -> Result<Reply, Broken<B>> {
         let Timeouts { head, stall, .. } = *self.timeouts;
-        let patience = Patience { head, stall, start: Instant::now() };
+        let (mut answer, carried) = self.begin(connection, request);
+        let patience = Patience { head, stall, start: now };
         let mut alarm = Alarm::new(self.alarms);
         let reused = carried.reused;
         let failed = |cause| Broken::Failed { error: UpstreamError::sent(&self.to.place, cause), reused };
         let upload = carried.upload.as_deref();
-        match in_time(answer, patience, upload, &mut alarm).await {
+        match in_time(&mut answer, patience, upload, &mut alarm).await {
             Ok(Ok(response)) => reply(response, carried, stall, alarm).map_err(failed),
             Ok(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => Broken::Unsent(Box::new(request)),
+                Some(request) => {
+                    carried.hold.decline();
+                    Broken::Unsent(Box::new(request))
+                }
                 None => failed(cause(error.error(), upload)),
             }),
             Err(cause) => Err(failed(cause)),
         }
     }
+
+    /// Hands the request to the connection.
+    fn begin<B: RequestBody>(
+        &self,
+        connection: Connection<B>,
+        mut request: Box<Request<Outgoing<B>>>,
+    ) -> (Answer<B>, Carried) {
+        let upload = request.body().progress();
+        match connection {
+            Connection::H1(connection) => {
+                address_h1(&mut request, self.to);
+                let (peer, reused) = (connection.peer, connection.mark_used());
+                let answer = Box::pin(connection.send(*request));
+                (answer, Carried { hold: Hold::new(connection), upload, peer, reused, is_h2: false })
+            }
+            Connection::H2(connection) => {
+                address_h2(&mut request, self.to);
+                let (peer, reused) = (connection.peer, connection.mark_used());
+                let answer = Box::pin(connection.send(*request));
+                (answer, Carried { hold: Hold::new(connection), upload, peer, reused, is_h2: true })
+            }
+        }
+    }
 }
+
+/// What comes of a request in a connection's hands. Boxed, since it has room for the request: it may come back.
+type Answer<B> = Pin<Box<dyn Future<Output = Answered<B>>>>;
+type Answered<B> = Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>;
 
 struct Carried {
     hold: Hold,
@@ -170,16 +173,15 @@ fn path(uri: &Uri) -> PathAndQuery {
 }
 
 /// The answer's head, unless patience ends first.
-async fn in_time<F: Future>(
-    answer: F,
+async fn in_time<F: Future + Unpin>(
+    answer: &mut F,
     patience: Patience,
     upload: Option<&Progress>,
     alarm: &mut Alarm,
 ) -> Result<F::Output, Cause> {
-    let mut answer = pin!(answer);
     let mut looked = patience.start;
     poll_fn(|cx| {
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+        if let Poll::Ready(answer) = Pin::new(&mut *answer).poll(cx) {
             return Poll::Ready(Ok(answer));
         }
         loop {

@@ -140,6 +140,9 @@ impl<B: RequestBody> Carrier for H1<B> {
         }
     }
 
+    /// It belongs to this exchange alone, and is cut off with it.
+    fn declined(&self) {}
+
     fn place(&self) -> &Arc<str> {
         &self.place
     }

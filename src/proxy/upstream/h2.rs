@@ -19,12 +19,11 @@ use hyper::{
     client::conn::{TrySendError, http2},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, task::spawn_local, time::Instant};
-use tokio_rustls::client::TlsStream;
+use tokio::{task::spawn_local, time::Instant};
 
 use super::{
     IDLE_LIMIT, MAX_AGE, MAX_HEAD, RequestBody, error::Cause, gate::Permit, lease::Carrier, origin::Origin,
-    outgoing::Outgoing,
+    outgoing::Outgoing, secured::Secured,
 };
 
 /// After this long without a frame while an answer is awaited, a PING asks whether the upstream is still there. Not
@@ -36,7 +35,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// window and one core's worth of TLS at the far end.
 const MAX_STREAMS: usize = 256;
 
-type Wire<B> = http2::Connection<TokioIo<TlsStream<TcpStream>>, Outgoing<B>, Crew>;
+type Wire<B> = http2::Connection<TokioIo<Secured>, Outgoing<B>, Crew>;
 
 /// An established connection. It closes by itself when it is dropped and its last stream has ended.
 pub(super) struct H2<B: RequestBody> {
@@ -56,7 +55,7 @@ pub(super) struct H2<B: RequestBody> {
 impl<B: RequestBody> H2<B> {
     /// Speaks HTTP/2 on a stream, and waits for the upstream's SETTINGS (RFC 9113 §3.4: they come first).
     pub(super) async fn establish(
-        stream: TlsStream<TcpStream>,
+        stream: Secured,
         peer: Option<SocketAddr>,
         place: &Arc<str>,
         origin: Weak<Origin<B>>,
@@ -103,11 +102,6 @@ impl<B: RequestBody> H2<B> {
         wire.as_ref().map_or(0, |wire| wire.current_max_send_streams().min(MAX_STREAMS))
     }
 
-    /// No further requests on it: it gave one back.
-    pub(super) fn retire(&self) {
-        self.retired.set(true);
-    }
-
     /// When it will have been idle for too long; None while it is in use.
     pub(super) fn expires(&self) -> Option<Instant> {
         (self.streams.get() == 0).then(|| self.idle_since.get() + IDLE_LIMIT)
@@ -145,6 +139,10 @@ impl<B: RequestBody> H2<B> {
 impl<B: RequestBody> Carrier for H2<B> {
     fn ended(self: Rc<Self>, _cleanly: bool) {
         self.release();
+    }
+
+    fn declined(&self) {
+        self.retired.set(true);
     }
 
     fn place(&self) -> &Arc<str> {

@@ -59,6 +59,9 @@ pub(super) trait Carrier {
     /// Cleanly: both bodies came to their ends.
     fn ended(self: Rc<Self>, cleanly: bool);
 
+    /// It gave the request back: nothing more should be asked of it.
+    fn declined(&self);
+
     /// `host:port`, for errors.
     fn place(&self) -> &Arc<str>;
 }
@@ -77,6 +80,13 @@ impl Hold {
     pub(super) fn end(mut self) {
         if let Some(carrier) = self.carrier.take() {
             carrier.ended(true);
+        }
+    }
+
+    /// The request came back unsent.
+    pub(super) fn decline(self) {
+        if let Some(carrier) = &self.carrier {
+            carrier.declined();
         }
     }
 

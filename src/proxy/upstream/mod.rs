@@ -4,7 +4,7 @@
 //! Every proxy worker is one thread with a runtime and a `LocalSet` of its own, and has a [`Pool`] of its own; what the
 //! workers share is the [`Connector`]. Top to bottom: [`pool`](Pool) (what a request waits for) over `origin` and
 //! `stack` (which connections there are, and whose) over `h1` and `h2` (one connection) over `dial` and `tunnel` (how
-//! one comes about); `gate` counts connections over all workers; `exchange`, `outgoing` and `body` are one request and
+//! one comes about, `secured` what it is then); `gate` counts connections over all workers; `exchange`, `outgoing` and `body` are one request and
 //! its answer; `lease` is what makes sure that nothing is lost on the way.
 
 use std::time::Duration;
@@ -27,6 +27,7 @@ mod lease;
 mod origin;
 mod outgoing;
 mod pool;
+mod secured;
 mod stack;
 mod tunnel;
 

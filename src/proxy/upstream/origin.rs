@@ -178,7 +178,7 @@ impl<B: RequestBody> Origin<B> {
             return Ok(Connection::H1(connection));
         }
         let stream = dial::tls(&self.to, stream, self.connector.tls()).await?;
-        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        if stream.speaks_h2() {
             let connection = H2::establish(stream, peer, place, Rc::downgrade(self), permit).await?;
             return Ok(Connection::H2(connection));
         }

@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::Future,
     rc::{Rc, Weak},
     sync::Arc,
 };
@@ -100,20 +101,6 @@ impl<B: RequestBody> Pool<B> {
     ) -> Result<Reply, SendFailure<B>> {
         self.lane(origin, account).send(request).await
     }
-
-    /// [`Lane::send_when`] for those who keep no lane.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn send_when(
-        &self,
-        origin: &HttpUrl,
-        account: &AccountId,
-        request: Request<B>,
-        ready: impl Fn(&mut HeaderMap) -> bool,
-    ) -> Result<Reply, SendFailure<B>> {
-        self.lane(origin, account).send_when(request, ready).await
-    }
 }
 
 impl<B: RequestBody> Worker<B> {
@@ -173,53 +160,64 @@ impl<B: RequestBody> Lane<B> {
         self.send_when(request, |_| true).await
     }
 
-    /// As [`Lane::send`]. `ready` is asked each time a connection is at hand, however long that took: it may still change
-    /// the header fields, and when it says no, nothing is sent.
+    /// As [`Lane::send`]. `ready` is asked whenever a connection had to be waited for, however long that took: it may still
+    /// change the header fields, and when it says no, nothing is sent.
     ///
     /// # Errors
     /// As there, and [`Cause::NotReady`].
-    pub async fn send_when(
+    pub fn send_when(
         &self,
         request: Request<B>,
         ready: impl Fn(&mut HeaderMap) -> bool,
+    ) -> impl Future<Output = Result<Reply, SendFailure<B>>> {
+        // Boxed: it would be moved from future to future, and each of them would have room for it.
+        let now = Instant::now();
+        let request = Box::new(request.map(|body| Outgoing::new(body, now)));
+        self.exchange(request, now, ready)
+    }
+
+    async fn exchange(
+        &self,
+        mut request: Box<Request<Outgoing<B>>>,
+        mut now: Instant,
+        ready: impl Fn(&mut HeaderMap) -> bool,
     ) -> Result<Reply, SendFailure<B>> {
-        let mut request = request.map(|body| Outgoing::new(body, Instant::now()));
         let terms = Terms {
             to: &self.origin.to,
             timeouts: self.worker.connector.timeouts(),
             alarms: &self.worker.alarms,
         };
         for attempt in 0..TRIES {
-            let lease = match self.lease(attempt >= TRIES_ON_USED).await {
-                Ok(lease) => lease,
-                Err(error) => return Err(untouched(error, request)),
+            let fresh = attempt >= TRIES_ON_USED;
+            let (lease, at_once) = match self.at_hand(fresh, now) {
+                Some(lease) => (Ok(lease), attempt == 0),
+                // Boxed: its many states would make every request's future large.
+                None => (Box::pin(self.wait(fresh)).await, false),
             };
-            let Some(connection) = lease.take() else { continue };
-            if !ready(request.headers_mut()) {
-                return Err(untouched(self.origin.unsent(Cause::NotReady), request));
+            let lease = match lease {
+                Ok(lease) => lease,
+                Err(error) => return Err(untouched(error, *request)),
+            };
+            if !at_once {
+                now = Instant::now();
+                if !ready(request.headers_mut()) {
+                    return Err(untouched(self.origin.unsent(Cause::NotReady), *request));
+                }
             }
-            request = match terms.exchange(connection, request).await {
+            let Some(connection) = lease.take() else { continue };
+            request = match terms.exchange(connection, request, now).await {
                 Ok(reply) => return Ok(reply),
-                Err(Broken::Unsent(request)) => *request,
+                Err(Broken::Unsent(request)) => request,
                 Err(Broken::Failed { error, reused }) => {
                     return Err(SendFailure { error, reused, request: None });
                 }
             };
         }
         let reason = "it closes connections before a request can be written".to_owned();
-        Err(untouched(self.origin.unsent(Cause::Closed { reason }), request))
+        Err(untouched(self.origin.unsent(Cause::Closed { reason }), *request))
     }
 
-    async fn lease(&self, fresh: bool) -> Result<Lease<B>, UpstreamError> {
-        match self.at_hand(fresh) {
-            Some(lease) => Ok(lease),
-            // Boxed: its many states would make every request's future large.
-            None => Box::pin(self.wait(fresh)).await,
-        }
-    }
-
-    fn at_hand(&self, fresh: bool) -> Option<Lease<B>> {
-        let now = Instant::now();
+    fn at_hand(&self, fresh: bool, now: Instant) -> Option<Lease<B>> {
         let used = || self.stack.pop(&self.origin, now).map(Lease::h1);
         self.origin.stream(now).or_else(|| if fresh { None } else { used() })
     }
@@ -228,7 +226,7 @@ impl<B: RequestBody> Lane<B> {
         self.worker.be_tended();
         let mut place = None;
         loop {
-            if let Some(lease) = self.at_hand(fresh) {
+            if let Some(lease) = self.at_hand(fresh, Instant::now()) {
                 return Ok(lease);
             }
             if let Some(flight) = self.origin.flight() {
