@@ -4,6 +4,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -334,11 +335,8 @@ async fn work(
     let mut served = tokio::task::JoinSet::new();
     for (socket, fixed) in sockets {
         let socket = tokio::net::TcpListener::from_std(socket)?;
-        let worker = worker.standing_for(fixed);
-        let answer = move |request, _peer| {
-            let worker = worker.clone();
-            async move { worker.answer(request).await }
-        };
+        let worker = Rc::new(worker.standing_for(fixed));
+        let answer = move |request, _peer| worker.clone().answer(request);
         served.spawn_local(listener::serve(socket, answer, limits.clone(), stop.clone(), DRAIN));
     }
     while let Some(ended) = served.join_next().await {

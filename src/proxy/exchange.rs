@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use super::{
     body::{self, Kept, ReplyBody, RequestBody},
     door::Worker,
-    expiry,
+    expiry::{self, Verdict},
     explanation::{Explanation, Leg},
     guard::Admitted,
     headers, location, placeholder,
@@ -39,19 +39,24 @@ use crate::{
 
 impl Worker {
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+    pub fn answer(self: Rc<Self>, request: Request<Incoming>) -> impl Future<Output = Response<ReplyBody>> {
         let started = Instant::now();
+        // Taken apart outside of the future, which would else have room for the request twice.
         let (head, body) = request.into_parts();
-        if let Some(visit) = self.door.callbacks.visit(&head) {
+        async move { self.answer_to(&head, body, started).await }
+    }
+
+    async fn answer_to(&self, head: &Parts, body: Incoming, started: Instant) -> Response<ReplyBody> {
+        if let Some(visit) = self.door.callbacks.visit(head) {
             // Boxed, as is whatever else is rare: its states would make every request's future large.
             let response = Box::pin(self.door.callbacks.answer(visit)).await.map(ReplyBody::Own);
-            self.log(&head, None, &response, started);
+            self.log(head, None, &response, started);
             return response;
         }
-        let outcome = self.exchange(&head, body, started).await;
+        let outcome = self.exchange(head, body, started).await;
         let (account, mut response) = match outcome {
             Ok((account, response)) => (account, response),
-            Err(problem) => (None, self.refuse(&head, &problem)),
+            Err(problem) => (None, self.refuse(head, &problem)),
         };
         if let Some(origin) = self.door.guard.allowed_origin(&head.headers) {
             headers::allow_origin(response.headers_mut(), &origin);
@@ -59,7 +64,7 @@ impl Worker {
         if let Some(account) = &account {
             account.answers().count(response.status().as_u16(), started.elapsed());
         }
-        self.log(&head, account.as_deref().map(LiveAccount::id), &response, started);
+        self.log(head, account.as_deref().map(LiveAccount::id), &response, started);
         response
     }
 
@@ -192,15 +197,20 @@ impl Worker {
             true => too_large(),
             false => upstream_failed(&failure.error),
         };
-        let Reply { mut response, peer, protocol, reused } = sent.map_err(explain)?;
+        let Reply { mut response, peer, protocol, reused } = *sent.map_err(explain)?;
         outgoing.explanation.answered(|| {
             let token = &credential.token;
             let (token_age, token_generation) = (token.age(self.door.clock.now()), token.generation);
             Leg { token_age, token_generation, peer, protocol, reused }
         });
         headers::clean_reply(response.headers_mut());
-        let signals = &outgoing.live.app().profile.expiry_signals;
-        expiry::examine(response, signals).await.map_err(|e| upstream_failed(&e))
+        match expiry::judge(response.status(), &outgoing.live.app().profile.expiry_signals) {
+            Verdict::Passed => Ok((false, response.map(ReplyBody::Upstream))),
+            Verdict::Refused => Ok((true, response.map(ReplyBody::Upstream))),
+            Verdict::Doubtful(codes) => {
+                Box::pin(expiry::look_into(response, codes)).await.map_err(|e| upstream_failed(&e))
+            }
+        }
     }
 
     /// A refusal that goes to the caller says what we know of the token, so that nobody blames a stale one for a wrong scope.

@@ -14,32 +14,38 @@ use crate::provider::ExpirySignal;
 /// How much of an answer is looked at, before and after decoding.
 const LOOK: usize = 8 * 1024;
 
-/// Whether the token was refused, and the answer to pass on if it is not asked again. A 403 never means this.
-///
-/// # Errors
-/// When the upstream breaks off while its answer is looked at.
-pub async fn examine(
-    response: Response<UpstreamBody>,
-    signals: &[ExpirySignal],
-) -> Result<(bool, Response<ReplyBody>), UpstreamError> {
-    let status = response.status();
-    let mut codes = signals.iter().filter(|signal| signal.status == status.as_u16()).peekable();
-    if status == StatusCode::UNAUTHORIZED || codes.peek().is_none() {
-        return Ok((status == StatusCode::UNAUTHORIZED, response.map(ReplyBody::Upstream)));
-    }
-    let codes: Vec<&str> = codes.map(|signal| signal.code.as_str()).collect();
-    // Boxed: few answers are looked into, and every request's future would have room for it.
-    Box::pin(look_into(response, &codes)).await
+/// What an answer's status says of the token.
+pub enum Verdict<'a> {
+    /// Nothing. A 403 never means that the token is the matter.
+    Passed,
+    /// It was refused.
+    Refused,
+    /// It was refused if the body holds one of these codes.
+    Doubtful(Vec<&'a str>),
 }
 
-async fn look_into(
+/// Judges an answer by its status.
+pub fn judge(status: StatusCode, signals: &[ExpirySignal]) -> Verdict<'_> {
+    if status == StatusCode::UNAUTHORIZED {
+        return Verdict::Refused;
+    }
+    let codes: Vec<&str> =
+        signals.iter().filter(|signal| signal.status == status.as_u16()).map(|s| s.code.as_str()).collect();
+    if codes.is_empty() { Verdict::Passed } else { Verdict::Doubtful(codes) }
+}
+
+/// Whether the body names one of these codes, and the answer as it was.
+///
+/// # Errors
+/// When the upstream breaks off meanwhile.
+pub async fn look_into(
     response: Response<UpstreamBody>,
-    codes: &[&str],
+    codes: Vec<&str>,
 ) -> Result<(bool, Response<ReplyBody>), UpstreamError> {
     let (head, body) = response.into_parts();
     let (seen, body) = read_ahead(body, LOOK).await?;
     let encoding = head.headers.get(header::CONTENT_ENCODING).map(http::HeaderValue::as_bytes);
-    let refused = names_a_code(&decoded(seen, encoding), codes);
+    let refused = names_a_code(&decoded(seen, encoding), &codes);
     Ok((refused, Response::from_parts(head, ReplyBody::Begun(body))))
 }
 

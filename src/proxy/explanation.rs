@@ -33,7 +33,7 @@ pub(super) struct Leg {
 
 /// What is told of a request. It costs nothing unless it was asked for.
 #[derive(Debug)]
-pub(super) struct Explanation(Option<RefCell<Told>>);
+pub(super) struct Explanation(Option<Box<RefCell<Told>>>);
 
 #[derive(Debug)]
 struct Told {
@@ -49,7 +49,8 @@ impl Explanation {
     /// An explanation of the request that came at `begun` and has its token now, if its caller wants one.
     pub(super) fn asked(caller: &HeaderMap, begun: Instant) -> Self {
         let wanted = caller.get(&EXPLAIN_HEADER).is_some_and(|value| value == "1");
-        Self(wanted.then(|| RefCell::new(Told { begun, ready: Instant::now(), legs: 0, last: None })))
+        let told = || RefCell::new(Told { begun, ready: Instant::now(), legs: 0, last: None });
+        Self(wanted.then(|| Box::new(told())))
     }
 
     /// The marketplace has answered. Whatever came before was repeated.

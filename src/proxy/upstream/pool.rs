@@ -157,7 +157,7 @@ impl<B: RequestBody> Lane<B> {
     /// When there is no connection in time, or it fails before the answer's head. The failure says whether the request
     /// may have arrived; when it was not touched, it comes back.
     pub async fn send(&self, request: Request<B>) -> Result<Reply, SendFailure<B>> {
-        self.send_when(request, |_| true).await
+        self.send_when(request, |_| true).await.map(|reply| *reply)
     }
 
     /// As [`Lane::send`]. `ready` is asked whenever a connection had to be waited for, however long that took: it may still
@@ -169,7 +169,7 @@ impl<B: RequestBody> Lane<B> {
         &self,
         request: Request<B>,
         ready: impl Fn(&mut HeaderMap) -> bool,
-    ) -> impl Future<Output = Result<Reply, SendFailure<B>>> {
+    ) -> impl Future<Output = Result<Box<Reply>, SendFailure<B>>> {
         // Boxed: it would be moved from future to future, and each of them would have room for it.
         let now = Instant::now();
         let request = Box::new(request.map(|body| Outgoing::new(body, now)));
@@ -181,7 +181,7 @@ impl<B: RequestBody> Lane<B> {
         mut request: Box<Request<Outgoing<B>>>,
         mut now: Instant,
         ready: impl Fn(&mut HeaderMap) -> bool,
-    ) -> Result<Reply, SendFailure<B>> {
+    ) -> Result<Box<Reply>, SendFailure<B>> {
         let terms = Terms {
             to: &self.origin.to,
             timeouts: self.worker.connector.timeouts(),
