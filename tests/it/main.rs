@@ -26,6 +26,7 @@ mod http_listener;
 mod layers;
 mod login;
 mod mistakes;
+mod mixed;
 mod oauth_answers;
 mod oauth_client;
 mod oauth_consent;
