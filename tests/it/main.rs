@@ -55,5 +55,8 @@ mod store_fixture;
 mod store_full;
 mod strace;
 mod traced;
+mod upstream_h2;
+mod upstream_limits;
+mod upstream_names;
 mod upstream_pool;
 mod wire;
