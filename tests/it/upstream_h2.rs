@@ -12,14 +12,19 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::upstream_pool::{
-    Authority, Http2, Sent, TestBody, TestPool, TlsServer, begin, capped, failure, fetch, frame, get, local,
-    outwaited, post, settings, settle, text,
+use crate::{
+    harness::{Time, World, gate},
+    upstream_pool::{
+        Authority, Http2, Sent, TestBody, TestPool, TlsServer, begin, capped, failure, fetch, frame, get,
+        local, outwaited, post, settings, settle, text,
+    },
+    wire::Wire,
 };
 
 // Frame types (RFC 9113 §6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
@@ -454,5 +459,62 @@ fn an_answer_that_is_dropped_is_cancelled_and_its_stream_comes_free() {
         let next = peer.request().await;
         peer.answer(next, "two").await;
         assert_eq!(answer_of(waiting).await, "two");
+    });
+}
+
+/// The whole program before a marketplace that the test plays.
+fn program<F: Future<Output = ()>>(test: impl FnOnce(std::rc::Rc<World>, Stage) -> F) {
+    let authority = Authority::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let configuration = format!(
+        "[upstream]\nca_file = \"{}\"\n[apps.shop]\nprovider = \"generic\"\ngrant = \"static\"\n\
+         api = \"{url}\"\napi_key = \"key-x\"\n",
+        authority.file()
+    );
+    gate(Time::Runs, &configuration, |w| async move {
+        let (acceptor, pool) = (authority.acceptor("localhost", &["h2"]), authority.pool(&settings()));
+        let listener = TcpListener::from_std(listener).unwrap();
+        let url = url.parse().unwrap();
+        test(w, Stage { listener, acceptor, pool, url, _authority: authority }).await;
+    });
+}
+
+const SMALL_POST: &[u8] = b"POST /shop/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
+
+#[test]
+fn a_request_that_the_marketplace_has_not_processed_is_sent_once_more_whatever_its_method() {
+    program(|w, stage| async move {
+        let mut wire = Wire::to(w.proxy).await;
+        wire.write(SMALL_POST).await;
+        let mut leaving = stage.accept(Some(10)).await;
+        assert_eq!(leaving.request().await, 1);
+        leaving.until(DATA, LAST).await;
+        leaving.farewell(0).await;
+        let mut peer = stage.accept(Some(10)).await;
+        let stream = peer.request().await;
+        peer.until(DATA, LAST).await;
+        peer.answer(stream, "done").await;
+        assert_eq!(wire.answer().await.unwrap().body, "done");
+        assert!(stage.is_quiet().await);
+    });
+}
+
+#[test]
+fn a_request_that_is_refused_twice_is_told_so_and_that_it_did_not_arrive() {
+    program(|w, stage| async move {
+        let mut wire = Wire::to(w.proxy).await;
+        wire.write(SMALL_POST).await;
+        let mut peer = stage.accept(Some(10)).await;
+        for stream in [1, 3] {
+            assert_eq!(peer.request().await, stream);
+            peer.until(DATA, LAST).await;
+            // REFUSED_STREAM (RFC 9113 §7).
+            peer.say(&[frame(RST_STREAM, 0, stream, &[0, 0, 0, 7])]).await;
+        }
+        let answer = wire.answer().await.unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"), "{}", answer.body);
+        assert!(answer.body.contains("has seen nothing of it"), "{}", answer.body);
     });
 }

@@ -316,6 +316,10 @@ impl Authority {
         Connector::new(self.trusted(), settings)
     }
 
+    pub(crate) fn file(&self) -> std::path::Display<'_> {
+        self.file.path().display()
+    }
+
     pub(crate) fn trusted(&self) -> rustls::ClientConfig {
         tls::client_config(Some(self.file.path())).unwrap()
     }
