@@ -18,7 +18,7 @@ use crate::{
         Authority, Http2, Sent, TestBody, TestPool, TlsServer, begin, capped, failure, fetch, frame, get,
         local, outwaited, post, settings, settle, text,
     },
-    wire::Wire,
+    wire::{Wire, soon},
 };
 
 // Frame types (RFC 9113 §6).
@@ -477,7 +477,8 @@ fn program<F: Future<Output = ()>>(test: impl FnOnce(std::rc::Rc<World>, Stage) 
         let (acceptor, pool) = (authority.acceptor("localhost", &["h2"]), authority.pool(&settings()));
         let listener = TcpListener::from_std(listener).unwrap();
         let url = url.parse().unwrap();
-        test(w, Stage { listener, acceptor, pool, url, _authority: authority }).await;
+        let stage = Stage { listener, acceptor, pool, url, _authority: authority };
+        soon("the end of the test", test(w, stage)).await;
     });
 }
 

@@ -27,7 +27,7 @@ fn before<F: Future<Output = ()>>(
          api = \"{scheme}://{address}\"\napi_key = \"key-x\"\n"
     );
     gate(Time::Runs, &configuration, |w| async move {
-        test(w, TcpListener::from_std(socket).unwrap()).await;
+        soon("the end of the test", test(w, TcpListener::from_std(socket).unwrap())).await;
     });
 }
 

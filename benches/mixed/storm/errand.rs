@@ -125,6 +125,11 @@ impl Errand {
         !matches!(self.kind, ChunkedUpload) && !(self.kind == CallerLeavesUpload && self.number % 2 == 0)
     }
 
+    /// Whether nobody is to leave.
+    pub(super) fn is_untroubled(&self) -> bool {
+        self.breaks_at.is_none()
+    }
+
     pub(super) fn is_by_caller(&self) -> bool {
         matches!(self.kind, CallerLeavesUpload | CallerLeavesDownload)
     }

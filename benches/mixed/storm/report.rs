@@ -16,6 +16,8 @@ pub(crate) struct Counts {
     pub(super) speaks_h2: bool,
     outcomes: BTreeMap<(Kind, String), u64>,
     answered: u64,
+    /// Errands within which nobody was to leave.
+    untroubled: u64,
     over_h1: u64,
     over_h2: u64,
     /// Answers for another seller.
@@ -50,8 +52,16 @@ impl Counts {
                 "STUCK".to_owned()
             }
         };
+        self.untroubled += u64::from(errand.is_untroubled());
         *if over_h2 { &mut self.over_h2 } else { &mut self.over_h1 } += 1;
         *self.outcomes.entry((errand.kind, label)).or_default() += 1;
+    }
+}
+
+impl Counts {
+    /// A cut connection takes other errands with it, so some may end without their answer; not many.
+    fn in_vain(&self) -> u64 {
+        (self.untroubled - self.answered).saturating_sub(self.untroubled / 10)
     }
 }
 
@@ -75,7 +85,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// What must be zero.
-    pub(crate) fn faults(&self) -> [(&'static str, u64); 10] {
+    pub(crate) fn faults(&self) -> [(&'static str, u64); 11] {
         let (counts, seen) = (&self.counts, &self.seen);
         [
             ("requests with another seller's token", seen.mismatches),
@@ -87,6 +97,7 @@ impl Report {
             ("sellers whose refresh token is lost", self.lost.len() as u64),
             ("errands stuck", counts.stuck),
             ("answers that nothing explains", counts.unexplained),
+            ("untroubled errands in vain, beyond one in ten", counts.in_vain()),
             ("sorts of load that were missing", self.missing()),
         ]
     }
@@ -122,10 +133,11 @@ impl Report {
             false => format!("{} over HTTP/1.1; the door speaks no HTTP/2", counts.over_h1),
         };
         println!(
-            "\n{asked} errands of {} sellers in {seconds:.0} s ({:.0} a second), {} answered whole; {callers}",
+            "\n{asked} errands of {} sellers in {seconds:.0} s ({:.0} a second), {} of the {} untroubled answered whole; {callers}",
             self.plan.accounts,
             asked as f64 / seconds,
             counts.answered,
+            counts.untroubled,
         );
         println!(
             "upstream: {} over HTTP/1.1 on {} connections, {} over HTTP/2 on {}; {} connections cut; {} refused with 401, \
