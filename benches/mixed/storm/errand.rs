@@ -122,7 +122,11 @@ impl Errand {
 
     /// Whether the request says how long its body is.
     pub(super) fn tells_length(&self) -> bool {
-        !matches!(self.kind, ChunkedUpload) && !(self.kind == CallerLeavesUpload && self.number % 2 == 0)
+        match self.kind {
+            ChunkedUpload => false,
+            CallerLeavesUpload => self.number.is_multiple_of(2),
+            _ => true,
+        }
     }
 
     /// Whether nobody is to leave.

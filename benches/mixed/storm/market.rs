@@ -128,7 +128,7 @@ impl Market {
     }
 
     fn speaks_h2(&self) -> bool {
-        self.opened.elapsed().as_secs() / TURN.as_secs() % 2 == 0
+        (self.opened.elapsed().as_secs() / TURN.as_secs()).is_multiple_of(2)
     }
 
     async fn serve(self, socket: TcpListener, [h1, h2]: [TlsAcceptor; 2]) {
