@@ -314,11 +314,16 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-/// The body to send once more, when a connection kept from before was closed by the upstream just as the request went out.
-/// Nobody knows whether it arrived, so only an idempotent one is repeated (RFC 9110 §9.2.2), and only this once.
+/// The body to send once more. Either the upstream says that it has not processed the request (RFC 9113 §8.7), as servers do
+/// that say goodbye to a connection in use. Or a connection kept from before was closed just as the request went out: nobody
+/// knows whether it arrived, so only an idempotent one is repeated (RFC 9110 §9.2.2). Once in all.
 fn repeatable(failure: &SendFailure<RequestBody>, method: &Method, kept: &RefCell<Kept>) -> Option<Bytes> {
-    let stale = failure.reused && matches!(failure.error.cause(), Cause::Closed { .. });
-    kept.borrow().whole().filter(|_| stale && method.is_idempotent())
+    let may_be = match failure.error.cause() {
+        Cause::RefusedStream => true,
+        Cause::Closed { .. } => failure.reused && method.is_idempotent(),
+        _ => false,
+    };
+    kept.borrow().whole().filter(|_| may_be)
 }
 
 /// Base path and rest, joined as text: neither is parsed, so nothing in them can change.

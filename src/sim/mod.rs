@@ -226,10 +226,27 @@ impl Simulator {
         Some(self.world.tokens.issue(marketplace, &Holder::itself(account), lifetime, moment))
     }
 
+    /// Whose an access token is, as its marketplace's books have it; `None` for one that nobody was given there.
+    pub fn holder(&self, marketplace: &str, access_token: &str) -> Option<TokenHolder> {
+        let marketplace = Marketplace::named(marketplace)?;
+        let (tokens, now) = (&self.world.tokens, self.world.clock.now());
+        let account = tokens.remembered(marketplace, access_token)?.account.to_string();
+        Some(TokenHolder { account, is_good: tokens.look_up(marketplace, access_token, now).is_ok() })
+    }
+
     /// As after the start, with the same seed: no state, recordings, faults or tokens, the clock where tokio's is.
     pub fn reset(&self) {
         self.world.reset();
     }
+}
+
+/// Who was given an access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHolder {
+    /// The seller, or the client where it is its own.
+    pub account: String,
+    /// Whether the token still opens anything: neither expired nor revoked.
+    pub is_good: bool,
 }
 
 /// The name by which recordings and echoes show a credential without showing it: twelve hexadecimal digits.

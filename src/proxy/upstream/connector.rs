@@ -9,7 +9,11 @@ use std::{
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
-use super::{dial::Destination, gate::Gate};
+use super::{
+    dial::Destination,
+    gate::Gate,
+    resolve::{Resolve, System},
+};
 use crate::config::settings::{ForwardProxy, Timeouts, UpstreamLimits, UpstreamSettings};
 
 /// TLS, forward proxy, limits and the count of connections: made once, cloned into every worker's pool.
@@ -18,6 +22,7 @@ pub struct Connector(Arc<Shared>);
 
 struct Shared {
     tls: TlsConnector,
+    names: Box<dyn Resolve>,
     proxy: Option<ForwardProxy>,
     timeouts: Timeouts,
     limits: UpstreamLimits,
@@ -27,10 +32,20 @@ struct Shared {
 
 impl Connector {
     /// `tls` comes from [`crate::tls::client_config`]; the protocols it offers (RFC 7301) are set here.
-    pub fn new(mut tls: rustls::ClientConfig, settings: &UpstreamSettings) -> Self {
+    pub fn new(tls: rustls::ClientConfig, settings: &UpstreamSettings) -> Self {
+        Self::resolving(tls, settings, System)
+    }
+
+    /// As [`Connector::new`], with somebody else than the operating system to ask for addresses.
+    pub fn resolving(
+        mut tls: rustls::ClientConfig,
+        settings: &UpstreamSettings,
+        names: impl Resolve + 'static,
+    ) -> Self {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self(Arc::new(Shared {
             tls: TlsConnector::from(Arc::new(tls)),
+            names: Box::new(names),
             proxy: settings.proxy_url.clone(),
             timeouts: settings.timeouts,
             limits: settings.limits,
@@ -41,6 +56,10 @@ impl Connector {
 
     pub(super) fn tls(&self) -> &TlsConnector {
         &self.0.tls
+    }
+
+    pub(super) fn names(&self) -> &dyn Resolve {
+        &*self.0.names
     }
 
     pub(super) fn proxy(&self) -> Option<&ForwardProxy> {

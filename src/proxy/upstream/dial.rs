@@ -13,15 +13,12 @@ use std::{
 
 use http::{HeaderValue, uri::Authority};
 use rustls_pki_types::ServerName;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 use tokio_rustls::TlsConnector;
 
 use super::{
     error::{Cause, TlsFault},
+    resolve::Resolve,
     secured::Secured,
     tunnel,
 };
@@ -75,15 +72,17 @@ impl Destination {
 pub(super) async fn tcp(
     to: &Destination,
     proxy: Option<&ForwardProxy>,
+    names: &dyn Resolve,
 ) -> Result<(TcpStream, Option<SocketAddr>), Cause> {
     match proxy.filter(|_| !to.is_loopback()) {
         None => {
-            let stream = reach(&to.host, to.port).await?;
+            let stream = reach(names, &to.host, to.port).await?;
             let peer = stream.peer_addr().ok();
             Ok((stream, peer))
         }
         Some(proxy) => {
-            let mut stream = reach(&proxy.host, proxy.port).await.map_err(|cause| of_proxy(proxy, cause))?;
+            let stream = reach(names, &proxy.host, proxy.port).await;
+            let mut stream = stream.map_err(|cause| of_proxy(proxy, cause))?;
             tunnel::open(&mut stream, proxy, &to.place).await?;
             Ok((stream, None))
         }
@@ -127,16 +126,14 @@ fn of_proxy(proxy: &ForwardProxy, cause: Cause) -> Cause {
     Cause::ForwardProxy { proxy: format!("{}:{}", proxy.host, proxy.port), status: None, reason }
 }
 
-/// Resolves anew for every connection, so that a changed DNS answer is seen at once.
-async fn reach(host: &str, port: u16) -> Result<TcpStream, Cause> {
+async fn reach(names: &dyn Resolve, host: &str, port: u16) -> Result<TcpStream, Cause> {
     let unknown = |e: io::Error| Cause::Dns { reason: e.to_string() };
-    let addresses = alternate(lookup_host((host, port)).await.map_err(unknown)?);
-    race(addresses).await
+    let addresses = names.addresses(host, port).await.map_err(unknown)?;
+    race(alternate(addresses)).await
 }
 
 /// Families in turn, beginning with the resolver's favourite (RFC 8305 §4).
-fn alternate(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let addresses: Vec<_> = addresses.collect();
+fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let favourite = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv6() == favourite);
@@ -194,9 +191,9 @@ mod tests {
     fn address_families_take_turns_beginning_with_the_resolvers_favourite() {
         let texts = ["[::1]:1", "[::2]:1", "[::3]:1", "127.0.0.1:1", "127.0.0.2:1"];
         let addresses = texts.map(|text| text.parse::<SocketAddr>().unwrap());
-        let order: Vec<_> = alternate(addresses.into_iter()).iter().map(ToString::to_string).collect();
+        let order: Vec<_> = alternate(addresses.to_vec()).iter().map(ToString::to_string).collect();
         assert_eq!(order, ["[::1]:1", "127.0.0.1:1", "[::2]:1", "127.0.0.2:1", "[::3]:1"]);
-        assert!(alternate([].into_iter()).is_empty());
+        assert!(alternate(Vec::new()).is_empty());
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl<B: RequestBody> Origin<B> {
 
     async fn dial(self: &Rc<Self>, stack: &Rc<Stack<B>>, permit: Permit) -> Result<Connection<B>, Cause> {
         let place = &self.to.place;
-        let (stream, peer) = dial::tcp(&self.to, self.connector.proxy()).await?;
+        let (stream, peer) = dial::tcp(&self.to, self.connector.proxy(), self.connector.names()).await?;
         if !self.to.tls {
             let connection = H1::establish(stream, peer, place, Rc::downgrade(stack), permit).await?;
             return Ok(Connection::H1(connection));

@@ -15,6 +15,10 @@ use tokio::time::Instant;
 
 use super::error::{Cause, Side};
 
+/// How much later than the door a caller who stands still is given up here: the door has the same limit and cuts his
+/// connection, so that what he sees does not depend on which of two timers is looked at first.
+const DOOR_FIRST: Duration = Duration::from_secs(1);
+
 /// A request body that leaves a trace of its progress. An empty one needs none.
 pub(super) struct Outgoing<B> {
     body: B,
@@ -86,7 +90,7 @@ impl Patience {
         let stall = |side| Cause::Stall { side, limit: self.stall };
         match progress.turn.get() {
             Turn::Ended | Turn::Broken => (progress.moved.get() + self.head, head),
-            Turn::Caller => (progress.moved.get() + self.stall, stall(Side::Caller)),
+            Turn::Caller => (progress.moved.get() + self.stall + DOOR_FIRST, stall(Side::Caller)),
             Turn::Upstream => (progress.moved.get() + self.stall, stall(Side::UpstreamTaking)),
         }
     }
