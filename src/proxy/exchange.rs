@@ -178,7 +178,7 @@ impl Worker {
             sent.as_ref().err().and_then(|failure| repeatable(failure, &outgoing.head.method, kept))
         {
             let request = outgoing.request(RequestBody::whole(whole), credential);
-            sent = Box::pin(self.pool.send_when(origin, id, request, ready)).await;
+            sent = Box::pin(self.pool.send_anew(origin, id, request, ready)).await;
         }
         let explain = |failure: SendFailure<RequestBody>| match kept.borrow().is_too_large() {
             true => too_large(),
@@ -293,10 +293,12 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-/// The body to send once more, when a connection kept from before was closed by the upstream just as the request went out.
-/// Nobody knows whether it arrived, so only an idempotent one is repeated (RFC 9110 §9.2.2), and only this once.
+/// The body to send once more, when a connection kept from before was closed by the upstream just as the request went out,
+/// over HTTP/2 perhaps in order. Mostly nobody knows whether it arrived, so only an idempotent one is repeated (RFC 9110
+/// §9.2.2), and only this once.
 fn repeatable(failure: &SendFailure<RequestBody>, method: &Method, kept: &RefCell<Kept>) -> Option<Bytes> {
-    let stale = failure.reused && matches!(failure.error.cause(), Cause::Closed { .. });
+    let stale =
+        failure.reused && matches!(failure.error.cause(), Cause::Closed { .. } | Cause::RefusedStream);
     kept.borrow().whole().filter(|_| stale && method.is_idempotent())
 }
 

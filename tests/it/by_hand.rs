@@ -58,7 +58,12 @@ impl Upstream {
 
     /// The next connection, its TLS handshake done.
     pub(crate) async fn accept(&self) -> Peer {
-        let stream = soon("a connection", self.arrival()).await;
+        soon("a connection", self.accept_whenever()).await
+    }
+
+    /// The same when it is well if none comes.
+    pub(crate) async fn accept_whenever(&self) -> Peer {
+        let stream = self.arrival().await;
         let line: Box<dyn Line> = match &self.tls {
             None => Box::new(stream),
             Some(tls) => Box::new(soon("a TLS handshake", tls.accept(stream)).await.unwrap()),
@@ -102,13 +107,11 @@ impl Line for TlsStream<TcpStream> {
 pub(crate) struct Peer(BufReader<Box<dyn Line>>);
 
 impl Peer {
-    /// The head of the next request; None at the connection's end.
+    /// The head of the next request; None when the connection ends without a whole one.
     pub(crate) async fn head(&mut self) -> Option<String> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            let read = soon("a request", self.0.read_line(&mut head)).await.unwrap_or(0);
-            if read == 0 {
-                assert!(head.is_empty(), "a head broke off: {head}");
+            if soon("a request", self.0.read_line(&mut head)).await.unwrap_or(0) == 0 {
                 return None;
             }
         }
@@ -135,6 +138,32 @@ impl Peer {
             self.0.flush().await
         };
         soon("room to write", written).await.is_ok()
+    }
+
+    /// The target of the next request, its body read to the end; None when there is no such request.
+    pub(crate) async fn request(&mut self) -> Option<String> {
+        let head = self.head().await?;
+        let field = |name: &str| {
+            head.lines().find_map(|line| line.split_once(": ").filter(|(n, _)| *n == name)).map(|(_, v)| v)
+        };
+        match (field("content-length"), field("transfer-encoding")) {
+            (Some(length), _) => drop(self.bytes(length.parse().unwrap()).await?),
+            (None, Some(_)) => self.chunks().await?,
+            (None, None) => {}
+        }
+        Some(head.split(' ').nth(1).unwrap().to_owned())
+    }
+
+    async fn chunks(&mut self) -> Option<()> {
+        loop {
+            let mut line = String::new();
+            soon("a chunk", self.0.read_line(&mut line)).await.ok()?;
+            let size = usize::from_str_radix(line.trim_end(), 16).ok()?;
+            self.bytes(size + 2).await?;
+            if size == 0 {
+                return Some(());
+            }
+        }
     }
 
     /// A whole answer with this body, after which the connection stays.
@@ -213,7 +242,7 @@ impl Frames {
             let frame = Frame { kind: head[3], flags: head[4], stream, payload };
             match frame.kind {
                 Frame::SETTINGS | Frame::PING if frame.flags & Frame::ACK == 0 => {
-                    self.acknowledge(frame).await
+                    self.acknowledge(frame).await;
                 }
                 Frame::DATA | Frame::HEADERS | Frame::RST_STREAM => return Some(frame),
                 _ => {}
@@ -256,6 +285,11 @@ impl Frames {
 
     pub(crate) async fn reset(&mut self, stream: u32, code: u8) {
         self.0.say(frame(Frame::RST_STREAM, 0, stream, &[0, 0, 0, code])).await;
+    }
+
+    /// PUSH_PROMISE of another answer.
+    pub(crate) async fn push(&mut self, stream: u32, promised: u32) {
+        self.0.say(frame(5, 4, stream, &[&promised.to_be_bytes()[..], &[0x82, 0x84, 0x86]].concat())).await;
     }
 
     /// GOAWAY without error: streams up to `last` will be answered.

@@ -114,6 +114,21 @@ impl<B: RequestBody> Pool<B> {
     ) -> Result<Reply, SendFailure<B>> {
         self.lane(origin, account).send_when(request, ready).await
     }
+
+    /// As [`Pool::send_when`], but not on an HTTP/1.1 connection kept from before: for a request that was lost on one, since
+    /// an upstream that ends one of them has often ended them all.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_anew(
+        &self,
+        origin: &HttpUrl,
+        account: &AccountId,
+        request: Request<B>,
+        ready: impl Fn(&mut HeaderMap) -> bool,
+    ) -> Result<Reply, SendFailure<B>> {
+        self.lane(origin, account).try_from(TRIES_ON_USED, request, ready).await
+    }
 }
 
 impl<B: RequestBody> Worker<B> {
@@ -183,13 +198,22 @@ impl<B: RequestBody> Lane<B> {
         request: Request<B>,
         ready: impl Fn(&mut HeaderMap) -> bool,
     ) -> Result<Reply, SendFailure<B>> {
+        self.try_from(0, request, ready).await
+    }
+
+    async fn try_from(
+        &self,
+        first: usize,
+        request: Request<B>,
+        ready: impl Fn(&mut HeaderMap) -> bool,
+    ) -> Result<Reply, SendFailure<B>> {
         let mut request = request.map(|body| Outgoing::new(body, Instant::now()));
         let terms = Terms {
             to: &self.origin.to,
             timeouts: self.worker.connector.timeouts(),
             alarms: &self.worker.alarms,
         };
-        for attempt in 0..TRIES {
+        for attempt in first..TRIES {
             let lease = match self.lease(attempt >= TRIES_ON_USED).await {
                 Ok(lease) => lease,
                 Err(error) => return Err(untouched(error, request)),

@@ -1,0 +1,364 @@
+//! Marketplaces that end a kept connection just as a request goes out. The one rule: a GET has its answer all the same,
+//! and a POST reaches a marketplace at most once.
+//!
+//! `RACES_TRIES=10000 cargo test --test it races -- --nocapture` tries more; `RACES_SEED` repeats the choices of a run.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt::Debug,
+    ops::AddAssign,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use rand::RngExt;
+use tokio::task::{JoinSet, yield_now};
+
+use crate::{
+    by_hand::{End, Frame, Frames, Peer, Upstream, trust},
+    certificates::Authority,
+    harness::{Answer, Time, gate},
+    lanes::{Lane, drive},
+    wire::Wire,
+};
+
+/// How many tries unless the environment says otherwise.
+const USUALLY: u64 = 1_000;
+
+/// When a marketplace ends the connection on which the next request will come.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// So long after the request was begun to be sent, or before.
+    Around { request_first: bool, apart: Duration },
+    /// When it has read the request.
+    AfterReading,
+}
+
+/// What is sent at that moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sent {
+    Get,
+    Post,
+    PostInChunks,
+}
+
+/// What came of it all.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Answers to a request that was read once, or not at all on the connection that ended.
+    answered: u64,
+    /// GETs that were read twice.
+    repeated: u64,
+    /// POSTs that were answered 502.
+    failed: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.answered += other.answered;
+        self.repeated += other.repeated;
+        self.failed += other.failed;
+    }
+}
+
+impl Lane {
+    fn moment(&mut self) -> Moment {
+        if self.dice.random_ratio(1, 10) {
+            return Moment::AfterReading;
+        }
+        let apart = Duration::from_micros(self.dice.random_range(0..400));
+        Moment::Around { request_first: self.dice.random(), apart }
+    }
+
+    /// A request as it is written, its body included.
+    fn written(&mut self, sent: Sent, id: &str) -> Vec<u8> {
+        let body = "x".repeat(self.dice.random_range(1..30_000));
+        let length = body.len();
+        let request = match sent {
+            Sent::Get => self.request("GET", id) + "\r\n",
+            Sent::Post => self.request("POST", id) + &format!("Content-Length: {length}\r\n\r\n{body}"),
+            Sent::PostInChunks => {
+                self.request("POST", id)
+                    + &format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n")
+            }
+        };
+        request.into_bytes()
+    }
+}
+
+impl Moment {
+    /// For the side that comes second: waits to the microsecond, as no timer does, while all others go on.
+    async fn wait(self, is_end: bool) {
+        let Self::Around { request_first, apart } = self else { return };
+        let began = Instant::now();
+        while request_first == is_end && began.elapsed() < apart {
+            yield_now().await;
+        }
+    }
+}
+
+/// What a caller makes of the answer to a request that was read `readings` times.
+fn judge(answer: &Answer, sent: Sent, id: &str, readings: u64, case: &str) -> Tally {
+    let mut tally = Tally::default();
+    match (answer.status, sent) {
+        (200, _) => {
+            assert_eq!(answer.body, id, "{case}: another request's answer");
+            let most = if sent == Sent::Get { 2 } else { 1 };
+            assert!((1..=most).contains(&readings), "{case}: read {readings} times");
+            (tally.answered, tally.repeated) = (1, readings - 1);
+        }
+        (502, Sent::Post | Sent::PostInChunks) => {
+            // Whoever is told that nothing was seen may send it again.
+            let most = if answer.code() == "upstream_broken" { 1 } else { 0 };
+            assert!(readings <= most, "{case}: read {readings} times, yet {}", answer.body);
+            tally.failed = 1;
+        }
+        _ => panic!("{case}: {} {}", answer.status, answer.body),
+    }
+    tally
+}
+
+thread_local! {
+    static TALLY: RefCell<Tally> = RefCell::default();
+}
+
+/// What `test` came to on all its lanes.
+fn tallied(test: impl FnOnce()) -> Tally {
+    test();
+    let tally = TALLY.with_borrow_mut(std::mem::take);
+    println!("{tally:?}");
+    tally
+}
+
+/// One request after another on a connection kept from the one before, which ends at its moment; `end` and `serve` count how
+/// often a request is read to its end.
+async fn race<K, H: Copy + Debug>(
+    mut lane: Lane,
+    ways: &[H],
+    end: impl AsyncFn(K, Moment, H, &Cell<u64>),
+    serve: impl AsyncFn(&Upstream, &str, &Cell<u64>, &RefCell<Option<K>>),
+) {
+    let mut caller = lane.caller().await;
+    let kept = RefCell::<Option<K>>::new(None);
+    for number in 0..lane.tries {
+        let (id, sent) = (format!("/{number}"), lane.pick(&[Sent::Get, Sent::Post, Sent::PostInChunks]));
+        let (moment, how) = (lane.moment(), lane.pick(ways));
+        let case = format!("{number}: {sent:?} {moment:?} {how:?}");
+        let (request, readings, former) = (lane.written(sent, &id), Cell::new(0), kept.take());
+        let ending = async {
+            let Some(former) = former else { return };
+            moment.wait(true).await;
+            end(former, moment, how, &readings).await;
+        };
+        let asking = async {
+            moment.wait(false).await;
+            caller.write(&request).await;
+            caller.answer().await.unwrap_or_else(|| panic!("{case}: no answer"))
+        };
+        let answer = tokio::select! {
+            (answer, ()) = async { tokio::join!(asking, ending) } => answer,
+            () = serve(&lane.upstream, &id, &readings, &kept) => unreachable!(),
+        };
+        let tally = judge(&answer, sent, &id, readings.get(), &case);
+        TALLY.with_borrow_mut(|all| *all += tally);
+        if answer.headers.get("connection").is_some_and(|value| value == "close") {
+            caller = lane.caller().await;
+        }
+    }
+}
+
+// ---- HTTP/1.1 ----------------------------------------------------------------------------------------------------
+
+const ENDS: [End; 3] = [End::Farewell, End::Fin, End::Reset];
+
+/// A kept connection ends at its moment; how often a request was read on it is counted to its very end.
+async fn end_kept(mut peer: Peer, moment: Moment, how: End, readings: &Cell<u64>) {
+    if let Moment::AfterReading = moment {
+        assert!(peer.request().await.is_some(), "a kept connection was not used");
+        readings.set(readings.get() + 1);
+    }
+    peer.end(how).await;
+    // After a farewell, whoever wants to may still read what arrives.
+    while how != End::Reset && peer.request().await.is_some() {
+        readings.set(readings.get() + 1);
+    }
+}
+
+/// The marketplace as it goes on: fresh connections, and the answer on one of them.
+async fn serve_fresh(upstream: &Upstream, id: &str, readings: &Cell<u64>, kept: &RefCell<Option<Peer>>) {
+    loop {
+        let mut peer = upstream.accept_whenever().await;
+        if let Some(target) = peer.request().await {
+            assert_eq!(target, id);
+            readings.set(readings.get() + 1);
+            peer.answer(&target).await;
+            *kept.borrow_mut() = Some(peer);
+        }
+    }
+}
+
+#[test]
+fn a_kept_connection_that_ends_as_a_request_goes_out_costs_no_get_its_answer_and_doubles_no_post() {
+    let tally = tallied(|| {
+        drive("RACES", USUALLY, &[&[], &[], &["http/1.1"]], |lane| race(lane, &ENDS, end_kept, serve_fresh));
+    });
+    assert!(tally.answered > 0 && tally.repeated > 0 && tally.failed > 0, "{tally:?}");
+}
+
+#[test]
+fn a_get_is_repeated_on_a_connection_that_was_not_kept() {
+    let upstream = Upstream::plain();
+    gate(Time::Runs, &upstream.app("hand"), |w| async move {
+        let get = |wire: Wire| async {
+            let mut wire = wire;
+            wire.write(b"GET /hand/x HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+            wire
+        };
+        let (mut first, mut second) =
+            (get(Wire::to(w.proxy).await).await, get(Wire::to(w.proxy).await).await);
+        let (mut one, mut other) = (upstream.accept().await, upstream.accept().await);
+        for peer in [&mut one, &mut other] {
+            peer.request().await.unwrap();
+            peer.answer("kept").await;
+        }
+        assert_eq!(first.answer().await.unwrap().body, "kept");
+        assert_eq!(second.answer().await.unwrap().body, "kept");
+        // A marketplace that restarts ends all its connections, and each of them may lie in wait for a request.
+        let mut third = get(first).await;
+        let readings = Rc::new(Cell::new(0));
+        let mut ending = JoinSet::new();
+        for mut peer in [one, other] {
+            let readings = readings.clone();
+            ending.spawn_local(async move {
+                if peer.request().await.is_some() {
+                    readings.set(readings.get() + 1);
+                    peer.part(End::Farewell).await;
+                }
+            });
+        }
+        let mut fresh = upstream.accept().await;
+        assert_eq!(fresh.request().await.as_deref(), Some("/x"));
+        fresh.answer("fresh").await;
+        assert_eq!(third.answer().await.unwrap().body, "fresh");
+        assert_eq!(readings.get(), 1, "it was tried on another kept connection");
+        ending.abort_all();
+    });
+}
+
+// ---- HTTP/2 ------------------------------------------------------------------------------------------------------
+
+/// How a kept HTTP/2 connection ends.
+#[derive(Clone, Copy, Debug)]
+enum Goodbye {
+    /// GOAWAY: what came before will be answered, nothing that comes now.
+    Goaway,
+    Without(End),
+}
+
+const GOODBYES: [Goodbye; 4] = [
+    Goodbye::Goaway,
+    Goodbye::Without(End::Farewell),
+    Goodbye::Without(End::Fin),
+    Goodbye::Without(End::Reset),
+];
+
+/// A connection of frames, and the newest stream on it.
+type Kept = (Frames, u32);
+
+/// Reads a request to its end; None when it does not come to it.
+async fn read_frames(frames: &mut Frames) -> Option<u32> {
+    loop {
+        let frame = frames.next().await?;
+        if frame.ends_stream() {
+            return Some(frame.stream);
+        }
+        if frame.kind == Frame::RST_STREAM {
+            return None;
+        }
+    }
+}
+
+async fn end_frames((mut frames, newest): Kept, moment: Moment, how: Goodbye, readings: &Cell<u64>) {
+    let read = || readings.set(readings.get() + 1);
+    if let Moment::AfterReading = moment {
+        assert!(read_frames(&mut frames).await.is_some(), "a kept connection was not used");
+    }
+    match how {
+        Goodbye::Goaway => {
+            // It promises not to act on what is newer.
+            frames.goaway(newest).await;
+            while frames.next().await.is_some() {}
+        }
+        Goodbye::Without(end) => {
+            if let Moment::AfterReading = moment {
+                read();
+            }
+            frames.0.end(end).await;
+            while end != End::Reset && read_frames(&mut frames).await.is_some() {
+                read();
+            }
+        }
+    }
+}
+
+async fn serve_frames(upstream: &Upstream, id: &str, readings: &Cell<u64>, kept: &RefCell<Option<Kept>>) {
+    loop {
+        let mut frames = upstream.accept_whenever().await.greet().await;
+        if let Some(stream) = read_frames(&mut frames).await {
+            readings.set(readings.get() + 1);
+            frames.answer(stream, id).await;
+            *kept.borrow_mut() = Some((frames, stream));
+        }
+    }
+}
+
+#[test]
+fn an_http2_connection_that_ends_as_a_request_goes_out_costs_no_get_its_answer_and_doubles_no_post() {
+    let tally = tallied(|| {
+        drive("RACES", USUALLY / 2, &[&["h2"], &["h2"]], |lane| {
+            race(lane, &GOODBYES, end_frames, serve_frames)
+        });
+    });
+    assert!(tally.answered > 0 && tally.repeated > 0 && tally.failed > 0, "{tally:?}");
+}
+
+#[test]
+fn a_stream_that_is_refused_is_asked_for_once_more_by_a_get_and_by_no_post() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let upstream = Upstream::secured(&authority, &["h2"]);
+    let configuration = trust(&authority, folder.path()) + &upstream.app("hand");
+    // RFC 9113 §7: REFUSED_STREAM.
+    const REFUSED: u8 = 7;
+    gate(Time::Runs, &configuration, |w| async move {
+        let mut caller = Wire::to(w.proxy).await;
+        let get = b"GET /hand/x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        caller.write(get).await;
+        let mut frames = upstream.accept().await.greet().await;
+        let stream = frames.request().await;
+        frames.answer(stream, "kept").await;
+        assert_eq!(caller.answer().await.unwrap().body, "kept");
+        for refused in [1, 2] {
+            caller.write(get).await;
+            for _ in 0..refused {
+                let stream = frames.request().await;
+                frames.reset(stream, REFUSED).await;
+            }
+            if refused == 2 {
+                assert_eq!(
+                    caller.answer().await.unwrap().status,
+                    502,
+                    "it was asked for more than once more"
+                );
+            } else {
+                let stream = frames.request().await;
+                frames.answer(stream, "again").await;
+                assert_eq!(caller.answer().await.unwrap().body, "again");
+            }
+        }
+        caller.write(b"POST /hand/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").await;
+        let stream = frames.request().await;
+        frames.reset(stream, REFUSED).await;
+        let answer = caller.answer().await.unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
+    });
+}
