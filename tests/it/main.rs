@@ -21,6 +21,7 @@ mod endings;
 mod failing_disk;
 mod fidelity;
 mod full_disk;
+mod gigabyte;
 mod harness;
 mod hops;
 mod http_gate;
