@@ -6,7 +6,6 @@
 use std::{
     cell::{Cell, RefCell},
     fmt::Debug,
-    ops::AddAssign,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -42,23 +41,15 @@ enum Sent {
     PostInChunks,
 }
 
-/// What came of it all.
+/// What came of all tries.
 #[derive(Debug, Default)]
 struct Tally {
-    /// Answers to a request that was read once, or not at all on the connection that ended.
-    answered: u64,
-    /// GETs that were read twice.
-    repeated: u64,
-    /// POSTs that were answered 502.
-    failed: u64,
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.answered += other.answered;
-        self.repeated += other.repeated;
-        self.failed += other.failed;
-    }
+    /// Requests that got the marketplace's answer.
+    answered: Cell<u64>,
+    /// GETs among them that were read twice.
+    repeated: Cell<u64>,
+    /// POSTs that got a 502.
+    failed: Cell<u64>,
 }
 
 impl Lane {
@@ -97,43 +88,40 @@ impl Moment {
     }
 }
 
-/// What a caller makes of the answer to a request that was read `readings` times.
-fn judge(answer: &Answer, sent: Sent, id: &str, readings: u64, case: &str) -> Tally {
-    let mut tally = Tally::default();
-    match (answer.status, sent) {
-        (200, _) => {
-            assert_eq!(answer.body, id, "{case}: another request's answer");
-            let most = if sent == Sent::Get { 2 } else { 1 };
-            assert!((1..=most).contains(&readings), "{case}: read {readings} times");
-            (tally.answered, tally.repeated) = (1, readings - 1);
+impl Tally {
+    /// Takes down the answer to a request that was read `readings` times, unless it breaks the rule.
+    fn judge(&self, answer: &Answer, sent: Sent, id: &str, readings: u64, case: &str) {
+        let add = |count: &Cell<u64>, more| count.set(count.get() + more);
+        match (answer.status, sent) {
+            (200, _) => {
+                assert_eq!(answer.body, id, "{case}: another request's answer");
+                let most = if sent == Sent::Get { 2 } else { 1 };
+                assert!((1..=most).contains(&readings), "{case}: read {readings} times");
+                add(&self.answered, 1);
+                add(&self.repeated, readings - 1);
+            }
+            (502, Sent::Post | Sent::PostInChunks) => {
+                // Whoever is told that nothing was seen may send it again.
+                let most = if answer.code() == "upstream_broken" { 1 } else { 0 };
+                assert!(readings <= most, "{case}: read {readings} times, yet {}", answer.body);
+                add(&self.failed, 1);
+            }
+            _ => panic!("{case}: {} {}", answer.status, answer.body),
         }
-        (502, Sent::Post | Sent::PostInChunks) => {
-            // Whoever is told that nothing was seen may send it again.
-            let most = if answer.code() == "upstream_broken" { 1 } else { 0 };
-            assert!(readings <= most, "{case}: read {readings} times, yet {}", answer.body);
-            tally.failed = 1;
-        }
-        _ => panic!("{case}: {} {}", answer.status, answer.body),
     }
-    tally
-}
 
-thread_local! {
-    static TALLY: RefCell<Tally> = RefCell::default();
-}
-
-/// What `test` came to on all its lanes.
-fn tallied(test: impl FnOnce()) -> Tally {
-    test();
-    let tally = TALLY.with_borrow_mut(std::mem::take);
-    println!("{tally:?}");
-    tally
+    /// Every course that is allowed was taken.
+    fn is_varied(&self) -> bool {
+        println!("{self:?}");
+        [&self.answered, &self.repeated, &self.failed].iter().all(|count| count.get() > 0)
+    }
 }
 
 /// One request after another on a connection kept from the one before, which ends at its moment; `end` and `serve` count how
 /// often a request is read to its end.
 async fn race<K, H: Copy + Debug>(
     mut lane: Lane,
+    tally: Rc<Tally>,
     ways: &[H],
     end: impl AsyncFn(K, Moment, H, &Cell<u64>),
     serve: impl AsyncFn(&Upstream, &str, &Cell<u64>, &RefCell<Option<K>>),
@@ -159,8 +147,7 @@ async fn race<K, H: Copy + Debug>(
             (answer, ()) = async { tokio::join!(asking, ending) } => answer,
             () = serve(&lane.upstream, &id, &readings, &kept) => unreachable!(),
         };
-        let tally = judge(&answer, sent, &id, readings.get(), &case);
-        TALLY.with_borrow_mut(|all| *all += tally);
+        tally.judge(&answer, sent, &id, readings.get(), &case);
         if answer.headers.get("connection").is_some_and(|value| value == "close") {
             caller = lane.caller().await;
         }
@@ -199,10 +186,11 @@ async fn serve_fresh(upstream: &Upstream, id: &str, readings: &Cell<u64>, kept: 
 
 #[test]
 fn a_kept_connection_that_ends_as_a_request_goes_out_costs_no_get_its_answer_and_doubles_no_post() {
-    let tally = tallied(|| {
-        drive("RACES", USUALLY, &[&[], &[], &["http/1.1"]], |lane| race(lane, &ENDS, end_kept, serve_fresh));
+    let tally = Rc::<Tally>::default();
+    drive("RACES", USUALLY, &[&[], &[], &["http/1.1"]], |lane| {
+        race(lane, tally.clone(), &ENDS, end_kept, serve_fresh)
     });
-    assert!(tally.answered > 0 && tally.repeated > 0 && tally.failed > 0, "{tally:?}");
+    assert!(tally.is_varied());
 }
 
 #[test]
@@ -314,12 +302,11 @@ async fn serve_frames(upstream: &Upstream, id: &str, readings: &Cell<u64>, kept:
 
 #[test]
 fn an_http2_connection_that_ends_as_a_request_goes_out_costs_no_get_its_answer_and_doubles_no_post() {
-    let tally = tallied(|| {
-        drive("RACES", USUALLY / 2, &[&["h2"], &["h2"]], |lane| {
-            race(lane, &GOODBYES, end_frames, serve_frames)
-        });
+    let tally = Rc::<Tally>::default();
+    drive("RACES", USUALLY / 2, &[&["h2"], &["h2"]], |lane| {
+        race(lane, tally.clone(), &GOODBYES, end_frames, serve_frames)
     });
-    assert!(tally.answered > 0 && tally.repeated > 0 && tally.failed > 0, "{tally:?}");
+    assert!(tally.is_varied());
 }
 
 #[test]
