@@ -20,17 +20,14 @@ use hyper::{
     service::{HttpService, service_fn},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    task::yield_now,
-};
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     gate::{Gate, InFlight, Progress},
     limits::ListenerLimits,
     patience::Patience,
-    socket::Peer,
+    socket::{Peer, Stream},
     tally::{Cut, Tally},
 };
 
@@ -48,7 +45,7 @@ pub(super) async fn serve<I, S, F, B>(
     limits: Rc<ListenerLimits>,
     stop: CancellationToken,
 ) where
-    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    I: Stream + 'static,
     S: Fn(Request<Incoming>, Peer) -> F + 'static,
     F: Future<Output = Response<B>> + 'static,
     B: Body + Unpin + 'static,
@@ -156,8 +153,10 @@ impl<S> Caller<S> {
     where
         S: Fn(Request<Incoming>, Peer) -> F,
         F: Future<Output = Response<B>>,
+        B: Body,
     {
         let exchange = self.progress.begin_exchange();
+        let knows_chunks = request.version() != Version::HTTP_10;
         let call = match is_target_too_long(&request, self.limits.target) {
             true => Call::Refused(StatusCode::URI_TOO_LONG),
             false => Call::begin(|| (self.service)(request, self.peer)),
@@ -167,7 +166,9 @@ impl<S> Caller<S> {
             let outcome = call.outcome(&tally).await;
             // hyper closes after an answer that came before the request's end, but does not say so.
             let last = outcome.is_err() || exchange.is_incomplete();
-            Ok(Answer::response(outcome, exchange, last))
+            let response = Answer::response(outcome, exchange, last);
+            response.body().mark_end(knows_chunks);
+            Ok(response)
         }
     }
 }
@@ -218,7 +219,7 @@ async fn contained<F: Future>(mut future: Pin<Box<F>>) -> Option<F::Output> {
 /// A service's body, which keeps its request in flight until it was passed on whole.
 struct Answer<B> {
     body: Option<B>,
-    _exchange: InFlight,
+    exchange: InFlight,
 }
 
 impl<B> Answer<B> {
@@ -243,7 +244,22 @@ impl<B> Answer<B> {
         if last {
             head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Response::from_parts(head, Self { body, _exchange: exchange })
+        Response::from_parts(head, Self { body, exchange })
+    }
+}
+
+impl<B: Body> Answer<B> {
+    fn length(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// Without a length and without chunks an answer ends with its connection.
+    fn mark_end(&self, knows_chunks: bool) {
+        self.exchange.owe_end(!knows_chunks && !self.has_ended() && self.length().exact().is_none());
     }
 }
 
@@ -255,14 +271,20 @@ impl<B: Body + Unpin> Body for Answer<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx))
+        let polled = self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx));
+        match &polled {
+            Poll::Ready(None) => self.exchange.owe_end(false),
+            Poll::Ready(Some(Ok(_))) if self.has_ended() => self.exchange.owe_end(false),
+            _ => {}
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.has_ended()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.length()
     }
 }

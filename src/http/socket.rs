@@ -1,8 +1,8 @@
 //! Sockets a door may listen on. The rule: whoever connects is known by what the kernel says of him, not by what he says.
 
-use std::{fmt, io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
-use rustix::io::Errno;
+use rustix::{io::Errno, net::sockopt::set_socket_linger};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -32,10 +32,28 @@ impl fmt::Display for Peer {
 /// A socket that listens.
 pub trait Socket {
     /// One connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+    type Stream: Stream + 'static;
 
     /// The next connection. Nothing is lost when the future is dropped.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>>;
+}
+
+/// One connection of a socket.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Whether the connection ends with a reset from now on, however it is let go of, or in order.
+    fn end_with_reset(&self, reset: bool);
+}
+
+impl Stream for TcpStream {
+    fn end_with_reset(&self, reset: bool) {
+        // Only a dead socket refuses it, and nobody is misled by the end of that.
+        let _ = set_socket_linger(self, reset.then_some(Duration::ZERO));
+    }
+}
+
+impl Stream for UnixStream {
+    /// A Unix socket knows no reset; what is served on one are answers of our own, whose length is told.
+    fn end_with_reset(&self, _reset: bool) {}
 }
 
 impl Socket for TcpListener {

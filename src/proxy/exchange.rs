@@ -191,7 +191,7 @@ impl Worker {
             sent.as_ref().err().and_then(|failure| repeatable(failure, &outgoing.head.method, kept))
         {
             let request = outgoing.request(RequestBody::whole(whole), credential);
-            sent = Box::pin(outgoing.lane.send_when(request, ready)).await;
+            sent = Box::pin(outgoing.lane.send_anew(request, ready)).await;
         }
         let explain = |failure: SendFailure<RequestBody>| match kept.borrow().is_too_large() {
             true => too_large(),

@@ -16,7 +16,7 @@ fn hex(digest: impl AsRef<[u8]>) -> String {
 }
 
 /// Bytes of which no two neighbouring pieces are alike.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut step = || {
         state ^= state << 13;

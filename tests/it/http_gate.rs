@@ -22,6 +22,7 @@ use marketgate::{
     http::{
         gate::{Framing, Gate, Limits, Refusal, Stage, Violation},
         listener::{ListenerLimits, serve},
+        socket::Stream,
         tally::Tally,
     },
 };
@@ -506,6 +507,10 @@ impl AsyncWrite for Pieces {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
+}
+
+impl Stream for Pieces {
+    fn end_with_reset(&self, _reset: bool) {}
 }
 
 /// A request as a service saw it: target, and the body or that it broke off.

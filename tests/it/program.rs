@@ -236,6 +236,25 @@ impl Gate {
     }
 }
 
+/// A running program without a simulator: its marketplaces are the test's own.
+pub(crate) struct Alone {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) program: Program,
+    _folder: tempfile::TempDir,
+}
+
+impl Alone {
+    /// `apps` is the configuration without its doors.
+    pub(crate) fn start(apps: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [proxy, admin] = free_ports();
+        std::fs::write(folder.path().join("proxy.toml"), doors(proxy, admin) + apps).unwrap();
+        let program = Program::start(folder.path(), &["run"]);
+        program.mentions("admin: http");
+        Self { proxy: SocketAddr::from(([127, 0, 0, 1], proxy)), program, _folder: folder }
+    }
+}
+
 pub(crate) fn doors(proxy: u16, admin: u16) -> String {
     format!("[proxy]\nlisten = \"127.0.0.1:{proxy}\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n")
 }

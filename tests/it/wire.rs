@@ -100,12 +100,21 @@ impl Wire {
         bytes
     }
 
-    /// Everything until the connection ends.
+    /// Waits until something has come, and leaves it.
+    pub(crate) async fn peek(&mut self) {
+        soon("a beginning", self.0.fill_buf()).await.unwrap();
+    }
+
+    /// Everything until the connection ends, a reset being an end too.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        self.rest_and_end().await.0
+    }
+
+    /// Everything until the connection ends, and how it did: an error is a reset.
+    pub(crate) async fn rest_and_end(&mut self) -> (Vec<u8>, std::io::Result<()>) {
         let mut bytes = Vec::new();
-        // A reset is an end, too.
-        drop(soon("the end of the connection", self.0.read_to_end(&mut bytes)).await);
-        bytes
+        let end = soon("the end of the connection", self.0.read_to_end(&mut bytes)).await;
+        (bytes, end.map(drop))
     }
 
     /// A chunked body, and what came of it when it broke off.

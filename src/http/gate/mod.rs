@@ -9,6 +9,9 @@
 //! A refused head is made unreadable: in the place of the first wrong octet hyper finds a NUL, answers a bare `400` in
 //! its turn (after the answers to earlier requests) and closes. A refused body ends in a read error, which the service
 //! sees as a body that broke off.
+//!
+//! On the way out bytes pass untouched. Only where an answer ends with its connection (HTTP/1.0) the gate has every other
+//! end be a reset.
 
 mod chunked;
 mod fields;
@@ -37,7 +40,7 @@ pub use self::{
     progress::{InFlight, Progress},
     violation::Violation,
 };
-use crate::http::tally::Tally;
+use crate::http::{socket::Stream, tally::Tally};
 
 /// How long a head may be. hyper must be given the same limits: it answers 431.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub struct Gate<T> {
     progress: Rc<Progress>,
     tally: Arc<Tally>,
     closing: Closing,
+    /// Whether the connection would end with a reset now.
+    resets: bool,
 }
 
 #[derive(Debug)]
@@ -95,6 +100,7 @@ impl<T> Gate<T> {
             progress: Rc::default(),
             tally,
             closing: Closing::Open,
+            resets: false,
         }
     }
 
@@ -164,9 +170,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
+impl<T: Stream> AsyncWrite for Gate<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let gate = self.get_mut();
+        gate.mark_end();
         let written = Pin::new(&mut gate.io).poll_write(cx, bytes);
         gate.progress.write(&written);
         written
@@ -178,6 +185,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let gate = self.get_mut();
+        gate.mark_end();
         let written = Pin::new(&mut gate.io).poll_write_vectored(cx, slices);
         gate.progress.write(&written);
         written
@@ -200,11 +208,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
         if matches!(gate.closing, Closing::Open) {
+            gate.mark_end();
             ready!(Pin::new(&mut gate.io).poll_shutdown(cx))?;
             gate.closing = Closing::Lingering(LINGER);
             gate.progress.close();
         }
         gate.poll_linger(cx).map(Ok)
+    }
+}
+
+impl<T: Stream> Gate<T> {
+    /// FIN is the end of an answer that nothing else delimits (RFC 9112 §6.3). Said before its first byte and taken back
+    /// after its last, so that no way of losing the connection meanwhile, the process's own end included, looks like it.
+    fn mark_end(&mut self) {
+        let resets = self.progress.owes_end();
+        if self.resets != resets {
+            self.io.end_with_reset(resets);
+            self.resets = resets;
+        }
     }
 }
 

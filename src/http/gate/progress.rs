@@ -16,6 +16,7 @@ pub struct Progress {
     waits_for_room: Cell<bool>,
     refused: Cell<bool>,
     closing: Cell<bool>,
+    owes_end: Cell<bool>,
     in_flight: Cell<usize>,
     exchanges: Cell<u64>,
 }
@@ -54,6 +55,11 @@ impl Progress {
     /// Whether our side is shut and only leftovers are being read.
     pub fn is_closing(&self) -> bool {
         self.closing.get()
+    }
+
+    /// Whether an answer is under way whose end is the connection's own, so that no other end may look like that.
+    pub fn owes_end(&self) -> bool {
+        self.owes_end.get()
     }
 
     /// Whether a request is being served, its answer's body included.
@@ -123,6 +129,11 @@ impl InFlight {
     /// Whether bytes of this very request's body are still to come; those of one sent behind it do not count.
     pub fn is_incomplete(&self) -> bool {
         self.progress.stage() == Stage::Body && self.progress.messages() == self.number
+    }
+
+    /// See [`Progress::owes_end`].
+    pub fn owe_end(&self, owes: bool) {
+        self.progress.owes_end.set(owes);
     }
 }
 

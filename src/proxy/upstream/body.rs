@@ -30,6 +30,8 @@ pub struct UpstreamBody {
     reusable: bool,
     is_h2: bool,
     failed: bool,
+    /// Over HTTP/2, the last of the promised bytes, until END_STREAM vouches for them.
+    held: Option<Frame<Bytes>>,
     stall: Duration,
     /// Since when there was nothing to read.
     waiting: Option<Instant>,
@@ -56,6 +58,7 @@ impl UpstreamBody {
             reusable,
             is_h2,
             failed: false,
+            held: None,
             stall,
             waiting: None,
             alarm,
@@ -77,9 +80,23 @@ impl UpstreamBody {
 
     fn fail(&mut self, cause: Cause) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         self.failed = true;
+        self.held = None;
         let place = self.hold.take().and_then(|hold| hold.place().cloned());
         let place = place.unwrap_or_else(|| "the upstream".into());
         Poll::Ready(Some(Err(UpstreamError::sent(&place, cause))))
+    }
+
+    /// What comes of a frame, if anything does yet. A caller who has all the promised bytes takes the answer for whole, and
+    /// hyper asks no further: so the last of them wait for the end of the stream, be it the next frame or an error. What
+    /// else comes with the end, an empty frame or trailers, says nothing more.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        if self.incoming.is_end_stream() {
+            self.end();
+        } else if self.is_h2 && self.incoming.size_hint().exact() == Some(0) {
+            self.held.get_or_insert(frame);
+            return None;
+        }
+        self.held.take().or(Some(frame))
     }
 
     /// hyper takes a reset with NO_ERROR and a GOAWAY for an end like any other; they are one only after END_STREAM.
@@ -101,25 +118,26 @@ impl Body for UpstreamBody {
         if body.failed || body.hold.is_none() {
             return Poll::Ready(None);
         }
-        let Poll::Ready(frame) = Pin::new(&mut body.incoming).poll_frame(cx) else {
-            let since = *body.waiting.get_or_insert_with(Instant::now);
-            ready!(body.alarm.poll_until(since + body.stall, cx));
-            return body.fail(Cause::Stall { side: Side::UpstreamSending, limit: body.stall });
-        };
-        body.waiting = None;
-        match frame {
-            Some(Ok(frame)) => {
-                if body.incoming.is_end_stream() {
-                    body.end();
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut body.incoming).poll_frame(cx) else {
+                let since = *body.waiting.get_or_insert_with(Instant::now);
+                ready!(body.alarm.poll_until(since + body.stall, cx));
+                return body.fail(Cause::Stall { side: Side::UpstreamSending, limit: body.stall });
+            };
+            body.waiting = None;
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Some(frame) = body.pass(frame) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Some(Err(error)) => return body.fail(Cause::Incomplete { reason: words(&error) }),
+                None if body.is_complete() => {
+                    body.end();
+                    return Poll::Ready(body.held.take().map(Ok));
+                }
+                None => return body.fail(Cause::Incomplete { reason: "it ended before its end".to_owned() }),
             }
-            Some(Err(error)) => body.fail(Cause::Incomplete { reason: words(&error) }),
-            None if body.is_complete() => {
-                body.end();
-                Poll::Ready(None)
-            }
-            None => body.fail(Cause::Incomplete { reason: "it ended before its end".to_owned() }),
         }
     }
 

@@ -34,6 +34,11 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// Our own bound on streams of one connection, where the upstream sets none: one connection is one TCP congestion
 /// window and one core's worth of TLS at the far end.
 const MAX_STREAMS: usize = 256;
+/// Most bytes of an answer that a stream holds for a caller who does not read: 40 MB/s at 50 ms of delay.
+const STREAM_WINDOW: u32 = 2 << 20;
+/// Room for all streams at once. Were it less, a few callers who stop reading would use it up and hold up the answers of
+/// every account (RFC 9113 §5.2.2).
+const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;
 
 type Wire<B> = http2::Connection<TokioIo<Secured>, Outgoing<B>, Crew>;
 
@@ -157,6 +162,8 @@ fn builder(crew: &Crew) -> http2::Builder<Crew> {
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PONG_WITHIN)
         .max_header_list_size(MAX_HEAD as u32)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         // Nothing is sent before the upstream has said how many streams it takes: what exceeds its limit comes back
         // as REFUSED_STREAM, without the request.
         .initial_max_send_streams(0);

@@ -170,14 +170,37 @@ impl<B: RequestBody> Lane<B> {
         request: Request<B>,
         ready: impl Fn(&mut HeaderMap) -> bool,
     ) -> impl Future<Output = Result<Box<Reply>, SendFailure<B>>> {
+        self.try_from(0, request, ready)
+    }
+
+    /// As [`Lane::send_when`], but not on an HTTP/1.1 connection kept from before: for a request that was lost on one, since
+    /// an upstream that ends one of them has often ended them all.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_anew(
+        &self,
+        request: Request<B>,
+        ready: impl Fn(&mut HeaderMap) -> bool,
+    ) -> impl Future<Output = Result<Box<Reply>, SendFailure<B>>> {
+        self.try_from(TRIES_ON_USED, request, ready)
+    }
+
+    fn try_from(
+        &self,
+        first: usize,
+        request: Request<B>,
+        ready: impl Fn(&mut HeaderMap) -> bool,
+    ) -> impl Future<Output = Result<Box<Reply>, SendFailure<B>>> {
         // Boxed: it would be moved from future to future, and each of them would have room for it.
         let now = Instant::now();
         let request = Box::new(request.map(|body| Outgoing::new(body, now)));
-        self.exchange(request, now, ready)
+        self.exchange(first, request, now, ready)
     }
 
     async fn exchange(
         &self,
+        first: usize,
         mut request: Box<Request<Outgoing<B>>>,
         mut now: Instant,
         ready: impl Fn(&mut HeaderMap) -> bool,
@@ -187,7 +210,7 @@ impl<B: RequestBody> Lane<B> {
             timeouts: self.worker.connector.timeouts(),
             alarms: &self.worker.alarms,
         };
-        for attempt in 0..TRIES {
+        for attempt in first..TRIES {
             let fresh = attempt >= TRIES_ON_USED;
             let (lease, at_once) = match self.at_hand(fresh, now) {
                 Some(lease) => (Ok(lease), attempt == 0),
