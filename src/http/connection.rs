@@ -55,8 +55,9 @@ pub(super) async fn serve<I, S, F, B>(
     let progress = gate.progress();
     let caller = Caller { service, peer, limits: Rc::clone(&limits), progress: Rc::clone(&progress) };
     let service = service_fn(move |request| caller.ask(request));
-    let connection = pin!(builder(&limits).serve_connection(TokioIo::new(gate), service));
-    match drive(connection, &stop, &progress, Patience::new(limits.time)).await {
+    // Boxed: the task of an idle connection would have room for it twice.
+    let mut connection = Box::pin(builder(&limits).serve_connection(TokioIo::new(gate), service));
+    match drive(connection.as_mut(), &stop, &progress, Patience::new(limits.time)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(peer = %peer, %error, "connection ended early"),
         Err(why) => {

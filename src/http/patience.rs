@@ -38,13 +38,16 @@ pub(super) struct Patience {
     alarm: Pin<Box<Sleep>>,
 }
 
-/// One direction: what the caller owes, and since when. The number tells one debt from the next of its kind.
+/// What the caller owes. The number tells one debt from the next of its kind.
+type Debt = (Cut, u64);
+
+/// One direction: what the caller owes, and since when.
 #[derive(Debug, Default)]
 struct Turn(Option<(Cut, u64, Instant)>);
 
 impl Turn {
     /// When the debt named now is due.
-    fn due(&mut self, debt: Option<(Cut, u64)>, now: Instant, limits: &TimeLimits) -> Option<(Instant, Cut)> {
+    fn due(&mut self, debt: Option<Debt>, now: Instant, limits: &TimeLimits) -> Option<(Instant, Cut)> {
         self.0 = debt.map(|(why, number)| match self.0 {
             Some(old @ (old_why, old_number, _)) if (old_why, old_number) == (why, number) => old,
             _ => (why, number, now),
@@ -65,7 +68,7 @@ impl TimeLimits {
 }
 
 /// What the caller has to send.
-fn owed_bytes(progress: &Progress) -> Option<(Cut, u64)> {
+fn owed_bytes(progress: &Progress) -> Option<Debt> {
     match progress.stage() {
         _ if progress.is_closing() => Some((Cut::Leftovers, 0)),
         Stage::Body => progress.waits_for_bytes().then(|| (Cut::StalledUpload, progress.read())),
@@ -77,7 +80,7 @@ fn owed_bytes(progress: &Progress) -> Option<(Cut, u64)> {
 }
 
 /// What the caller has to read.
-fn owed_room(progress: &Progress) -> Option<(Cut, u64)> {
+fn owed_room(progress: &Progress) -> Option<Debt> {
     progress.waits_for_room().then(|| (Cut::StalledDownload, progress.written()))
 }
 
@@ -89,9 +92,9 @@ impl Patience {
 
     /// Ready when the caller has used up its time. To be asked each time after the connection was driven.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, progress: &Progress) -> Poll<Cut> {
+        let debts = (owed_bytes(progress), owed_room(progress));
         loop {
-            let now = Instant::now();
-            let Some((due, why)) = self.due(progress, now) else { return Poll::Pending };
+            let Some((now, due, why)) = self.due(debts) else { return Poll::Pending };
             if due <= now {
                 return Poll::Ready(why);
             }
@@ -105,9 +108,15 @@ impl Patience {
         }
     }
 
-    fn due(&mut self, progress: &Progress, now: Instant) -> Option<(Instant, Cut)> {
-        let bytes = self.reading.due(owed_bytes(progress), now, &self.limits);
-        let room = self.writing.due(owed_room(progress), now, &self.limits);
-        bytes.into_iter().chain(room).min_by_key(|(due, _)| *due)
+    /// What is due first, beside the present. Nobody looks at the clock for a caller who owes nothing.
+    fn due(&mut self, debts: (Option<Debt>, Option<Debt>)) -> Option<(Instant, Instant, Cut)> {
+        if debts == (None, None) {
+            (self.reading, self.writing) = (Turn::default(), Turn::default());
+            return None;
+        }
+        let now = Instant::now();
+        let bytes = self.reading.due(debts.0, now, &self.limits);
+        let room = self.writing.due(debts.1, now, &self.limits);
+        bytes.into_iter().chain(room).min_by_key(|(due, _)| *due).map(|(due, why)| (now, due, why))
     }
 }

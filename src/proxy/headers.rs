@@ -139,6 +139,8 @@ pub fn dress(headers: &mut HeaderMap, profile: &Profile, dressing: &Dressing, cr
 /// Takes from a marketplace's reply what must not reach the caller.
 pub fn clean_reply(headers: &mut HeaderMap) {
     let nominated = nominated(headers);
+    // Of those that go, the only one that many replies have.
+    headers.remove(header::CONNECTION);
     let refused = |name: &HeaderName| {
         (!is_harmless_in_reply(name) && is_refused_in_reply(name.as_str()))
             || nominates(&nominated, name.as_str())

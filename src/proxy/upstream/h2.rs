@@ -6,7 +6,7 @@ use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     rc::{Rc, Weak},
     sync::Arc,
     task::{Poll, Waker},
@@ -71,7 +71,7 @@ impl<B: RequestBody> H2<B> {
         let handshake = builder(&crew).handshake(TokioIo::new(stream));
         let (sender, wire) = handshake.await.map_err(failed)?;
         let wire = Rc::new(RefCell::new(Some(wire)));
-        spawn_local(crew.clone().watched(drive(wire.clone())));
+        spawn_local(crew.clone().watched(Box::pin(drive(wire.clone()))));
         crew.settings(&wire).await?;
         let now = Instant::now();
         Ok(Rc::new(Self {
@@ -195,8 +195,7 @@ struct Life {
 
 impl Crew {
     /// A task of the connection. Whenever one has run, SETTINGS may have come.
-    async fn watched(self, task: impl Future<Output = ()>) {
-        let mut task = pin!(task);
+    async fn watched(self, mut task: Pin<Box<impl Future<Output = ()>>>) {
         poll_fn(|cx| {
             let polled = task.as_mut().poll(cx);
             if let Some(waker) = self.life.awaited.take() {
@@ -222,6 +221,7 @@ impl Crew {
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Crew {
     fn execute(&self, task: F) {
-        spawn_local(self.clone().watched(task));
+        // Boxed: hyper's tasks are large, there is one for every request, and the runtime moves each several times.
+        spawn_local(self.clone().watched(Box::pin(task)));
     }
 }
