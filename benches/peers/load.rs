@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,8 @@ use tokio::{
 pub(crate) const SMALL: usize = 1024;
 /// Bytes of a large one.
 pub(crate) const LARGE: usize = 64 << 20;
-const CONNECTIONS: usize = 64;
+/// Callers at once.
+pub(crate) const CONNECTIONS: usize = 64;
 const STREAMS: usize = 4;
 
 /// Load and upstream on one core, whatever is measured on another.
@@ -40,9 +42,7 @@ impl Caller {
     pub(crate) async fn connect(to: SocketAddr, path: &str, expected: usize) -> Self {
         let stream = TcpStream::connect(to).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let fields = "Host: localhost\r\nUser-Agent: peers/1\r\nAccept: application/json\r\nAuthorization: Bearer peers-direct\r\n";
-        let request = format!("GET {path} HTTP/1.1\r\n{fields}\r\n").into_bytes();
-        Self { stream, request, buffer: vec![0; 256 * 1024], expected }
+        Self { stream, request: request(path), buffer: vec![0; 256 * 1024], expected }
     }
 
     /// One request and its answer.
@@ -89,6 +89,11 @@ impl Caller {
     }
 }
 
+fn request(path: &str) -> Vec<u8> {
+    let fields = "Host: localhost\r\nUser-Agent: peers/1\r\nAccept: application/json\r\nAuthorization: Bearer peers-direct\r\n";
+    format!("GET {path} HTTP/1.1\r\n{fields}\r\n").into_bytes()
+}
+
 /// All connections, as fast as they go, for so long; how many requests were answered.
 pub(crate) async fn flat_out(to: SocketAddr, path: &str, time: Duration) -> u64 {
     let until = Instant::now() + time;
@@ -100,6 +105,44 @@ pub(crate) async fn flat_out(to: SocketAddr, path: &str, time: Duration) -> u64 
             let mut answered = 0;
             while Instant::now() < until {
                 caller.ask().await;
+                answered += 1;
+            }
+            answered
+        });
+    }
+    callers.join_all().await.into_iter().sum()
+}
+
+/// Each path is asked for once, over all connections.
+pub(crate) async fn once_each(to: SocketAddr, paths: &Rc<[String]>) {
+    let mut callers = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        let paths = Rc::clone(paths);
+        callers.spawn_local(async move {
+            let mut caller = Caller::connect(to, "/", SMALL).await;
+            for path in paths.iter().skip(number).step_by(CONNECTIONS) {
+                caller.request = request(path);
+                caller.ask().await;
+            }
+        });
+    }
+    callers.join_all().await;
+}
+
+/// All connections, as fast as they go, for so long, over all paths in turn: with as many paths as connections, each
+/// connection keeps to its own. How many requests were answered.
+pub(crate) async fn in_turn(to: SocketAddr, paths: &Rc<[String]>, time: Duration) -> u64 {
+    let until = Instant::now() + time;
+    let mut callers = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        let paths = Rc::clone(paths);
+        callers.spawn_local(async move {
+            let mut caller = Caller::connect(to, "/", SMALL).await;
+            let (mut turn, mut answered) = (number, 0);
+            while Instant::now() < until {
+                caller.request = request(&paths[turn % paths.len()]);
+                caller.ask().await;
+                turn += CONNECTIONS;
                 answered += 1;
             }
             answered

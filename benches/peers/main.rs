@@ -5,11 +5,15 @@
 //! `docs/performance.md`. Every proxy sets an `Authorization` header, strips a path prefix and verifies the upstream's
 //! certificate; ours and Envoy's get the token by client credentials. Linux only.
 //!
+//! `--flat` measures something else with the same upstream and load: whether a request costs the same however many accounts
+//! the store holds (see [`flat`]). `MARKETGATE_OTHER` names the program to measure, `--most N` the most accounts.
+//!
 //! Flags: `--rounds N`, `--seconds N` (of each measurement), `--only NAME,NAME` (see [`proxies::ALL`]), `--quick`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on has failed")]
 #![allow(missing_docs, reason = "a bench is no library")]
 
+mod flat;
 mod load;
 mod measure;
 mod process;
@@ -28,15 +32,23 @@ pub(crate) struct Plan {
     only: Option<Vec<String>>,
     /// Only CPU per request.
     pub(crate) quick: bool,
+    /// Only cost over the number of accounts, up to so many.
+    flat: bool,
+    pub(crate) most: usize,
 }
 
 impl Plan {
     fn read() -> Self {
-        let mut plan = Self { rounds: 5, seconds: Duration::from_secs(4), only: None, quick: false };
+        let flat = std::env::args().any(|argument| argument == "--flat");
+        let (rounds, seconds) = if flat { (3, 2) } else { (5, 4) };
+        let seconds = Duration::from_secs(seconds);
+        let mut plan = Self { rounds, seconds, only: None, quick: false, flat, most: usize::MAX };
         let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
         while let Some(name) = arguments.next() {
             let mut value = || arguments.next().expect("a value after the flag");
             match name.as_str() {
+                "--flat" => {}
+                "--most" => plan.most = value().parse().expect("a number of accounts"),
                 "--quick" => plan.quick = true,
                 "--rounds" => plan.rounds = value().parse().expect("a number of rounds"),
                 "--seconds" => plan.seconds = Duration::from_secs(value().parse().expect("seconds")),
@@ -59,6 +71,9 @@ fn main() {
     }
     let plan = Plan::read();
     let upstream = Upstream::start();
+    if plan.flat {
+        return flat::measure(&upstream, &plan);
+    }
     let wanted = proxies::ALL.iter().filter(|proxy| plan.wants(proxy.name));
     let (present, absent): (Vec<&Proxy>, Vec<&Proxy>) = wanted.partition(|proxy| proxy.is_installed());
     for proxy in absent {

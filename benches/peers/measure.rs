@@ -81,7 +81,8 @@ fn latency(mut took: Vec<Duration>) -> (f64, f64) {
     (at(0.5), at(0.99))
 }
 
-fn on_first_core<T>(work: impl Future<Output = T>) -> T {
+/// Runs it on the core of the load.
+pub(crate) fn on_first_core<T>(work: impl Future<Output = T>) -> T {
     load::keep_to_first_core();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, work)

@@ -118,7 +118,7 @@ impl Proxy {
         fs::write(folder.path().join(file), (self.configuration)(&site)).unwrap();
         let mut process = Process::start(&(self.program)().unwrap(), self.arguments, folder.path());
         let begun = Instant::now();
-        while !answers(address) {
+        while !answers(address, "/api/1") {
             let log = || fs::read_to_string(folder.path().join("log")).unwrap();
             assert!(!process.is_over(), "{} ended: {}", self.name, log());
             assert!(begun.elapsed() < Duration::from_secs(20), "{} does not answer: {}", self.name, log());
@@ -128,15 +128,16 @@ impl Proxy {
     }
 }
 
-fn answers(address: SocketAddr) -> bool {
+/// Whether a request for this path is answered with success.
+pub(crate) fn answers(address: SocketAddr, path: &str) -> bool {
     let Ok(mut stream) = TcpStream::connect(address) else { return false };
     let mut answer = String::new();
-    let asked = stream.write_all(b"GET /api/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let asked = write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     // One that breaks off is asked again.
     asked.and_then(|()| stream.read_to_string(&mut answer)).is_ok() && answer.starts_with("HTTP/1.1 200")
 }
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

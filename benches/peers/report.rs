@@ -45,13 +45,17 @@ impl<'a> Report<'a> {
         let Some((_, others)) = self.rows.iter().find(|(proxy, _)| proxy.name == other) else {
             return "–".to_owned();
         };
-        let ratios = || rounds.iter().zip(others).map(|(ours, theirs)| ours.cpu / theirs.cpu);
-        let (least, most) = ratios().fold((f64::MAX, 0.0), |(least, most), r| (r.min(least), r.max(most)));
-        format!("{:.2} ({least:.2}–{most:.2})", median(ratios()))
+        spread(rounds.iter().zip(others).map(|(ours, theirs)| ours.cpu / theirs.cpu))
     }
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
+/// The median of ratios, and the least and the most.
+pub(crate) fn spread(ratios: impl Iterator<Item = f64> + Clone) -> String {
+    let (least, most) = ratios.clone().fold((f64::MAX, 0.0), |(least, most), r| (r.min(least), r.max(most)));
+    format!("{:.2} ({least:.2}–{most:.2})", median(ratios))
+}
+
+pub(crate) fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
