@@ -33,6 +33,7 @@ impl From<OpenError> for Failure {
 pub fn run(place: &Place) -> Result<(), Failure> {
     let settings = place.load()?;
     telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Configuration, e))?;
+    touch_memory_by_small_pages();
     // First: whoever waits for a predecessor to let go of the store must not hold the addresses it still answers at.
     let store = opening::open(&settings)?;
     let mut listeners = Listeners::bind(&settings)?;
@@ -47,6 +48,12 @@ pub fn run(place: &Place) -> Result<(), Failure> {
         streams::talk(summary);
         gateway.serve(listeners, stop).await.map_err(|e| cannot_serve(&e))
     })
+}
+
+/// Thousands of idle connections hold little each: where the system gives 2 MiB at every first touch, memory grows by what
+/// nobody asked for, and a sidecar meets its limit. A kernel that refuses takes nothing but that memory.
+fn touch_memory_by_small_pages() {
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 fn cannot_serve(error: &std::io::Error) -> Failure {

@@ -1,9 +1,9 @@
 //! The accounts a worker has served of late, each with its way to the marketplace. The one rule: an entry is worth nothing
-//! once any account was changed, and after a second in any case.
+//! once any account was changed, and after ten seconds in any case.
 //!
-//! Finding an account takes looks into several shared tables. A worker that is asked for the same account again within
-//! the second need not look: it compares names and upgrades a pointer. It holds no account in use, and the second keeps
-//! the order in which unused accounts are let go true.
+//! Finding an account takes looks into several shared tables. A worker that is asked for the same account again soon need
+//! not look: it compares names and upgrades a pointer. It holds no account in use, and the ten seconds keep the order in
+//! which unused accounts are let go true.
 
 use std::{
     cell::RefCell,
@@ -21,10 +21,11 @@ use crate::{
 };
 
 /// How long an entry is good.
-const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_secs(10);
 
-/// Entries kept at once. When there would be more, all are dropped: the next requests look anew.
-const CAPACITY: usize = 4096;
+/// Entries kept at once: more than accounts are kept in use. When there would be more, all are dropped, and the next
+/// requests look anew.
+const CAPACITY: usize = 2 * crate::grant::live::CAPACITY as usize;
 
 /// An account and its way to the marketplace.
 pub(super) struct Way {
