@@ -970,6 +970,188 @@ fn a_connect_goes_on_when_its_request_has_gone_away() {
     });
 }
 
+// ---- attempts that are left over -------------------------------------------------------------------------------------------
+
+/// An HTTP/1.1 upstream that shakes hands when the test says so.
+struct Slow {
+    server: Server,
+    acceptor: TlsAcceptor,
+    pool: TestPool,
+}
+
+/// An attempt on which the upstream keeps silent until the test takes it up.
+struct Unanswered {
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+}
+
+impl Unanswered {
+    async fn shake_hands(self) -> Peer<impl AsyncRead + AsyncWrite + Unpin> {
+        Peer { stream: self.acceptor.accept(self.stream).await.unwrap() }
+    }
+}
+
+impl Slow {
+    async fn start(settings: &UpstreamSettings) -> Self {
+        let authority = Authority::new();
+        let acceptor = authority.acceptor("127.0.0.1", &[]);
+        Self { server: Server::black_hole().await, acceptor, pool: authority.pool(settings) }
+    }
+
+    fn begin(&self, who: &str, path: &str) -> JoinHandle<Sent> {
+        begin(&self.pool, &self.server.url, who, get(path))
+    }
+
+    async fn accept(&self) -> Unanswered {
+        Unanswered { stream: self.server.accept().await.stream, acceptor: self.acceptor.clone() }
+    }
+
+    /// A request of this account that has arrived and waits for its answer.
+    async fn busy(&self, who: &str) -> (JoinHandle<Sent>, Peer<impl AsyncRead + AsyncWrite + Unpin + use<>>) {
+        let sent = self.begin(who, "/busy");
+        let mut peer = self.accept().await.shake_hands().await;
+        peer.request().await.unwrap();
+        (sent, peer)
+    }
+
+    /// As [`Slow::busy`], and beside it an attempt of the same account whose request was served on that connection.
+    async fn left_over(
+        &self,
+        who: &str,
+    ) -> (JoinHandle<Sent>, Peer<impl AsyncRead + AsyncWrite + Unpin + use<>>, Unanswered) {
+        let (first, mut peer) = self.busy(who).await;
+        let second = self.begin(who, "/second");
+        let unanswered = self.accept().await;
+        peer.say(OK).await;
+        text(first.await.unwrap().unwrap()).await;
+        assert!(peer.request().await.unwrap().starts_with("GET /second "));
+        (second, peer, unanswered)
+    }
+}
+
+#[test]
+fn requests_that_find_none_idle_adopt_an_attempt_nobody_waits_for_any_more() {
+    local(|| async {
+        let slow = Slow::start(&settings()).await;
+        let (second, mut one, unanswered) = slow.left_over("a").await;
+        // One adopts it and goes away; the next one wants a fresh connection, and this one is.
+        let sent = slow.begin("a", "/third");
+        settle().await;
+        abort(sent).await;
+        let lane = slow.pool.lane(&slow.server.url, &account("a"));
+        let fourth = spawn_local(async move { lane.send_anew(get("/fourth"), |_| true).await });
+        settle().await;
+        let mut two = unanswered.shake_hands().await;
+        assert!(two.request().await.unwrap().starts_with("GET /fourth "));
+        two.say(OK).await;
+        one.say(OK).await;
+        let fourth = fourth.await.unwrap().unwrap();
+        assert!(!fourth.reused);
+        text(*fourth).await;
+        text(second.await.unwrap().unwrap()).await;
+        assert!(slow.server.is_quiet().await, "more than two connections for two requests at once");
+    });
+}
+
+#[test]
+fn an_attempt_left_over_by_one_account_is_not_adopted_by_another() {
+    local(|| async {
+        let slow = Slow::start(&settings()).await;
+        let (_second, _one, _unanswered) = slow.left_over("a").await;
+        let _other = slow.begin("b", "/other");
+        let mut peer = slow.accept().await.shake_hands().await;
+        assert!(peer.request().await.unwrap().starts_with("GET /other "));
+    });
+}
+
+#[test]
+fn whoever_adopts_an_attempt_that_fails_gets_its_error_and_the_next_one_starts_anew() {
+    local(|| async {
+        let slow = Slow::start(&settings()).await;
+        let (_second, _one, unanswered) = slow.left_over("a").await;
+        let third = slow.begin("a", "/third");
+        settle().await;
+        drop(unanswered);
+        let failure = tokio::select! {
+            sent = third => sent.unwrap().unwrap_err(),
+            _ = slow.accept() => panic!("it started an attempt of its own"),
+        };
+        assert!(failure.request.is_some(), "{}", failure.error);
+        assert!(matches!(failure.error.cause(), Cause::Tls { .. }), "{}", failure.error);
+        let _fourth = slow.begin("a", "/fourth");
+        let mut peer = slow.accept().await.shake_hands().await;
+        assert!(peer.request().await.unwrap().starts_with("GET /fourth "));
+    });
+}
+
+#[test]
+fn a_newcomer_adopts_nothing_while_another_waits_for_a_permit() {
+    local(|| async {
+        let slow = Slow::start(&capped(2, 10)).await;
+        let (_second, _one, unanswered) = slow.left_over("a").await;
+        let _other = slow.begin("b", "/other");
+        settle().await;
+        let newcomer = slow.begin("a", "/newcomer");
+        settle().await;
+        let mut left_over = unanswered.shake_hands().await;
+        assert_eq!(left_over.see_the_end().await, b"", "the newcomer overtook the other");
+        let mut peer = slow.accept().await.shake_hands().await;
+        assert!(peer.request().await.unwrap().starts_with("GET /other "));
+        assert!(!newcomer.is_finished());
+    });
+}
+
+#[test]
+fn whoever_adopts_an_attempt_in_its_turn_passes_its_permit_on() {
+    local(|| async {
+        let slow = Slow::start(&capped(2, 10)).await;
+        let (busy, mut one) = slow.busy("b").await;
+        let first = slow.begin("a", "/first");
+        let unanswered = slow.accept().await;
+        let _second = slow.begin("a", "/second");
+        settle().await;
+        let _third = slow.begin("c", "/third");
+        settle().await;
+        abort(first).await;
+        one.say(OK).await;
+        text(busy.await.unwrap().unwrap()).await;
+        // b's connection made room for a's second request, which needs none: so it is c's.
+        let mut three = slow.accept().await.shake_hands().await;
+        assert!(three.request().await.unwrap().starts_with("GET /third "));
+        let mut two = unanswered.shake_hands().await;
+        assert!(two.request().await.unwrap().starts_with("GET /second "));
+    });
+}
+
+#[test]
+fn sixty_four_callers_over_an_empty_pool_open_no_more_than_sixty_four_connections() {
+    const CALLERS: usize = 64;
+    local(|| async {
+        let authority = Authority::new();
+        let server = TlsServer::start(authority.acceptor("localhost", &["http/1.1"]), None).await;
+        let pool = authority.pool(&settings());
+        let left = Rc::new(Cell::new(2_000_usize));
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let (pool, url, left) = (pool.clone(), server.url.clone(), left.clone());
+                spawn_local(async move {
+                    while let Some(fewer) = left.get().checked_sub(1) {
+                        left.set(fewer);
+                        fetch(&pool, &url, "a").await;
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        assert_eq!(server.requests.borrow().len(), 2_000);
+        // Those still being opened count too.
+        settle().await;
+        assert!(server.connections.get() <= CALLERS, "{} connections", server.connections.get());
+    });
+}
+
 // ---- HTTP/2 --------------------------------------------------------------------------------------------------------------
 
 #[test]

@@ -5,8 +5,8 @@
 //! workers share is the [`Connector`]. Top to bottom: [`pool`](Pool) (what a request waits for) over `origin` and
 //! `stack` (which connections there are, and whose) over `h1` and `h2` (one connection) over `resolve`, `dial` and
 //! `tunnel` (how one comes about) and `secured` (what it is then); `gate` counts connections over all workers;
-//! `exchange`, `outgoing` and `body` are one request and
-//! its answer; `lease` is what makes sure that nothing is lost on the way.
+//! `attempt` and `flight` are connections under way, and who waits for them; `exchange`, `outgoing` and `body` are one
+//! request and its answer; `lease` is what makes sure that nothing is lost on the way.
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body::Body;
 
 mod alarm;
+mod attempt;
 mod body;
 mod connector;
 mod dial;

@@ -9,13 +9,14 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::Notify,
     task::spawn_local,
     time::{Instant, timeout},
 };
 
 use super::{
     IDLE_LIMIT, RequestBody,
+    attempt::{Attempt, Maker},
     connector::Connector,
     dial::{self, Destination},
     error::{Cause, UpstreamError},
@@ -60,7 +61,7 @@ pub(super) struct Bell {
     pub(super) resting: Cell<bool>,
 }
 
-/// The outcome of a connect: a lease for whoever asked, or none when the connection is shared by all.
+/// The outcome of a connect: a lease for whoever waits for it, or none when the connection is shared by all.
 pub(super) type Connected<B> = Result<Option<Lease<B>>, UpstreamError>;
 
 impl<B: RequestBody> Origin<B> {
@@ -119,24 +120,21 @@ impl<B: RequestBody> Origin<B> {
     }
 
     /// Opens a connection in a task of its own, so that it reaches the pool even if the request goes away.
-    pub(super) fn connect(
-        self: &Rc<Self>,
-        stack: &Rc<Stack<B>>,
-        permit: Permit,
-    ) -> oneshot::Receiver<Connected<B>> {
+    pub(super) fn connect(self: &Rc<Self>, stack: &Rc<Stack<B>>, permit: Permit) -> Rc<Attempt<B>> {
         let pilot = self.is_single_file().then(|| self.runway.take_off(self.unsent(Cause::Interrupted)));
-        let (asker, answer) = oneshot::channel();
+        let maker = Maker::begin(stack, self.unsent(Cause::Interrupted));
+        let attempt = maker.attempt();
         let (origin, stack) = (self.clone(), stack.clone());
         spawn_local(async move {
             let outcome = origin.establish(&stack, permit).await.map_err(|cause| origin.unsent(cause));
             let flown = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
-            // To whoever asked, first; a lease that nobody takes goes back to its stack by itself.
-            let _ = asker.send(outcome.map(|connection| origin.admit(connection)));
+            // To whoever waits for this one, before those who wait for any.
+            maker.end(outcome.map(|connection| origin.admit(connection)));
             if let Some(pilot) = pilot {
                 pilot.land(flown);
             }
         });
-        answer
+        attempt
     }
 
     fn admit(&self, connection: Connection<B>) -> Option<Lease<B>> {

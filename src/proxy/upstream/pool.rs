@@ -1,5 +1,6 @@
 //! A worker's pool. The one rule: a request that has to wait does so in this order — a connection at hand, an attempt
-//! under way, its turn for a permit, a connection of its own — and leaves nothing behind wherever it is dropped.
+//! for all, an attempt of its account that nobody waits for any more, its turn for a permit, an attempt of its own — and
+//! leaves nothing behind wherever it is dropped.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,6 +19,7 @@ use tokio::{
 use super::{
     RequestBody,
     alarm::Alarms,
+    attempt::Attempt,
     connector::Connector,
     dial::Destination,
     error::{Cause, SendFailure, UpstreamError},
@@ -27,7 +29,7 @@ use super::{
     lease::Lease,
     origin::{Bell, Connected, Origin},
     outgoing::Outgoing,
-    stack::{Hope, Stack},
+    stack::Stack,
 };
 use crate::{names::AccountId, provider::HttpUrl};
 
@@ -257,24 +259,33 @@ impl<B: RequestBody> Lane<B> {
                 self.landing(&flight).await?;
                 continue;
             }
-            let permit = match self.origin.gate.try_open() {
-                Some(permit) => permit,
-                None => {
-                    self.queue_up(&mut place)?;
-                    match self.turn(fresh).await? {
-                        Turn::Permit(permit) => permit,
-                        Turn::Lease(lease) => return Ok(lease),
-                    }
-                }
+            let attempt = match self.left_over() {
+                Some(attempt) => attempt,
+                None => match self.turn(fresh, &mut place).await? {
+                    // While this one waited, another may have started what this one would now start.
+                    Turn::Permit(_) if self.origin.flight().is_some() => continue,
+                    Turn::Permit(permit) => self.attempt(permit),
+                    Turn::Connection(Some(lease)) => return Ok(lease),
+                    Turn::Connection(None) => continue,
+                },
             };
-            // While this one waited for its turn, another may have started what this one would now do.
-            if self.origin.flight().is_none() {
-                place = None;
-                if let Some(lease) = self.connection(fresh, permit).await? {
-                    return Ok(lease);
-                }
+            place = None;
+            if let Some(lease) = self.connection(fresh, &attempt).await? {
+                return Ok(lease);
             }
         }
+    }
+
+    /// An attempt of this account that nobody waits for any more. None while others wait for a permit: once it has ended
+    /// it serves whoever's turn it is.
+    fn left_over(&self) -> Option<Rc<Attempt<B>>> {
+        if self.origin.gate.first().is_some() { None } else { self.stack.attempts.unclaimed() }
+    }
+
+    /// One of one's own, unless another was left over meanwhile: then the permit goes on to the next in the queue.
+    fn attempt(&self, permit: Permit) -> Rc<Attempt<B>> {
+        let unclaimed = self.stack.attempts.unclaimed();
+        unclaimed.unwrap_or_else(|| self.origin.connect(&self.stack, permit))
     }
 
     fn queue_up(&self, place: &mut Option<Waiting>) -> Result<(), UpstreamError> {
@@ -301,19 +312,23 @@ impl<B: RequestBody> Lane<B> {
 
     /// Until it is this request's turn for a permit, or another connection comes free for it. As long as an answer may
     /// take: whoever waits here waits for other requests' answers.
-    async fn turn(&self, fresh: bool) -> Result<Turn<B>, UpstreamError> {
+    async fn turn(&self, fresh: bool, place: &mut Option<Waiting>) -> Result<Turn<B>, UpstreamError> {
+        if let Some(permit) = self.origin.gate.try_open() {
+            return Ok(Turn::Permit(permit));
+        }
+        self.queue_up(place)?;
         let by = Instant::now() + self.worker.connector.timeouts().head;
         let mut ticket = self.origin.gate.queue();
-        let mut hope = self.hope(fresh, Some(ticket.number()));
+        let mut hope = self.stack.wait(fresh, Some(ticket.number()));
         self.origin.make_room();
         loop {
             tokio::select! {
                 biased;
                 permit = &mut ticket => return Ok(Turn::Permit(permit)),
-                lease = fulfilled(&mut hope) => return Ok(Turn::Lease(lease)),
+                connected = hope.fulfilled() => return connected.map(Turn::Connection),
                 () = self.origin.room() => {
                     if let Some(lease) = self.origin.stream(Instant::now()) {
-                        return Ok(Turn::Lease(lease));
+                        return Ok(Turn::Connection(Some(lease)));
                     }
                 }
                 () = sleep_until(by) => return Err(self.overloaded()),
@@ -321,17 +336,14 @@ impl<B: RequestBody> Lane<B> {
         }
     }
 
-    /// A connection of one's own, or whatever comes free before it stands. None: it is one for all, look there.
-    async fn connection(&self, fresh: bool, permit: Permit) -> Connected<B> {
-        let mut connected = self.origin.connect(&self.stack, permit);
-        let mut hope = self.hope(fresh, None);
+    /// What this attempt ends with, or whatever comes free before. None: it is one for all, look there.
+    async fn connection(&self, fresh: bool, attempt: &Attempt<B>) -> Connected<B> {
+        let mut hope = self.stack.wait(fresh, None);
+        hope.claim(attempt);
         loop {
             tokio::select! {
                 biased;
-                connected = &mut connected => {
-                    return connected.unwrap_or_else(|_| Err(self.origin.unsent(Cause::Interrupted)));
-                }
-                lease = fulfilled(&mut hope) => return Ok(Some(lease)),
+                connected = hope.fulfilled() => return connected,
                 () = self.origin.room() => {
                     if let Some(lease) = self.origin.stream(Instant::now()) {
                         return Ok(Some(lease));
@@ -340,23 +352,13 @@ impl<B: RequestBody> Lane<B> {
             }
         }
     }
-
-    fn hope(&self, fresh: bool, ticket: Option<u64>) -> Option<Hope<B>> {
-        (!fresh).then(|| self.stack.wait(ticket))
-    }
 }
 
 /// What the queue for a permit ended with.
 enum Turn<B: RequestBody> {
     Permit(Permit),
-    Lease(Lease<B>),
-}
-
-async fn fulfilled<B: RequestBody>(hope: &mut Option<Hope<B>>) -> Lease<B> {
-    match hope {
-        Some(hope) => hope.fulfilled().await,
-        None => std::future::pending().await,
-    }
+    /// None: look again.
+    Connection(Option<Lease<B>>),
 }
 
 fn untouched<B: RequestBody>(error: UpstreamError, request: Request<Outgoing<B>>) -> SendFailure<B> {

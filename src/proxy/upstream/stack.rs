@@ -9,13 +9,21 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{RequestBody, h1::H1, idle::Place, lease::Lease, origin::Origin};
+use super::{
+    RequestBody,
+    attempt::{Attempt, Attempts, Hand},
+    h1::H1,
+    idle::Place,
+    lease::Lease,
+    origin::{Connected, Origin},
+};
 
-/// The connections of one account that lie idle, and the requests of that account that wait for one.
+/// The connections of one account that lie idle or are under way, and the requests of that account that wait for one.
 pub(super) struct Stack<B: RequestBody> {
     pub(super) origin: Weak<Origin<B>>,
     /// Where they lie in the origin's list; the newest at the back.
     idle: RefCell<VecDeque<Place>>,
+    pub(super) attempts: Attempts<B>,
     waiters: RefCell<VecDeque<Waiter<B>>>,
     next_waiter: Cell<u64>,
 }
@@ -24,7 +32,7 @@ struct Waiter<B: RequestBody> {
     number: u64,
     /// Its place in the queue for a permit, as long as it has none.
     ticket: Option<u64>,
-    hand: oneshot::Sender<Lease<B>>,
+    hand: Hand<B>,
 }
 
 impl<B: RequestBody> Stack<B> {
@@ -32,11 +40,13 @@ impl<B: RequestBody> Stack<B> {
         Rc::new(Self {
             origin,
             idle: RefCell::default(),
+            attempts: Attempts::default(),
             waiters: RefCell::default(),
             next_waiter: Cell::new(0),
         })
     }
 
+    /// Nothing idle and nobody waiting. An attempt under way is not asked for: its task holds the stack.
     pub(super) fn is_unused(&self) -> bool {
         self.idle.borrow().is_empty() && self.waiters.borrow().is_empty()
     }
@@ -88,9 +98,9 @@ impl<B: RequestBody> Stack<B> {
     /// Returns the connection when nobody here is due.
     fn hand_over(&self, mut connection: Rc<H1<B>>, turn: Option<u64>) -> Option<Rc<H1<B>>> {
         while let Some(waiter) = self.due(turn) {
-            match waiter.hand.send(Lease::h1(connection)) {
+            match waiter.hand.fill(Ok(Some(Lease::h1(connection)))) {
                 Ok(()) => return None,
-                Err(lease) => connection = lease.into_h1()?,
+                Err(refused) => connection = refused.ok().flatten()?.into_h1()?,
             }
         }
         Some(connection)
@@ -107,12 +117,16 @@ impl<B: RequestBody> Stack<B> {
         }
     }
 
-    /// Waits for a connection of this account, beside whatever else one waits for.
-    pub(super) fn wait(self: &Rc<Self>, ticket: Option<u64>) -> Hope<B> {
+    /// Waits for a connection of this account, beside whatever else one waits for; if it is to be a fresh one, for none
+    /// but that of an attempt.
+    pub(super) fn wait(self: &Rc<Self>, fresh: bool, ticket: Option<u64>) -> Hope<B> {
         let number = self.next_waiter.replace(self.next_waiter.get() + 1);
-        let (hand, lease) = oneshot::channel();
-        self.waiters.borrow_mut().push_back(Waiter { number, ticket, hand });
-        Hope { stack: self.clone(), number, lease }
+        let (sender, filled) = oneshot::channel();
+        let hand = Hand::new(sender);
+        if !fresh {
+            self.waiters.borrow_mut().push_back(Waiter { number, ticket, hand: hand.clone() });
+        }
+        Hope { stack: self.clone(), number, hand, filled }
     }
 }
 
@@ -120,14 +134,20 @@ impl<B: RequestBody> Stack<B> {
 pub(super) struct Hope<B: RequestBody> {
     stack: Rc<Stack<B>>,
     number: u64,
-    lease: oneshot::Receiver<Lease<B>>,
+    hand: Hand<B>,
+    filled: oneshot::Receiver<Connected<B>>,
 }
 
 impl<B: RequestBody> Hope<B> {
-    /// The connection. Never resolves when none is handed over.
-    pub(super) async fn fulfilled(&mut self) -> Lease<B> {
-        match (&mut self.lease).await {
-            Ok(lease) => lease,
+    /// Whatever this attempt ends with is for this request, unless another connection is there before.
+    pub(super) fn claim(&self, attempt: &Attempt<B>) {
+        attempt.claim(self.hand.clone());
+    }
+
+    /// What was put into the hand, once. Never resolves when that is nothing.
+    pub(super) async fn fulfilled(&mut self) -> Connected<B> {
+        match (&mut self.filled).await {
+            Ok(connected) => connected,
             Err(_) => std::future::pending().await,
         }
     }
