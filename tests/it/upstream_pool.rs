@@ -191,6 +191,21 @@ pub(crate) async fn failure(pool: &TestPool, url: &HttpUrl) -> UpstreamError {
     pool.send(url, &account("a"), get("/")).await.unwrap_err().error
 }
 
+/// Time that stands still until it is told to go on.
+struct StillTime {
+    _blocks: std::sync::mpsc::Sender<()>,
+}
+
+impl StillTime {
+    fn new() -> Self {
+        tokio::time::pause();
+        let (blocks, end) = std::sync::mpsc::channel::<()>();
+        // Paused time jumps to the next timer when nothing else is to be done, but not while a thread is at work.
+        tokio::task::spawn_blocking(move || end.recv());
+        Self { _blocks: blocks }
+    }
+}
+
 /// Lets every other task run until none of them can go on without the network.
 pub(crate) async fn settle() {
     for _ in 0..50 {
@@ -1097,6 +1112,8 @@ fn a_newcomer_adopts_nothing_while_another_waits_for_a_permit() {
         settle().await;
         let newcomer = slow.begin("a", "/newcomer");
         settle().await;
+        let _still = StillTime::new();
+        tokio::time::advance(Duration::from_millis(50)).await;
         let mut left_over = unanswered.shake_hands().await;
         assert_eq!(left_over.request().await, None, "the newcomer overtook the other");
         let mut peer = slow.accept().await.shake_hands().await;
@@ -1453,7 +1470,7 @@ fn an_idle_connection_of_another_worker_makes_room() {
 }
 
 #[test]
-fn whoever_waits_longest_is_served_first_whatever_the_account() {
+fn whoever_has_waited_noticeably_is_served_first_whatever_the_account() {
     local(|| async {
         let server = Server::start().await;
         let pool = plain(&capped(1, 10));
@@ -1464,6 +1481,8 @@ fn whoever_waits_longest_is_served_first_whatever_the_account() {
         settle().await;
         let same = begin(&pool, &server.url, "a", get("/3"));
         settle().await;
+        let _still = StillTime::new();
+        tokio::time::advance(Duration::from_millis(50)).await;
         peer.say(OK).await;
         text(first.await.unwrap().unwrap()).await;
         assert_eq!(peer.see_the_end().await, b"", "a's connection went to a's later request");
@@ -1475,6 +1494,69 @@ fn whoever_waits_longest_is_served_first_whatever_the_account() {
         assert!(peer.request().await.unwrap().starts_with("GET /3 "));
         peer.say(OK).await;
         text(same.await.unwrap().unwrap()).await;
+    });
+}
+
+#[test]
+fn an_account_that_has_use_for_its_connections_keeps_them_while_others_hardly_wait() {
+    local(|| async {
+        let _still = StillTime::new();
+        let server = Server::start().await;
+        let pool = plain(&capped(1, 10));
+        let first = begin(&pool, &server.url, "a", get("/1"));
+        let mut peer = server.accept().await;
+        peer.request().await.unwrap();
+        let other = begin(&pool, &server.url, "b", get("/2"));
+        settle().await;
+        let same = begin(&pool, &server.url, "a", get("/3"));
+        settle().await;
+        peer.say(OK).await;
+        text(first.await.unwrap().unwrap()).await;
+        assert!(peer.request().await.unwrap().starts_with("GET /3 "), "on the connection of /1");
+        peer.say(OK).await;
+        text(same.await.unwrap().unwrap()).await;
+        assert_eq!(peer.see_the_end().await, b"", "nobody of a waits any more, but b does");
+        let mut peer = server.accept().await;
+        assert!(peer.request().await.unwrap().starts_with("GET /2 "));
+        peer.say(OK).await;
+        text(other.await.unwrap().unwrap()).await;
+    });
+}
+
+#[test]
+fn connections_that_come_free_at_the_same_time_all_go_to_those_who_wait() {
+    local(|| async {
+        let server = Server::start().await;
+        let pool = plain(&capped(4, 10));
+        let served: Vec<_> = (0..4).map(|_| begin(&pool, &server.url, "a", get("/"))).collect();
+        let mut peers = Vec::new();
+        for _ in 0..4 {
+            let mut peer = server.accept().await;
+            peer.request().await.unwrap();
+            peers.push(peer);
+        }
+        let waiting: Vec<_> = (0..4).map(|_| begin(&pool, &server.url, "a", get("/next"))).collect();
+        settle().await;
+        // So long that their turn would count against others' connections.
+        let _still = StillTime::new();
+        tokio::time::advance(Duration::from_millis(50)).await;
+        let mut bodies = Vec::new();
+        for (peer, sent) in peers.iter_mut().zip(served) {
+            peer.say(OK).await;
+            bodies.push(sent.await.unwrap().unwrap());
+        }
+        // Without a pause in which those who wait could look.
+        let ends: Vec<_> = bodies.into_iter().map(|reply| spawn_local(text(reply))).collect();
+        for end in ends {
+            end.await.unwrap();
+        }
+        for peer in &mut peers {
+            assert!(peer.request().await.unwrap().starts_with("GET /next "));
+            peer.say(OK).await;
+        }
+        for sent in waiting {
+            text(sent.await.unwrap().unwrap()).await;
+        }
     });
 }
 

@@ -1,5 +1,9 @@
 //! How many connections one origin may have, over all workers, and who comes next. The one rule: first come, first
 //! served — a permit that comes free goes to whoever waits longest, or to nobody.
+//!
+//! A new connection costs as much as a hundred requests on one that stands. So where a connection that comes free could
+//! serve somebody of its own account at once, another account's earlier request has a claim on it only when it has waited
+//! noticeably, and not on one after the other.
 
 use std::{
     collections::VecDeque,
@@ -10,9 +14,16 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
+
+/// How long a request waits before connections of other accounts are closed for it although they are wanted there.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The least time from one such closing to the next: at worst, handshakes take a fraction of a core.
+const PACE: Duration = Duration::from_millis(5);
 
 /// The cap of one origin.
 #[derive(Debug)]
@@ -31,7 +42,17 @@ pub(super) struct Gate {
 struct Inside {
     open: usize,
     next_ticket: u64,
-    queue: VecDeque<(u64, oneshot::Sender<Permit>)>,
+    queue: VecDeque<Place>,
+    /// When a connection that was wanted was last closed for another account's sake.
+    yielded: Option<Instant>,
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    since: Instant,
+    permit: oneshot::Sender<Permit>,
 }
 
 /// The queue is full.
@@ -89,7 +110,7 @@ impl Gate {
             // The receiver lives, so this cannot fail; were it to, the permit would find its way back by itself.
             let _ = sender.send(Permit { gate: self.clone() });
         } else {
-            inside.queue.push_back((number, sender));
+            inside.queue.push_back(Place { number, since: Instant::now(), permit: sender });
             self.queued.store(inside.queue.len(), SeqCst);
         }
         Ticket { gate: self.clone(), number, permit: receiver }
@@ -100,7 +121,28 @@ impl Gate {
         if self.queued.load(SeqCst) == 0 {
             return None;
         }
-        self.lock().queue.front().map(|(number, _)| *number)
+        self.lock().queue.front().map(|place| place.number)
+    }
+
+    /// Whether a connection that is wanted where it is shall be closed all the same, so that the first in the queue gets
+    /// its permit. Says so once in a while.
+    pub(super) fn must_yield(&self, now: Instant) -> bool {
+        let mut inside = self.lock();
+        let is_overdue = inside.queue.front().is_some_and(|first| first.since + PATIENCE <= now);
+        let yields = is_overdue && inside.yielded.is_none_or(|last| last + PACE <= now);
+        if yields {
+            inside.yielded = Some(now);
+        }
+        yields
+    }
+
+    /// Whoever holds this place is served, or gone.
+    pub(super) fn leave(&self, number: u64) {
+        let mut inside = self.lock();
+        if let Ok(index) = inside.queue.binary_search_by_key(&number, |place| place.number) {
+            inside.queue.remove(index);
+            self.queued.store(inside.queue.len(), SeqCst);
+        }
     }
 
     /// A waiter asks that one idle connection be closed somewhere.
@@ -121,14 +163,14 @@ impl Gate {
 
     fn close_one(self: &Arc<Self>) {
         let mut inside = self.lock();
-        let Some((_, next)) = inside.queue.pop_front() else {
+        let Some(next) = inside.queue.pop_front() else {
             inside.open -= 1;
             return;
         };
         self.queued.store(inside.queue.len(), SeqCst);
         drop(inside);
         // One that was not taken is dropped here and goes on to the next in the queue.
-        let _ = next.send(Permit { gate: self.clone() });
+        let _ = next.permit.send(Permit { gate: self.clone() });
     }
 
     #[cfg(test)]
@@ -178,7 +220,7 @@ impl Ticket {
 impl Future for Ticket {
     type Output = Permit;
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit> {
-        // A sender goes away only by sending: it lies in the queue until this ticket or a permit takes it out.
+        // A sender goes away by sending, or when this request was handed a connection, and looks there.
         match ready!(Pin::new(&mut self.permit).poll(cx)) {
             Ok(permit) => Poll::Ready(permit),
             Err(_) => Poll::Pending,
@@ -188,9 +230,7 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut inside = self.gate.lock();
-        inside.queue.retain(|(number, _)| *number != self.number);
-        self.gate.queued.store(inside.queue.len(), SeqCst);
+        self.gate.leave(self.number);
     }
 }
 

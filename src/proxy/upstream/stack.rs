@@ -12,6 +12,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     RequestBody,
     attempt::{Attempt, Attempts, Hand},
+    gate::Gate,
     h1::H1,
     idle::Place,
     lease::Lease,
@@ -75,7 +76,8 @@ impl<B: RequestBody> Stack<B> {
     }
 
     /// Gives a connection to whoever should have it: the request of this account that waits longest; nobody, when
-    /// another account's turn has come (its closing is that one's permit); else the idle ones.
+    /// somebody elsewhere waits for a permit and nobody here does, or that one is overdue (its closing is that one's
+    /// permit); else the idle ones.
     pub(super) fn give_back(connection: Rc<H1<B>>) {
         let Some(stack) = connection.stack() else { return connection.close() };
         let Some(origin) = stack.origin.upgrade() else { return connection.close() };
@@ -83,9 +85,8 @@ impl<B: RequestBody> Stack<B> {
         if !connection.is_usable(now) {
             return connection.close();
         }
-        let turn = origin.gate.first();
-        match stack.hand_over(connection, turn) {
-            Some(connection) if turn.is_some() => connection.close(),
+        match stack.hand_over(connection, &origin.gate, now) {
+            Some(connection) if origin.gate.first().is_some() => connection.close(),
             Some(connection) => {
                 let place = origin.idle.borrow_mut().put(connection, now);
                 stack.idle.borrow_mut().push_back(place);
@@ -96,8 +97,10 @@ impl<B: RequestBody> Stack<B> {
     }
 
     /// Returns the connection when nobody here is due.
-    fn hand_over(&self, mut connection: Rc<H1<B>>, turn: Option<u64>) -> Option<Rc<H1<B>>> {
-        while let Some(waiter) = self.due(turn) {
+    fn hand_over(&self, mut connection: Rc<H1<B>>, gate: &Gate, now: Instant) -> Option<Rc<H1<B>>> {
+        while let Some(waiter) = self.due(gate, now) {
+            // At once: as long as it stood in the queue it would be taken for the one whose turn it is.
+            waiter.ticket.inspect(|ticket| gate.leave(*ticket));
             match waiter.hand.fill(Ok(Some(Lease::h1(connection)))) {
                 Ok(()) => return None,
                 Err(refused) => connection = refused.ok().flatten()?.into_h1()?,
@@ -106,14 +109,13 @@ impl<B: RequestBody> Stack<B> {
         Some(connection)
     }
 
-    fn due(&self, turn: Option<u64>) -> Option<Waiter<B>> {
+    fn due(&self, gate: &Gate, now: Instant) -> Option<Waiter<B>> {
         let mut waiters = self.waiters.borrow_mut();
-        match turn {
+        let Some(first) = gate.first() else { return waiters.pop_front() };
+        match waiters.iter().position(|waiter| waiter.ticket == Some(first)) {
+            Some(index) => waiters.remove(index),
+            None if waiters.is_empty() || gate.must_yield(now) => None,
             None => waiters.pop_front(),
-            Some(_) => {
-                let index = waiters.iter().position(|waiter| waiter.ticket == turn)?;
-                waiters.remove(index)
-            }
         }
     }
 
