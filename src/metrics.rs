@@ -59,14 +59,14 @@ pub struct Metrics {
 /// The accounts of the store, counted.
 #[derive(Debug, Default)]
 pub struct StoredAccounts {
-    states: BTreeMap<(AppName, String), i64>,
+    states: BTreeMap<(AppName, &'static str), i64>,
     ends: BTreeMap<AppName, SystemTime>,
 }
 
 impl StoredAccounts {
     /// One more in that state, whose seller must have logged in again by `end`.
-    pub fn count(&mut self, app: &AppName, state: &str, end: Option<SystemTime>) {
-        *self.states.entry((app.clone(), state.to_owned())).or_default() += 1;
+    pub fn count(&mut self, app: &AppName, state: &'static str, end: Option<SystemTime>) {
+        *self.states.entry((app.clone(), state)).or_default() += 1;
         if let Some(end) = end {
             let earliest = self.ends.entry(app.clone()).or_insert(end);
             *earliest = end.min(*earliest);
@@ -186,7 +186,7 @@ impl Metrics {
         self.stored.clear();
         self.login_required_by.clear();
         for ((app, state), number) in &counted.states {
-            self.stored.get_or_create(&vec![app_label(app), ("state", state.clone())]).set(*number);
+            self.stored.get_or_create(&vec![app_label(app), ("state", (*state).to_owned())]).set(*number);
         }
         for (app, end) in &counted.ends {
             let seconds = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();

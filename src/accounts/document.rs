@@ -109,7 +109,7 @@ impl AccountDocument {
         }
         // What the keeper knows is newer, once it has read the record.
         let published = live.peek(stored.id()).map(|live| live.published());
-        if let Some(published) = published.filter(|p| p.credential.is_some() || p.trouble.is_some()) {
+        if let Some(published) = published.filter(Published::is_known) {
             document.tell(&published, now);
         }
         document
@@ -194,6 +194,18 @@ fn kept_document(kept: &KeptToken, generation: u64, clock: &Clock) -> Option<Tok
         expires_at: Some(rfc3339(kept.asked_at + kept.lifetime)),
         valid: age < kept.lifetime,
     })
+}
+
+/// The state that [`AccountDocument::of_stored`] tells.
+pub fn state_of(app: &App, stored: &Stored, live: &LiveAccounts) -> AccountState {
+    let published = live.peek(stored.id()).map(|live| live.published());
+    match (published.filter(Published::is_known), stored) {
+        (Some(published), _) => published.state,
+        (None, Stored::Corrupt { .. }) => AccountState::StoreCorrupt,
+        (None, Stored::Whole(record)) => {
+            halt(record, &app.profile).map_or(AccountState::Ready, |(state, _)| state)
+        }
+    }
 }
 
 /// When the seller must have logged in again, as far as it is known: a consent with a fixed length counts from the first

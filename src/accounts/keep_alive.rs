@@ -1,11 +1,11 @@
 //! Keeps idle grants from dying of disuse, and knows which will need a login soon. The one rule: an idle account is left
 //! alone until the end of its refresh token is near; each rotation is a risk.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{
     Accounts,
-    document::{AccountDocument, login_required_by},
+    document::{login_required_by, state_of},
 };
 use crate::{
     config::App,
@@ -13,8 +13,11 @@ use crate::{
     store::{Grant, PageQuery, Record, Standing, StoreError, Stored},
 };
 
-/// How many records are read at once.
-const BATCH: usize = 500;
+/// How many records are read at once: whoever asks the store for an account meanwhile waits for no more than that.
+const BATCH: usize = 100;
+
+/// Looking through the store rests so many times as long as it worked: requests go first.
+const REST: u32 = 3;
 
 /// A refresh token is replaced when no more than this is left of it,
 const NEAR: Duration = Duration::from_secs(30 * 86_400);
@@ -34,16 +37,16 @@ impl Accounts {
         for app in self.apps.values().filter(|app| app.takes_accounts()) {
             let mut after = None;
             loop {
+                let begun = Instant::now();
                 let query = PageQuery { app: Some(app.name.clone()), after: after.take(), limit: BATCH };
                 let batch = store.page(query).await?;
                 for stored in &batch {
-                    let document = AccountDocument::of_stored(app, stored, &self.live, &self.clock);
                     let record = match stored {
                         Stored::Whole(record) => Some(record.as_ref()),
                         Stored::Corrupt { .. } => None,
                     };
                     let end = record.and_then(|record| login_required_by(app, record));
-                    counted.count(&app.name, &document.state, end);
+                    counted.count(&app.name, state_of(app, stored, &self.live).as_str(), end);
                     if record.is_some_and(|record| is_near_its_end(app, record, self.clock.now().wall)) {
                         self.keep_alive(app, stored).await;
                     }
@@ -51,6 +54,7 @@ impl Accounts {
                 match batch.last() {
                     Some(last) if batch.len() == BATCH => {
                         after = Some((last.id().app.clone(), last.id().account.clone()));
+                        tokio::time::sleep(begun.elapsed() * REST).await;
                     }
                     _ => break,
                 }

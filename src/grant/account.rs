@@ -36,8 +36,8 @@ pub struct LiveAccount {
     endpoint: Option<Arc<Endpoint>>,
     clock: Clock,
     published: watch::Sender<Published>,
-    /// Counts the keeper's attempts.
-    rounds: watch::Sender<u64>,
+    /// Told when the keeper has tried, whatever came of it.
+    tried: Notify,
     demand: Arc<Demand>,
     forced: Mutex<Forced>,
     ended: CancellationToken,
@@ -105,7 +105,7 @@ impl LiveAccount {
             endpoint,
             clock,
             published,
-            rounds: watch::channel(0).0,
+            tried: Notify::new(),
             demand: Arc::default(),
             forced: Mutex::default(),
             ended: CancellationToken::new(),
@@ -273,13 +273,13 @@ impl LiveAccount {
 
     /// As [`LiveAccount::order_refresh`], and waits for what comes of it, `wait` at most.
     pub async fn refresh_now(&self, wait: Duration) {
-        let (mut rounds, mut changes) = (self.rounds.subscribe(), self.published.subscribe());
-        rounds.mark_unchanged();
+        // Asked for before the order, so that what comes of it is not missed.
+        let (tried, mut changes) = (self.tried.notified(), self.published.subscribe());
         self.order_refresh();
         let in_vain = changes.wait_for(|p| p.state.needs_a_person() && !p.state.may_be_tried_again());
         let settled = async {
             tokio::select! {
-                _ = rounds.changed() => {}
+                () = tried => {}
                 _ = in_vain => {}
             }
         };
@@ -289,7 +289,7 @@ impl LiveAccount {
 
     /// The keeper has tried, whatever came of it.
     pub(super) fn note_round(&self) {
-        self.rounds.send_modify(|rounds| *rounds += 1);
+        self.tried.notify_waiters();
     }
 
     /// Ends its keeper as soon as nothing is under way; whoever asks for the account then gets a new one.

@@ -26,7 +26,7 @@ pub(super) struct Custody {
     /// Answers to this very refresh token that never arrived.
     pub(super) lost_answers: u32,
     /// A change that the store refused to take.
-    pub(super) unstored: Option<Unstored>,
+    pub(super) unstored: Option<Box<Unstored>>,
 }
 
 /// A change that could not be written.

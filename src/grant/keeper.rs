@@ -71,23 +71,24 @@ impl Keeper {
         Self { account, holding, demand, surroundings, custody, secret_index: 0, unsettled: false }
     }
 
-    /// Keeps the token until the account is let go or the program stops.
-    pub(super) async fn keep(mut self) {
+    /// Keeps the token until the account is let go or the program stops. What is done now and then has its future on the heap
+    /// only for as long as it takes: the task would hold room for it all the time.
+    pub(super) async fn keep(&mut self) {
         let _counted = Counted::new(self.surroundings.metrics.clone());
         while !self.is_over() {
             let Some(account) = self.account.upgrade() else { break };
             self.holding = Some(account.clone());
             match self.plan(&account) {
-                Step::Load => self.load(&account).await,
-                Step::StoreAgain => self.store_again(&account).await,
-                Step::Plan(Plan::Refresh { urgent }) => self.refresh(&account, urgent).await,
+                Step::Load => Box::pin(self.load(&account)).await,
+                Step::StoreAgain => Box::pin(self.store_again(&account)).await,
+                Step::Plan(Plan::Refresh { urgent }) => Box::pin(self.refresh(&account, urgent)).await,
                 Step::Plan(Plan::Rest(until)) => {
                     self.holding = Some(account).filter(|account| self.must_hold(account));
                     self.rest(until).await;
                 }
             }
         }
-        self.hand_over().await;
+        Box::pin(self.hand_over()).await;
     }
 
     fn is_over(&self) -> bool {

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
     account::LiveAccount,
@@ -170,16 +173,16 @@ impl LiveAccounts {
         let clock = self.surroundings.clock.clone();
         let answers = self.surroundings.metrics.answers(&account.id);
         let live = Arc::new(LiveAccount::new(app.clone(), account.clone(), endpoint, answers, clock));
-        let ended = live.ended().clone();
-        slots.insert(account.id.clone(), Slot { live: Arc::downgrade(&live), ended: ended.clone() });
-        let keeper = Keeper::new(&live, self.surroundings.clone(), custody);
-        let end = ended.drop_guard();
-        let keeping = self.runtime.spawn(async move {
-            // However the keeper ends, whoever waits for its end is told.
-            let _end = end;
+        let account = Arc::downgrade(&live);
+        slots.insert(live.id().clone(), Slot { live: account.clone(), ended: live.ended().clone() });
+        let mut keeper = Keeper::new(&live, self.surroundings.clone(), custody);
+        let end = End { account, cache: self.cache.clone(), _told: live.ended().clone().drop_guard() };
+        // Ten thousand of these rest at once: what they hold while they rest is what an account costs.
+        let keeping = async move {
             keeper.keep().await;
-        });
-        self.keepers.spawn_on(supervise(keeping, Arc::downgrade(&live), self.cache.clone()), &self.runtime);
+            drop((keeper, end));
+        };
+        self.keepers.spawn_on(keeping, &self.runtime);
         live
     }
 
@@ -279,18 +282,20 @@ fn taken(slots: &HashMap<AccountId, Slot>, id: &AccountId) -> Seat {
     }
 }
 
-/// A keeper that panicked would leave its account without one for ever: the account is let go, so that the next request
-/// wakes another.
-async fn supervise(
-    keeping: tokio::task::JoinHandle<()>,
+/// The end of a keeper, however it comes. Whoever waits for it is told last.
+struct End {
     account: Weak<LiveAccount>,
     cache: moka::sync::Cache<AccountId, Arc<LiveAccount>>,
-) {
-    if keeping.await.is_ok() {
-        return;
+    _told: DropGuard,
+}
+
+impl Drop for End {
+    /// A keeper that panicked would leave its account without one for ever: the account is let go, so that the next request
+    /// wakes another.
+    fn drop(&mut self) {
+        let Some(account) = self.account.upgrade().filter(|_| std::thread::panicking()) else { return };
+        tracing::error!(account = %account.id(), "the keeper of this account failed; the next request starts another");
+        account.publish(|p| p.state = super::AccountState::Degraded);
+        self.cache.invalidate(account.id());
     }
-    let Some(account) = account.upgrade() else { return };
-    tracing::error!(account = %account.id(), "the keeper of this account failed; the next request starts another");
-    account.publish(|p| p.state = super::AccountState::Degraded);
-    cache.invalidate(account.id());
 }

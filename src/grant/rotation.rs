@@ -167,7 +167,7 @@ impl Keeper {
                 self.load(account).await;
             }
             Err(error) => {
-                custody.unstored = Some(Unstored { record: next, credential, last_try: now });
+                custody.unstored = Some(Box::new(Unstored { record: next, credential, last_try: now }));
                 self.surroundings.metrics.unstored.inc();
                 self.publish_setback(account, unstored(&error), now);
                 self.serve_unstored(account, now);
@@ -193,12 +193,12 @@ impl Keeper {
     /// Tries once more to write what the store refused, and serves the new token if the old one has ended (law 2).
     pub(super) async fn store_again(&mut self, account: &Arc<LiveAccount>) {
         let Some(custody) = &mut self.custody else { return };
-        let Some(waiting) = custody.unstored.take() else { return };
+        let Some(waiting) = custody.unstored.take().map(|unstored| *unstored) else { return };
         let outcome = custody.replace(waiting.record.clone()).await;
         let now = self.surroundings.clock.now();
         match outcome {
             Err(error) => {
-                custody.unstored = Some(Unstored { last_try: now, ..waiting });
+                custody.unstored = Some(Box::new(Unstored { last_try: now, ..waiting }));
                 self.publish_setback(account, unstored(&error), now);
                 self.serve_unstored(account, now);
                 return;

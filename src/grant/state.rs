@@ -208,6 +208,11 @@ impl Published {
         self.credential.as_ref().filter(|credential| credential.token.usable_at(now))
     }
 
+    /// Whether the keeper has found out anything yet.
+    pub fn is_known(&self) -> bool {
+        self.credential.is_some() || self.trouble.is_some()
+    }
+
     /// Failed attempts in a row.
     pub fn failures(&self) -> u32 {
         self.trouble.as_ref().map_or(0, |trouble| trouble.failures)

@@ -15,9 +15,9 @@ pub struct Key {
     id: KeyId,
 }
 
-/// Names a key without giving anything of it away: the first 8 bytes of a labelled SHA-256, in hexadecimal.
+/// Names a key without giving anything of it away: the first 8 bytes of a labelled SHA-256, in hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyId([u8; 8]);
+pub struct KeyId([u8; 16]);
 
 /// The key that seals, and those that still open.
 #[derive(Clone, Debug)]
@@ -62,9 +62,7 @@ impl Key {
 
     fn of(bytes: Zeroizing<[u8; 32]>) -> Self {
         let digest: [u8; 32] = Sha256::new().chain_update(ID_LABEL).chain_update(*bytes).finalize().into();
-        let mut id = [0; 8];
-        id.copy_from_slice(&digest[..8]);
-        Self { bytes, id: KeyId(id) }
+        Self { bytes, id: KeyId::of(&digest) }
     }
 
     /// What names it.
@@ -92,9 +90,20 @@ impl fmt::Debug for Key {
     }
 }
 
+impl KeyId {
+    fn of(digest: &[u8; 32]) -> Self {
+        let digit = |at: usize| digest[at / 2] >> (4 * (1 - at % 2)) & 0xf;
+        Self(std::array::from_fn(|at| b"0123456789abcdef"[usize::from(digit(at))]))
+    }
+
+    pub(super) fn digits(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.iter().try_for_each(|digit| write!(f, "{}", char::from(*digit)))
     }
 }
 
@@ -107,7 +116,7 @@ impl fmt::Debug for KeyId {
 impl Keyring {
     /// The key of that id, as text.
     pub(super) fn find(&self, id: &str) -> Option<&Key> {
-        std::iter::once(&self.active).chain(&self.old).find(|key| key.id.to_string() == id)
+        std::iter::once(&self.active).chain(&self.old).find(|key| key.id.digits() == id.as_bytes())
     }
 }
 
@@ -133,6 +142,7 @@ mod tests {
         let key = Key::parse(&STANDARD.encode([7; 32])).unwrap();
         assert_eq!(format!("{key:?}"), format!("Key({})", key.id()));
         assert_eq!(key.id().to_string().len(), 16);
+        assert!(key.id().to_string().bytes().all(|digit| digit.is_ascii_hexdigit()));
         assert_ne!(key.id().to_string(), "0707070707070707");
     }
 

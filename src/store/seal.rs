@@ -29,6 +29,19 @@ pub(super) enum Purpose {
     Spill,
 }
 
+impl Purpose {
+    /// As it is authenticated: part of the file format.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Account => "Account",
+            Self::Mark => "Mark",
+            Self::Consent => "Consent",
+            Self::Pepper => "Pepper",
+            Self::Spill => "Spill",
+        }
+    }
+}
+
 /// Where a sealed text belongs.
 #[derive(Clone, Copy)]
 pub(super) struct Binding<'a> {
@@ -97,11 +110,11 @@ impl<'a> Binding<'a> {
 
     /// Every field with its length before it, so that no two bindings read the same.
     fn encode(&self, key: KeyId) -> Vec<u8> {
-        let (purpose, key) = (format!("{:?}", self.purpose), key.to_string());
+        let texts = [LABEL, self.purpose.word(), self.provider, self.environment, self.app, self.account];
         let mut out = Vec::with_capacity(256);
-        for field in [LABEL, &purpose, self.provider, self.environment, self.app, self.account, &key] {
+        for field in texts.map(str::as_bytes).into_iter().chain([key.digits()]) {
             out.extend_from_slice(&(field.len() as u64).to_le_bytes());
-            out.extend_from_slice(field.as_bytes());
+            out.extend_from_slice(field);
         }
         out.extend_from_slice(&self.generation.to_le_bytes());
         out

@@ -8,7 +8,7 @@ use marketgate::store::{
 };
 
 use super::store_fixture::{
-    at, consent, content, everything, fast_directory, id, intent, open, read, record, refresh_token,
+    at, consent, content, everything, fast_directory, id, intent, open, read, record, refresh_token, whole,
 };
 
 macro_rules! promises {
@@ -40,6 +40,7 @@ promises! {
     a_consent_is_taken_once
     consents_that_have_ended_are_forgotten
     pages_come_in_the_order_of_app_and_account
+    a_page_tells_of_each_account_what_is_told_of_it_alone
     a_write_goes_on_when_nobody_waits_for_it
     a_probe_changes_nothing
 }
@@ -229,6 +230,23 @@ async fn pages_come_in_the_order_of_app_and_account(store: &dyn Store) {
     assert_eq!(store.count(None).await.unwrap(), 7);
     assert_eq!(store.count(Some("a".parse().unwrap())).await.unwrap(), 4);
     assert_eq!(store.count(Some("c".parse().unwrap())).await.unwrap(), 0);
+}
+
+async fn a_page_tells_of_each_account_what_is_told_of_it_alone(store: &dyn Store) {
+    for name in ["a", "a-b", "b", "c"] {
+        put(store, &format!("depop@{name}"), 1).await;
+    }
+    put(store, "depop@b", 2).await;
+    for (name, generation) in [("depop@a", 1), ("depop@b", 2)] {
+        store.begin(intent(name, generation, at(10))).await.unwrap();
+    }
+    let page = everything(store).await;
+    let intents: Vec<_> = page.iter().map(|stored| whole(stored.clone()).intent.is_some()).collect();
+    assert_eq!(intents, [true, false, true, false]);
+    for stored in page {
+        let alone = store.account(stored.id()).await.unwrap().unwrap();
+        assert_eq!(format!("{stored:?}"), format!("{alone:?}"));
+    }
 }
 
 async fn a_write_goes_on_when_nobody_waits_for_it(store: &dyn Store) {

@@ -24,6 +24,14 @@ async fn filled(dir: &Path) {
     }
 }
 
+/// A page tells of each account what is told of it alone.
+async fn are_told_as_alone(store: &dyn Store, page: &[Stored], what: &str) {
+    for stored in page {
+        let alone = store.account(stored.id()).await.unwrap().unwrap();
+        assert_eq!(format!("{stored:?}"), format!("{alone:?}"), "{what}");
+    }
+}
+
 /// What `sql` did to the first account is noticed, the others are as they were, and a login mends it.
 async fn only_the_first_is_corrupt(sql: &str, expected_generation: u64) {
     let dir = fast_directory();
@@ -32,7 +40,9 @@ async fn only_the_first_is_corrupt(sql: &str, expected_generation: u64) {
     let store = open(dir.path());
     let (generation, _) = corruption(&store, "depop@a").await;
     assert_eq!(generation, expected_generation, "{sql}");
-    assert_eq!(everything(&store).await.len(), 3, "{sql}");
+    let page = everything(&store).await;
+    assert_eq!(page.len(), 3, "{sql}");
+    are_told_as_alone(&store, &page, sql).await;
     assert_eq!(store.count(None).await.unwrap(), 3, "{sql}");
     for name in &NAMES[1..] {
         assert_eq!(content(&read(&store, name).await), content(&record(name, 2)), "{sql}");

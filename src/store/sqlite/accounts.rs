@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::{
     super::{
-        Grant, Origin, Record, Replaced, StoreError, Stored,
+        Grant, OpenIntent, Origin, Record, Replaced, StoreError, Stored,
         document::{self, Document},
         seal::Binding,
         stamp,
@@ -38,15 +38,29 @@ pub(super) struct Account {
 }
 
 impl Account {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let generation: i64 = row.get(2)?;
+    /// The columns after the name.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let generation: i64 = row.get(4)?;
         Ok(Self {
-            provider: row.get(0)?,
-            environment: row.get(1)?,
+            provider: row.get(2)?,
+            environment: row.get(3)?,
             generation: if (1..=PLAUSIBLE).contains(&generation) { generation.unsigned_abs() } else { 0 },
-            key_id: row.get(3)?,
-            sealed: row.get(4)?,
+            key_id: row.get(5)?,
+            sealed: row.get(6)?,
         })
+    }
+}
+
+/// A generation mark as it stands there.
+pub(super) struct SealedMark {
+    key_id: String,
+    sealed: Vec<u8>,
+}
+
+impl SealedMark {
+    /// The columns after the name.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { key_id: row.get(2)?, sealed: row.get(3)? })
     }
 }
 
@@ -155,27 +169,42 @@ impl Db {
 
     pub(super) fn account_row(&self, id: &AccountId) -> Result<Found<Account>, StoreError> {
         let mut asked = self.connection.prepare_cached(
-            "SELECT provider, environment, generation, key_id, sealed FROM accounts WHERE app = ?1 AND account = ?2",
+            "SELECT app, account, provider, environment, generation, key_id, sealed FROM accounts \
+             WHERE app = ?1 AND account = ?2",
         )?;
         Found::of(asked.query_row([id.app.as_str(), id.account.as_str()], Account::read).optional())
     }
 
     fn mark(&self, id: &AccountId) -> Result<Found<u64>, StoreError> {
-        let mut asked = self
-            .connection
-            .prepare_cached("SELECT key_id, sealed FROM marks WHERE app = ?1 AND account = ?2")?;
-        let columns = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?));
-        let row = asked.query_row([id.app.as_str(), id.account.as_str()], columns).optional();
+        let mut asked = self.connection.prepare_cached(
+            "SELECT app, account, key_id, sealed FROM marks WHERE app = ?1 AND account = ?2",
+        )?;
+        let row = asked.query_row([id.app.as_str(), id.account.as_str()], SealedMark::read).optional();
         Ok(match Found::of(row)? {
             Found::Nothing => Found::Nothing,
             Found::Damaged(detail) => Found::Damaged(detail),
-            Found::Whole((key_id, sealed)) => match self.sealer.open(Binding::mark(id), &key_id, &sealed) {
-                Ok(mark) => {
-                    number(&mark).map_or_else(|| Found::Damaged("its mark is none".into()), Found::Whole)
-                }
-                Err(broken) => Found::Damaged(format!("its generation mark does not open: {broken}")),
-            },
+            Found::Whole(mark) => self.open_mark(id, &mark).map_or_else(Found::Damaged, Found::Whole),
         })
+    }
+
+    fn open_mark(&self, id: &AccountId, mark: &SealedMark) -> Result<u64, String> {
+        let text = self.sealer.open(Binding::mark(id), &mark.key_id, &mark.sealed);
+        let text = text.map_err(|broken| format!("its generation mark does not open: {broken}"))?;
+        number(&text).ok_or_else(|| "its mark is none".to_owned())
+    }
+
+    /// The record, if what stands in its places is whole.
+    pub(super) fn whole(
+        &self,
+        id: &AccountId,
+        row: Account,
+        mark: &SealedMark,
+        intent: Option<(u64, OpenIntent)>,
+    ) -> Option<Box<Record>> {
+        let generation = self.open_mark(id, mark).ok().filter(|newest| *newest == row.generation)?;
+        let record = self.unseal(id, row).ok()?;
+        let intent = intent.filter(|(of, _)| *of == generation).map(|(_, intent)| intent);
+        Some(Box::new(Record { intent, ..record }))
     }
 
     fn unseal(&self, id: &AccountId, row: Account) -> Result<Record, String> {

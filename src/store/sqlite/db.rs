@@ -32,7 +32,7 @@ PRAGMA foreign_keys = OFF;
 PRAGMA cell_size_check = ON;
 PRAGMA trusted_schema = OFF;
 PRAGMA mmap_size = 0;
-PRAGMA cache_size = -8192;
+PRAGMA cache_size = -2048;
 ";
 
 /// Opens an existing file for this process alone. A journal that a crash left behind is played back here.

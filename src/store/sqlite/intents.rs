@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::{
     super::{Begun, CallLog, Intent, OpenIntent, StoreError, stamp},
@@ -63,17 +63,12 @@ impl Db {
     }
 
     fn read_intent(&self, id: &AccountId, generation: u64) -> rusqlite::Result<Option<OpenIntent>> {
-        let sql = "SELECT showings, at FROM intents WHERE app = ?1 AND account = ?2 AND generation = ?3";
+        let sql = "SELECT app, account, generation, showings, at FROM intents \
+                   WHERE app = ?1 AND account = ?2 AND generation = ?3";
         let row = params![id.app.as_str(), id.account.as_str(), generation.cast_signed()];
         self.connection
             .prepare_cached(sql)?
-            .query_row(row, |row| {
-                let showings = row.get::<_, i64>(0)?;
-                Ok(OpenIntent {
-                    showings: u32::try_from(showings).unwrap_or(u32::MAX),
-                    at: stamp::from_number(row.get(1)?),
-                })
-            })
+            .query_row(row, |row| read(row).map(|(_, intent)| intent))
             .optional()
     }
 
@@ -123,4 +118,11 @@ impl Db {
         }
         Ok(log)
     }
+}
+
+/// The columns after the name: the generation an intent is of, and the intent.
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(u64, OpenIntent)> {
+    let (generation, showings): (i64, i64) = (row.get(2)?, row.get(3)?);
+    let showings = u32::try_from(showings).unwrap_or(u32::MAX);
+    Ok((generation.cast_unsigned(), OpenIntent { showings, at: stamp::from_number(row.get(4)?) }))
 }

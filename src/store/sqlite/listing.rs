@@ -3,14 +3,14 @@
 use rusqlite::{Row, Rows};
 
 use super::{
-    super::{PageQuery, StoreError, Stored, document},
+    super::{PageQuery, StoreError, document},
     db::Db,
     fault::is_damage,
 };
 use crate::names::{AccountId, AppName};
 
-const ONE_APP: &str = "SELECT app, account FROM {table} WHERE app = ?1 AND account > ?2";
-const ALL_APPS: &str = "SELECT app, account FROM {table} WHERE (app, account) > (?1, ?2)";
+const ONE_APP: &str = "app = ?1 AND account > ?2";
+const ALL_APPS: &str = "(app, account) > (?1, ?2)";
 const ORDER: &str = " ORDER BY app, account";
 
 /// Names in order, and what kept us from reading more.
@@ -20,14 +20,6 @@ struct Names {
 }
 
 impl Db {
-    pub(super) fn page(&self, query: &PageQuery) -> Result<Vec<Stored>, StoreError> {
-        let mut page = Vec::new();
-        for id in self.names(query)? {
-            page.extend(self.stored(&id)?);
-        }
-        Ok(page)
-    }
-
     pub(super) fn count(&self, app: Option<&AppName>) -> Result<u64, StoreError> {
         let sql = "SELECT (SELECT count(*) FROM accounts WHERE ?1 IN ('', app)) \
                    + (SELECT count(*) FROM marks WHERE ?1 IN ('', app) AND NOT EXISTS \
@@ -48,8 +40,7 @@ impl Db {
 
     /// The names a query asks for. When one of the two places is damaged, the other one names them.
     pub(super) fn names(&self, query: &PageQuery) -> Result<Vec<AccountId>, StoreError> {
-        let shape = if query.app.is_some() { ONE_APP } else { ALL_APPS };
-        let [accounts, marks] = ["accounts", "marks"].map(|table| shape.replace("{table}", table));
+        let [accounts, marks] = ["accounts", "marks"].map(|table| unordered("app, account", table, query));
         let both = self.list(&format!("{accounts} UNION {marks}{ORDER}"), query)?;
         let Some(damage) = both.damage else { return Ok(both.read) };
         tracing::error!(error = %damage, "the list of accounts is damaged; reading what else names them");
@@ -66,18 +57,9 @@ impl Db {
     }
 
     fn list(&self, sql: &str, query: &PageQuery) -> Result<Names, StoreError> {
-        let (app, account) = match (&query.app, &query.after) {
-            (Some(app), Some((after, account))) if app == after => (app.as_str(), account.as_str()),
-            // A page of one app that begins after an earlier app begins at its first, and after a later one never.
-            (Some(app), Some((after, _))) if after > app => {
-                return Ok(Names { read: Vec::new(), damage: None });
-            }
-            (Some(app), _) => (app.as_str(), ""),
-            (None, Some((after, account))) => (after.as_str(), account.as_str()),
-            (None, None) => ("", ""),
-        };
+        let Some(after) = after(query) else { return Ok(Names { read: Vec::new(), damage: None }) };
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([app, account])?;
+        let mut rows = statement.query(after)?;
         Names::read(&mut rows, query.limit)
     }
 }
@@ -98,6 +80,28 @@ impl Names {
         }
         Ok(names)
     }
+}
+
+/// The statement that reads `columns` of the rows a query asks for, in order; its values are those of [`after`].
+pub(super) fn select(columns: &str, table: &str, query: &PageQuery) -> String {
+    unordered(columns, table, query) + ORDER
+}
+
+fn unordered(columns: &str, table: &str, query: &PageQuery) -> String {
+    let which = if query.app.is_some() { ONE_APP } else { ALL_APPS };
+    format!("SELECT {columns} FROM {table} WHERE {which}")
+}
+
+/// App and account after which a query begins; None: there is nothing it asks for.
+pub(super) fn after(query: &PageQuery) -> Option<[&str; 2]> {
+    Some(match (&query.app, &query.after) {
+        (Some(app), Some((after, account))) if app == after => [app.as_str(), account.as_str()],
+        // A page of one app that begins after an earlier app begins at its first, and after a later one never.
+        (Some(app), Some((after, _))) if after > app => return None,
+        (Some(app), _) => [app.as_str(), ""],
+        (None, Some((after, account))) => [after.as_str(), account.as_str()],
+        (None, None) => ["", ""],
+    })
 }
 
 /// The name in the first two columns; None when damage has made it none: the account's other place still has it.

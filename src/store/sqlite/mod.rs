@@ -19,6 +19,7 @@ mod pepper;
 mod rekey;
 mod restore;
 mod salvage;
+mod scan;
 mod schema;
 
 use std::{
