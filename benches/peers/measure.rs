@@ -37,7 +37,7 @@ impl Measurements {
             load::flat_out(to, path, Duration::from_secs(1)).await;
             let before = process.cpu();
             let requests = load::flat_out(to, path, plan.seconds).await;
-            seen.cpu = (process.cpu() - before).as_secs_f64() * 1e6 / requests as f64;
+            seen.cpu = process.cpu().since(&before).as_secs_f64() * 1e6 / requests as f64;
             seen.requests_per_second = requests as f64 / plan.seconds.as_secs_f64();
             seen.resident = process.resident();
             if plan.quick {
@@ -46,10 +46,10 @@ impl Measurements {
             (seen.p50, seen.p99) = latency(load::at_rate(to, path, RATE, plan.seconds).await);
             let before = process.cpu();
             let bytes = load::download(to, path, 2).await;
-            seen.download = (process.cpu() - before).as_secs_f64() * GIB / bytes as f64;
+            seen.download = process.cpu().since(&before).as_secs_f64() * GIB / bytes as f64;
             let before = process.cpu();
             let bytes = load::upload(to, path, 2).await;
-            seen.upload = (process.cpu() - before).as_secs_f64() * GIB / bytes as f64;
+            seen.upload = process.cpu().since(&before).as_secs_f64() * GIB / bytes as f64;
             let before = process.resident();
             let idle = load::idle(to, path, IDLE).await;
             seen.idle = (process.resident() - before) / idle.len() as f64;

@@ -1,8 +1,9 @@
 //! A proxy's processes and what the operating system says of them.
 
 use std::{
+    collections::HashMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -32,17 +33,17 @@ impl Process {
         std::iter::once(own).chain(children.split_whitespace().map(|pid| pid.parse().unwrap())).collect()
     }
 
-    /// CPU time until now, user and system, of all its threads.
-    pub(crate) fn cpu(&self) -> Duration {
+    /// CPU time until now, user and system, of each of its threads.
+    pub(crate) fn cpu(&self) -> Cpu {
         let tasks = self.family().into_iter().flat_map(|pid| {
             let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
             tasks.map(|task| task.unwrap().path().join("schedstat"))
         });
-        let nanoseconds = |path| {
-            let text = fs::read_to_string(path).unwrap_or_default();
-            text.split_whitespace().next().map_or(0, |time| time.parse::<u64>().unwrap())
+        let nanoseconds = |path: PathBuf| {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            (path, text.split_whitespace().next().map_or(0, |time| time.parse().unwrap()))
         };
-        Duration::from_nanos(tasks.map(nanoseconds).sum())
+        Cpu(tasks.map(nanoseconds).collect())
     }
 
     /// Bytes of memory it holds.
@@ -53,6 +54,17 @@ impl Process {
             line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0
         };
         self.family().into_iter().map(of).sum()
+    }
+}
+
+/// CPU time of threads, in nanoseconds.
+pub(crate) struct Cpu(HashMap<PathBuf, u64>);
+
+impl Cpu {
+    /// What was used since, by all threads that are still there: those that have ended did nothing for requests.
+    pub(crate) fn since(&self, before: &Self) -> Duration {
+        let used = |(thread, now): (&PathBuf, &u64)| now - before.0.get(thread).unwrap_or(&0);
+        Duration::from_nanos(self.0.iter().map(used).sum())
     }
 }
 

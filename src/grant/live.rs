@@ -296,6 +296,7 @@ impl Drop for End {
         let Some(account) = self.account.upgrade().filter(|_| std::thread::panicking()) else { return };
         tracing::error!(account = %account.id(), "the keeper of this account failed; the next request starts another");
         account.publish(|p| p.state = super::AccountState::Degraded);
+        account.note_round();
         self.cache.invalidate(account.id());
     }
 }

@@ -1,7 +1,11 @@
 //! The accounts API over real sockets. The rule: every document is held against the description, every refusal against its
 //! code, and what must not have been spent is counted at the marketplace.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use marketgate::{
     admin::{access::Needs, router::ROUTES},
@@ -13,6 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     api_shapes::assert_is,
     harness::{Answer, Time, World, gate_keeping, settle},
+    moody::Moody,
     wire::Wire,
 };
 
@@ -98,6 +103,28 @@ fn outcomes(answer: &Answer) -> Vec<String> {
         .iter()
         .map(|line| line["outcome"].as_str().or(line["code"].as_str()).unwrap().to_owned())
         .collect()
+}
+
+#[test]
+fn a_keeper_that_breaks_costs_one_refresh_and_the_next_request_starts_another() {
+    let store = Arc::new(Moody::default());
+    let moody = store.clone();
+    gate_keeping(Time::Runs, APPS, store, async |w| {
+        w.sim.answer_consents(AutoConsent::Allow, Some("shop-1"));
+        let (_, callback) = w.consented("wallapop@shop-1").await;
+        let connected = w.told("POST", "/api/consents/complete", &json!({ "url": callback })).await;
+        assert_eq!(connected.status, 200, "{}", connected.body);
+        assert_eq!(w.get("/wallapop@shop-1/items").await.status, 200);
+        let path = "/api/accounts/wallapop/shop-1";
+        let generation = w.asked("GET", path).await.json()["token"]["generation"].as_u64().unwrap();
+        moody.breaks.store(true, SeqCst);
+        let broken = w.asked("POST", &format!("{path}/refresh")).await;
+        assert_ne!(broken.json()["state"], "ready", "{}", broken.body);
+        assert!(!moody.breaks.load(SeqCst));
+        let mended = w.asked("POST", &format!("{path}/refresh")).await;
+        assert_eq!(mended.json()["token"]["generation"].as_u64(), Some(generation + 1), "{}", mended.body);
+        assert_eq!(w.get("/wallapop@shop-1/items").await.status, 200);
+    });
 }
 
 #[test]

@@ -4,25 +4,16 @@
 use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
-    },
-    time::{Duration, SystemTime},
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
 };
 
-use marketgate::{
-    names::{AccountId, AppName},
-    secret::Secret,
-    store::{
-        Begun, CallLog, Intent, MemoryStore, Origin, PageQuery, Pending, PendingConsent, Record, Replaced,
-        Store, StoreError, Stored, error::Trouble,
-    },
-};
+use marketgate::store::MemoryStore;
 
 use crate::{
     accounts_api::APPS,
     harness::{Time, gate_keeping},
+    moody::Moody,
 };
 
 const KEYS: &str = "[admin]\nkeys.reader = { key = \"reader-key-0123456789abcdef0123456789\", allow = [\"accounts:read\"] }\n";
@@ -91,64 +82,6 @@ fn another_user_is_refused_even_where_the_mode_would_let_him_in() {
 
 fn rustix_is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-/// A store that can be told to fail when it is asked whether it can be written to.
-#[derive(Debug, Default)]
-struct Moody {
-    inner: MemoryStore,
-    fails: AtomicBool,
-    probes: AtomicUsize,
-}
-
-impl Store for Moody {
-    fn account(&self, id: &AccountId) -> Pending<'_, Option<Stored>> {
-        self.inner.account(id)
-    }
-    fn page(&self, query: PageQuery) -> Pending<'_, Vec<Stored>> {
-        self.inner.page(query)
-    }
-    fn count(&self, app: Option<AppName>) -> Pending<'_, u64> {
-        self.inner.count(app)
-    }
-    fn replace(&self, record: Record, origin: Origin) -> Pending<'_, Replaced> {
-        self.inner.replace(record, origin)
-    }
-    fn remove(&self, id: &AccountId, generation: u64) -> Pending<'_, Replaced> {
-        self.inner.remove(id, generation)
-    }
-    fn begin(&self, intent: Intent) -> Pending<'_, Begun> {
-        self.inner.begin(intent)
-    }
-    fn close(&self, id: &AccountId, generation: u64, at: SystemTime) -> Pending<'_, ()> {
-        self.inner.close(id, generation, at)
-    }
-    fn open_intents(&self) -> Pending<'_, Vec<AccountId>> {
-        self.inner.open_intents()
-    }
-    fn holder(&self, refresh_token: &Secret) -> Pending<'_, Option<AccountId>> {
-        self.inner.holder(refresh_token)
-    }
-    fn calls(&self, endpoint: &str) -> Pending<'_, CallLog> {
-        self.inner.calls(endpoint)
-    }
-    fn put_consent(&self, consent: PendingConsent, now: SystemTime) -> Pending<'_, ()> {
-        self.inner.put_consent(consent, now)
-    }
-    fn take_consent(&self, state: &Secret) -> Pending<'_, Option<PendingConsent>> {
-        self.inner.take_consent(state)
-    }
-    fn probe(&self) -> Pending<'_, ()> {
-        self.probes.fetch_add(1, SeqCst);
-        if self.fails.load(SeqCst) {
-            let refusal = StoreError::new(Trouble::Full, "the disk is full");
-            return Box::pin(std::future::ready(Err(refusal)));
-        }
-        self.inner.probe()
-    }
-    fn spill(&self, records: Vec<Record>) -> Result<(), StoreError> {
-        self.inner.spill(records)
-    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod layers;
 mod login;
 mod mistakes;
 mod mixed;
+mod moody;
 mod oauth_answers;
 mod oauth_client;
 mod oauth_consent;

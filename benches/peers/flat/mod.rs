@@ -51,6 +51,8 @@ pub(crate) fn measure(upstream: &Upstream, plan: &Plan) {
 }
 
 fn side_by_side(shops: &[Shop], protocol: Protocol, plan: &Plan) -> Vec<Seen> {
+    // Alone on its core: a program that has just started looks through its store for a while.
+    let starts: Vec<Duration> = shops.iter().map(|shop| shop.start(protocol).start).collect();
     let running: Vec<Running> = shops.iter().map(|shop| shop.start(protocol)).collect();
     let costs = on_first_core(async {
         for (shop, program) in shops.iter().zip(&running) {
@@ -62,13 +64,13 @@ fn side_by_side(shops: &[Shop], protocol: Protocol, plan: &Plan) -> Vec<Seen> {
             for ((shop, program), cost) in shops.iter().zip(&running).zip(&mut costs) {
                 let before = program.process.cpu();
                 cost.1 += load::in_turn(program.address, shop.loaded(protocol), plan.seconds / SLICES).await;
-                cost.0 += program.process.cpu() - before;
+                cost.0 += program.process.cpu().since(&before);
             }
         }
         costs
     });
-    let seen = running.iter().zip(costs).map(|(program, (cpu, requests))| Seen {
-        start: program.start,
+    let seen = running.iter().zip(starts).zip(costs).map(|((program, start), (cpu, requests))| Seen {
+        start,
         cpu: cpu.as_secs_f64() * 1e6 / requests as f64,
         resident: program.process.resident(),
     });
