@@ -1,7 +1,7 @@
 //! What one request costs, here and in what one would use instead: nginx, HAProxy and Envoy where they are installed.
 //!
-//! `cargo bench --bench peers` starts a TLS upstream in this process, then each proxy in turn on a core of its own, loads
-//! them in interleaved rounds, and reads their CPU time from the operating system. It prints the Markdown table of
+//! `cargo bench --bench peers` starts a TLS upstream in this process, then the proxies on a core of their own, loads
+//! them by turns, and reads their CPU time from the operating system. It prints the Markdown table of
 //! `docs/performance.md`. Every proxy sets an `Authorization` header, strips a path prefix and verifies the upstream's
 //! certificate; ours and Envoy's get the token by client credentials. Linux only.
 //!
@@ -23,7 +23,11 @@ mod upstream;
 
 use std::time::Duration;
 
-use crate::{measure::Measurements, proxies::Proxy, report::Report, upstream::Upstream};
+use crate::{
+    proxies::{Proxy, Running},
+    report::Report,
+    upstream::Upstream,
+};
 
 /// What to do.
 pub(crate) struct Plan {
@@ -82,9 +86,10 @@ fn main() {
     let mut report = Report::new(&present);
     let floor = measure::direct(&upstream, &plan);
     for round in 0..plan.rounds {
-        for proxy in &present {
-            let running = proxy.start(&upstream);
-            let measured = Measurements::take(&running, &plan);
+        let running: Vec<Running> = present.iter().map(|proxy| proxy.start(&upstream)).collect();
+        let seen = measure::small_requests(&running, &plan);
+        for ((proxy, running), seen) in present.iter().zip(running).zip(seen) {
+            let measured = seen.complete(&running, &plan);
             eprintln!("round {} {}: {measured}", round + 1, proxy.name);
             report.add(proxy, measured);
         }

@@ -1,4 +1,4 @@
-//! One proxy in one round.
+//! One round. The one rule: what is compared is loaded by turns, a moment each, since a machine's pace changes by the second.
 
 use std::{fmt, time::Duration};
 
@@ -29,19 +29,44 @@ pub(crate) struct Measurements {
     pub(crate) idle: f64,
 }
 
+/// Turns of each proxy in a round.
+const TURNS: u32 = 10;
+
+const PATH: &str = "/api";
+
+/// Small requests, as many as each can answer.
+pub(crate) fn small_requests(running: &[Running], plan: &Plan) -> Vec<Measurements> {
+    let costs = on_first_core(async {
+        for proxy in running {
+            load::flat_out(proxy.address, PATH, Duration::from_secs(1)).await;
+        }
+        let mut costs = vec![(Duration::ZERO, 0); running.len()];
+        for _ in 0..TURNS {
+            for (proxy, (cpu, requests)) in running.iter().zip(&mut costs) {
+                let before = proxy.process.cpu();
+                *requests += load::flat_out(proxy.address, PATH, plan.seconds / TURNS).await;
+                *cpu += proxy.process.cpu().since(&before);
+            }
+        }
+        costs
+    });
+    let seen = |(cpu, requests): (Duration, u64)| Measurements {
+        cpu: cpu.as_secs_f64() * 1e6 / requests as f64,
+        requests_per_second: requests as f64 / plan.seconds.as_secs_f64(),
+        ..Measurements::default()
+    };
+    costs.into_iter().map(seen).collect()
+}
+
 impl Measurements {
-    pub(crate) fn take(running: &Running, plan: &Plan) -> Self {
+    /// The rest of a round, after [`small_requests`].
+    pub(crate) fn complete(mut self, running: &Running, plan: &Plan) -> Self {
         on_first_core(async {
-            let (to, path, process) = (running.address, "/api", &running.process);
-            let mut seen = Self::default();
-            load::flat_out(to, path, Duration::from_secs(1)).await;
-            let before = process.cpu();
-            let requests = load::flat_out(to, path, plan.seconds).await;
-            seen.cpu = process.cpu().since(&before).as_secs_f64() * 1e6 / requests as f64;
-            seen.requests_per_second = requests as f64 / plan.seconds.as_secs_f64();
+            let (to, path, process) = (running.address, PATH, &running.process);
+            let seen = &mut self;
             seen.resident = process.resident();
             if plan.quick {
-                return seen;
+                return;
             }
             (seen.p50, seen.p99) = latency(load::at_rate(to, path, RATE, plan.seconds).await);
             let before = process.cpu();
@@ -53,8 +78,8 @@ impl Measurements {
             let before = process.resident();
             let idle = load::idle(to, path, IDLE).await;
             seen.idle = (process.resident() - before) / idle.len() as f64;
-            seen
-        })
+        });
+        self
     }
 }
 

@@ -10,7 +10,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::program::{
-    Gate, PATIENCE, Program, befall, command, doors, ended, exchange, free_ports, get, say, simulator,
+    Gate, PATIENCE, Program, assert_silent, befall, command, doors, ended, exchange, free_ports, get, say,
+    simulator,
 };
 
 /// A generic app and Walmart, both at the simulator.
@@ -77,7 +78,7 @@ fn run_serves_and_on_sigterm_finishes_what_is_under_way_and_exits_0() {
     let Gate { program, proxy, .. } = gate;
     let said = program.ended();
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(TcpStream::connect(proxy).is_err());
+    assert_silent(proxy);
     assert_eq!(said.out, "");
     assert!(said.err.contains("/any") && said.err.contains("try:  curl"), "{}", said.err);
     assert!(!said.err.contains("-secret"), "{}", said.err);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::client,
-    program::{Program, get},
+    program::{Program, assert_silent, get},
     sellers::{CLIENT_SECRET, Desk, Market, block_on, decide, visit},
 };
 
@@ -43,7 +43,7 @@ fn a_seller_comes_back_to_the_login_itself_and_is_connected() {
     ] {
         assert!(said.out.contains(words), "{words}: {}", said.out);
     }
-    assert!(TcpStream::connect(desk.callback).is_err(), "the listener outlived the login");
+    assert_silent(desk.callback);
     let line = said.out.lines().find(|line| line.contains("curl")).unwrap();
     let target = line.split_once(&format!("{}", desk.proxy)).unwrap().1.trim_end_matches('\'').to_owned();
     assert!(get(desk.proxy, &target, "").starts_with("HTTP/1.1 200"), "{line}");
@@ -221,7 +221,7 @@ fn ctrl_c_ends_a_login_with_130_and_frees_the_port() {
     let said = login.end("INT");
     assert_eq!((said.code, said.out.as_str()), (Some(130), ""), "{}", said.err);
     assert!(said.err.contains("interrupted"), "{}", said.err);
-    assert!(TcpStream::connect(desk.callback).is_err());
+    assert_silent(desk.callback);
     // The next one takes it, and the old answer is none for it.
     let (login, _) = desk.begin_login(&["wallapop@shop-7"]);
     login.mentions("Waiting for the seller");

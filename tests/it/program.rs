@@ -193,6 +193,15 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     std::array::from_fn(|_| candidates.by_ref().find(free).unwrap())
 }
 
+/// Nobody listens there any more. A system may close what a process left behind a moment after its end.
+pub(crate) fn assert_silent(address: SocketAddr) {
+    let begun = Instant::now();
+    while TcpStream::connect(address).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "somebody listens at {address}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// A running gate before a running simulator.
 pub(crate) struct Gate {
     pub(crate) folder: tempfile::TempDir,

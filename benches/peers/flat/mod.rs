@@ -58,6 +58,7 @@ fn side_by_side(shops: &[Shop], protocol: Protocol, plan: &Plan) -> Vec<Seen> {
         for (shop, program) in shops.iter().zip(&running) {
             load::once_each(program.address, &shop.live).await;
             load::in_turn(program.address, shop.loaded(protocol), WARM_UP).await;
+            shop.until_looked_through();
         }
         let mut costs = vec![(Duration::ZERO, 0); shops.len()];
         for _ in 0..SLICES {

@@ -4,7 +4,8 @@ use std::{
     env,
     fmt::Write as _,
     fs,
-    net::SocketAddr,
+    io::{Read, Write as _},
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::Command,
     rc::Rc,
@@ -46,6 +47,7 @@ pub(crate) struct Shop {
     /// Paths of those loaded over HTTP/1.1, where a connection belongs to one account.
     hot: Rc<[String]>,
     address: SocketAddr,
+    admin: SocketAddr,
     folder: tempfile::TempDir,
 }
 
@@ -61,9 +63,10 @@ impl Shop {
     /// Fills a store with so many accounts.
     pub(crate) fn open(accounts: usize, upstream: &Upstream) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address = free_address();
+        let (address, admin) = (free_address(), free_address());
         for (protocol, api) in [(Protocol::Http1, upstream.h1), (Protocol::Http2, upstream.h2)] {
-            fs::write(folder.path().join(protocol.file()), configuration(address, api, upstream)).unwrap();
+            fs::write(folder.path().join(protocol.file()), configuration([address, admin], api, upstream))
+                .unwrap();
         }
         fs::write(folder.path().join("grants.jsonl"), grants(accounts)).unwrap();
         let shop = Self {
@@ -71,6 +74,7 @@ impl Shop {
             live: paths(accounts.min(LIVE)),
             hot: paths(accounts.min(CONNECTIONS)),
             address,
+            admin,
             folder,
         };
         shop.import();
@@ -106,6 +110,21 @@ impl Shop {
         }
         Running { address: *address, process, start: begun.elapsed() }
     }
+
+    /// After a start the program looks through its store beside its requests; what that costs is not theirs.
+    pub(crate) fn until_looked_through(&self) {
+        while !metrics(self.admin).contains("marketgate_stored_accounts{") {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn metrics(admin: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn program() -> PathBuf {
@@ -129,8 +148,8 @@ fn grants(accounts: usize) -> String {
 }
 
 /// Tokens are asked for without TLS: ten thousand handshakes are not what is measured.
-fn configuration(proxy: SocketAddr, api: SocketAddr, upstream: &Upstream) -> String {
-    let (admin, tokens, port) = (free_address(), upstream.plain, api.port());
+fn configuration([proxy, admin]: [SocketAddr; 2], api: SocketAddr, upstream: &Upstream) -> String {
+    let (tokens, port) = (upstream.plain, api.port());
     format!(
         "[proxy]\nlisten = \"{proxy}\"\n[admin]\nlisten = \"{admin}\"\n[log]\nlevel = \"error\"\n\
          [store]\npath = \"sellers.db\"\n[upstream]\nca_file = \"{}\"\n\
