@@ -82,7 +82,8 @@ pub(super) fn time_limit(text: &str) -> Result<Duration, Misfit> {
     let duration =
         values::duration(text).ok_or_else(|| Misfit::mended_by(format!("`{text}` is no duration"), hint))?;
     if duration.is_zero() || duration > Duration::from_secs(3600) {
-        return Err(Misfit::new(format!("`{text}` is no time limit: it must be more than 0 and at most 1h")));
+        let message = format!("`{text}` is no time limit: it must be more than 0 and at most 1h");
+        return Err(Misfit::mended_by(message, hint));
     }
     Ok(duration)
 }

@@ -13,6 +13,11 @@ use super::{
     reader::{Misfit, Section, Text, not_one_of},
 };
 
+// What a key wants, as errors name it.
+const TEXT: &str = "a string";
+const NUMBER: &str = "a whole number";
+const SWITCH: &str = "true or false";
+
 impl<'a> Section<'a> {
     pub(super) fn text(&self, key: &str) -> Option<Text> {
         self.text_of(key, self.value(key)?)
@@ -37,7 +42,7 @@ impl<'a> Section<'a> {
         let value = self.value(key)?;
         match value.get_ref() {
             DeValue::Boolean(flag) => Some(*flag),
-            other => self.wrong_type(key, &value.span(), "true or false", other),
+            other => self.wrong_type(key, &value.span(), SWITCH, other),
         }
     }
 
@@ -45,7 +50,7 @@ impl<'a> Section<'a> {
     pub(super) fn count(&self, key: &str, bounds: RangeInclusive<u64>) -> Option<u64> {
         let value = self.value(key)?;
         let DeValue::Integer(number) = value.get_ref() else {
-            return self.wrong_type(key, &value.span(), "a whole number", value.get_ref());
+            return self.wrong_type(key, &value.span(), NUMBER, value.get_ref());
         };
         let count = u64::from_str_radix(number.as_str(), number.radix()).ok();
         let within = count.filter(|count| bounds.contains(count));
@@ -112,7 +117,7 @@ impl<'a> Section<'a> {
         let text = match value.get_ref() {
             DeValue::String(text) => text.clone().into_owned(),
             DeValue::Table(table) => self.environment_text(key, value, table)?,
-            other => return self.wrong_type(key, &value.span(), "a string", other),
+            other => return self.wrong_type(key, &value.span(), TEXT, other),
         };
         self.without_control(key, Text { value: text, span: value.span() })
     }
@@ -186,7 +191,15 @@ impl<'a> Section<'a> {
     ) -> Option<T> {
         let article = if matches!(found, DeValue::Integer(_) | DeValue::Array(_)) { "an" } else { "a" };
         let message = format!("`{key}` must be {wanted}, not {article} {}", found.type_str());
-        self.mistake(span, Misfit::new(message));
+        let misfit = match (wanted, found) {
+            (TEXT, DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_)) => Misfit::mended_by(
+                message,
+                "write it in quotes; a time or a size with its unit, such as \"5s\" or \"1MiB\"",
+            ),
+            (NUMBER | SWITCH, DeValue::String(_)) => Misfit::mended_by(message, "write it without quotes"),
+            _ => Misfit::new(message),
+        };
+        self.mistake(span, misfit);
         None
     }
 }

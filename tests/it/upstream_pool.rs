@@ -1489,9 +1489,17 @@ fn an_idle_connection_of_another_worker_makes_room() {
     });
 }
 
-#[test]
-fn whoever_has_waited_noticeably_is_served_first_whatever_the_account() {
-    local(|| async {
+/// The only connection there may be is at work for one account; another account waits for it, and then the first once more.
+struct Contested {
+    server: Server,
+    peer: Peer<TcpStream>,
+    first: JoinHandle<Sent>,
+    other: JoinHandle<Sent>,
+    same: JoinHandle<Sent>,
+}
+
+impl Contested {
+    async fn new() -> Self {
         let server = Server::start().await;
         let pool = plain(&capped(1, 10));
         let first = begin(&pool, &server.url, "a", get("/1"));
@@ -1501,6 +1509,14 @@ fn whoever_has_waited_noticeably_is_served_first_whatever_the_account() {
         settle().await;
         let same = begin(&pool, &server.url, "a", get("/3"));
         settle().await;
+        Self { server, peer, first, other, same }
+    }
+}
+
+#[test]
+fn whoever_has_waited_noticeably_is_served_first_whatever_the_account() {
+    local(|| async {
+        let Contested { server, mut peer, first, other, same } = Contested::new().await;
         let _still = StillTime::new();
         tokio::time::advance(Duration::from_millis(50)).await;
         peer.say(OK).await;
@@ -1521,15 +1537,7 @@ fn whoever_has_waited_noticeably_is_served_first_whatever_the_account() {
 fn an_account_that_has_use_for_its_connections_keeps_them_while_others_hardly_wait() {
     local(|| async {
         let _still = StillTime::new();
-        let server = Server::start().await;
-        let pool = plain(&capped(1, 10));
-        let first = begin(&pool, &server.url, "a", get("/1"));
-        let mut peer = server.accept().await;
-        peer.request().await.unwrap();
-        let other = begin(&pool, &server.url, "b", get("/2"));
-        settle().await;
-        let same = begin(&pool, &server.url, "a", get("/3"));
-        settle().await;
+        let Contested { server, mut peer, first, other, same } = Contested::new().await;
         peer.say(OK).await;
         text(first.await.unwrap().unwrap()).await;
         assert!(peer.request().await.unwrap().starts_with("GET /3 "), "on the connection of /1");

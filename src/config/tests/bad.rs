@@ -50,7 +50,7 @@ fn doors_say_what_is_wrong_with_them() {
         ("[proxy]\nlisten = \"gate\"", (2, 10, "`gate` has no port")),
         ("[proxy]\nlisten = \"gate:8080\"", (2, 10, "write an IP address and a port")),
         ("[proxy]\nlisten = \"127.0.0.1:99999\"", (2, 10, "a port is a number from 0 to 65535")),
-        ("[proxy]\nlisten = 8080", (2, 10, "`listen` must be a string, not an integer")),
+        ("[proxy]\nlisten = 8080", (2, 10, "`listen` must be a string, not an integer | write it in quotes")),
         ("[proxy]\nlisten = []", (2, 10, "`listen` is an empty list")),
         ("[proxy]\nlisten = [\"127.0.0.1:1\", true]", (2, 26, "must be a string, not a boolean")),
         ("[proxy]\nlisten = \"unix:/run/gate.sock\"", (2, 10, "have no effect in this version")),
@@ -76,7 +76,10 @@ fn doors_say_what_is_wrong_with_them() {
         ("[proxy]\nallowed_hosts = \"*.internal\"", (2, 17, "there are no wildcards")),
         ("[proxy]\nallowed_origins = \"app.example.com\"", (2, 19, "is no web origin")),
         ("[proxy]\nallowed_origins = \"https://app.example.com/x\"", (2, 19, "is no web origin")),
-        ("[proxy]\naccess_log = \"yes\"", (2, 14, "`access_log` must be true or false, not a string")),
+        (
+            "[proxy]\naccess_log = \"yes\"",
+            (2, 14, "`access_log` must be true or false, not a string | write it without quotes"),
+        ),
         ("[proxy]\ntls = { cert = \"c\", key = \"k\" }", (2, 1, "`proxy.tls` has no effect in this version")),
         (
             "[proxy]\nallowed_host = [\"a\"]",
@@ -148,8 +151,15 @@ fn limits_and_the_way_out_say_what_is_wrong_with_them() {
             "[upstream]\ntimeouts = { connect = \"5\" }",
             (2, 24, "`5` is no duration | write a whole number and ms, s or m"),
         ),
-        ("[upstream]\ntimeouts = { head = \"0s\" }", (2, 21, "more than 0 and at most 1h")),
-        ("[upstream.timeouts]\nstall = 30", (2, 9, "`stall` must be a string, not an integer")),
+        (
+            "[upstream]\ntimeouts = { head = \"0s\" }",
+            (2, 21, "more than 0 and at most 1h | write a whole number and"),
+        ),
+        (
+            "[upstream.timeouts]\nstall = 30",
+            (2, 9, "a string, not an integer | write it in quotes; a time or a size with"),
+        ),
+        ("[limits]\nheaders = \"100\"", (2, 11, "a whole number, not a string | write it without quotes")),
         ("[upstream.limits]\nconnections = 0", (2, 15, "`connections` must be between 1 and 100000")),
         ("[upstream.limits]\nreplay_body = \"1GiB\"", (2, 15, "must be between 0 and 67108864 bytes")),
         ("[limits]\nhead = \"64KB\"", (2, 8, "`64KB` is no size | write a number and B, KiB, MiB or GiB")),
