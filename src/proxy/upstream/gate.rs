@@ -1,7 +1,7 @@
 //! How many connections one origin may have, over all workers, and who comes next. The one rule: first come, first
 //! served — a permit that comes free goes to whoever waits longest, or to nobody.
 //!
-//! A new connection costs as much as a hundred requests on one that stands. So where a connection that comes free could
+//! A new connection costs as much as some twenty requests on one that stands. So where a connection that comes free could
 //! serve somebody of its own account at once, another account's earlier request has a claim on it only when it has waited
 //! noticeably, and not on one after the other.
 
