@@ -107,9 +107,7 @@ impl AccountDocument {
                 document.halt(id, AccountState::StoreCorrupt, detail, now.wall);
             }
         }
-        // What the keeper knows is newer, once it has read the record.
-        let published = live.peek(stored.id()).map(|live| live.published());
-        if let Some(published) = published.filter(Published::is_known) {
+        if let Some(published) = known(stored, live) {
             document.tell(&published, now);
         }
         document
@@ -196,10 +194,14 @@ fn kept_document(kept: &KeptToken, generation: u64, clock: &Clock) -> Option<Tok
     })
 }
 
+/// What the keeper knows is newer than the record, once it has read it.
+fn known(stored: &Stored, live: &LiveAccounts) -> Option<Published> {
+    live.peek(stored.id()).map(|live| live.published()).filter(Published::is_known)
+}
+
 /// The state that [`AccountDocument::of_stored`] tells.
 pub fn state_of(app: &App, stored: &Stored, live: &LiveAccounts) -> AccountState {
-    let published = live.peek(stored.id()).map(|live| live.published());
-    match (published.filter(Published::is_known), stored) {
+    match (known(stored, live), stored) {
         (Some(published), _) => published.state,
         (None, Stored::Corrupt { .. }) => AccountState::StoreCorrupt,
         (None, Stored::Whole(record)) => {
