@@ -17,18 +17,17 @@ use tokio::time::Instant;
 use super::{
     alarm::Alarm,
     error::{Cause, Side, UpstreamError, words},
+    h1::Receiving,
     lease::Hold,
     outgoing::Progress,
 };
 
 /// The body of an upstream's answer, trailers included. It holds the connection until it has ended or is dropped.
 pub struct UpstreamBody {
-    incoming: Incoming,
+    inbound: Inbound,
     /// None once the exchange is over.
     hold: Option<Hold>,
     upload: Option<Rc<Progress>>,
-    reusable: bool,
-    is_h2: bool,
     failed: bool,
     /// Over HTTP/2, the last of the promised bytes, until END_STREAM vouches for them.
     held: Option<Frame<Bytes>>,
@@ -42,28 +41,24 @@ pub struct UpstreamBody {
 pub(super) struct Circumstances {
     pub(super) hold: Hold,
     pub(super) upload: Option<Rc<Progress>>,
-    pub(super) reusable: bool,
-    pub(super) is_h2: bool,
     pub(super) stall: Duration,
     pub(super) alarm: Alarm,
 }
 
 impl UpstreamBody {
-    pub(super) fn new(incoming: Incoming, so_far: Circumstances) -> Self {
-        let Circumstances { hold, upload, reusable, is_h2, stall, alarm } = so_far;
+    pub(super) fn new(inbound: Inbound, so_far: Circumstances) -> Self {
+        let Circumstances { hold, upload, stall, alarm } = so_far;
         let mut body = Self {
-            incoming,
+            inbound,
             hold: Some(hold),
             upload,
-            reusable,
-            is_h2,
             failed: false,
             held: None,
             stall,
             waiting: None,
             alarm,
         };
-        if body.incoming.is_end_stream() {
+        if body.inbound.is_end_stream() {
             body.end();
         }
         body
@@ -73,7 +68,7 @@ impl UpstreamBody {
     fn end(&mut self) {
         let complete = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
         match self.hold.take() {
-            Some(hold) if complete && self.reusable => hold.end(),
+            Some(hold) if complete && self.inbound.keeps_alive() => hold.end(),
             _ => {}
         }
     }
@@ -90,9 +85,9 @@ impl UpstreamBody {
     /// hyper asks no further: so the last of them wait for the end of the stream, be it the next frame or an error. What
     /// else comes with the end, an empty frame or trailers, says nothing more.
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
-        if self.incoming.is_end_stream() {
+        if self.inbound.is_end_stream() {
             self.end();
-        } else if self.is_h2 && self.incoming.size_hint().exact() == Some(0) {
+        } else if self.inbound.is_h2() && self.inbound.size_hint().exact() == Some(0) {
             self.held.get_or_insert(frame);
             return None;
         }
@@ -101,8 +96,49 @@ impl UpstreamBody {
 
     /// hyper takes a reset with NO_ERROR and a GOAWAY for an end like any other; they are one only after END_STREAM.
     fn is_complete(&self) -> bool {
-        let missing = self.incoming.size_hint().exact().unwrap_or(0);
-        missing == 0 && (!self.is_h2 || self.incoming.is_end_stream())
+        let missing = self.inbound.size_hint().exact().unwrap_or(0);
+        missing == 0 && (!self.inbound.is_h2() || self.inbound.is_end_stream())
+    }
+}
+
+/// A body as its connection delivers it.
+pub(super) enum Inbound {
+    H1(Receiving),
+    H2(Incoming),
+}
+
+impl Inbound {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, String>>> {
+        match self {
+            Self::H1(receiving) => receiving.poll_frame(cx),
+            Self::H2(incoming) => Pin::new(incoming).poll_frame(cx).map_err(|error| words(&error)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::H1(receiving) => receiving.is_end_stream(),
+            Self::H2(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::H1(receiving) => receiving.size_hint(),
+            Self::H2(incoming) => incoming.size_hint(),
+        }
+    }
+
+    /// Whether another exchange may follow on the connection, as far as this side of it says.
+    fn keeps_alive(&self) -> bool {
+        match self {
+            Self::H1(receiving) => receiving.keeps_alive(),
+            Self::H2(_) => true,
+        }
+    }
+
+    fn is_h2(&self) -> bool {
+        matches!(self, Self::H2(_))
     }
 }
 
@@ -119,7 +155,7 @@ impl Body for UpstreamBody {
             return Poll::Ready(None);
         }
         loop {
-            let Poll::Ready(frame) = Pin::new(&mut body.incoming).poll_frame(cx) else {
+            let Poll::Ready(frame) = body.inbound.poll_frame(cx) else {
                 let since = *body.waiting.get_or_insert_with(Instant::now);
                 ready!(body.alarm.poll_until(since + body.stall, cx));
                 return body.fail(Cause::Stall { side: Side::UpstreamSending, limit: body.stall });
@@ -131,7 +167,7 @@ impl Body for UpstreamBody {
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 }
-                Some(Err(error)) => return body.fail(Cause::Incomplete { reason: words(&error) }),
+                Some(Err(reason)) => return body.fail(Cause::Incomplete { reason }),
                 None if body.is_complete() => {
                     body.end();
                     return Poll::Ready(body.held.take().map(Ok));
@@ -146,7 +182,7 @@ impl Body for UpstreamBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.inbound.size_hint()
     }
 }
 

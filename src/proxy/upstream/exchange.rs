@@ -1,5 +1,5 @@
-//! One request and its answer on one connection. The one rule: a request is repeated only when hyper gives it back
-//! untouched; whatever may have been written stays written once.
+//! One request and its answer on one connection. The one rule: a request is repeated only when the connection gives it
+//! back untouched; whatever may have been written stays written once.
 
 use std::{
     future::{Future, poll_fn},
@@ -7,25 +7,24 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
-    task::{Poll, ready},
+    task::{Context, Poll, ready},
 };
 
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{HOST, TRANSFER_ENCODING},
+    HeaderMap, Request, Response, StatusCode, Uri, Version,
+    header::HOST,
     uri::{PathAndQuery, Scheme},
 };
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::Instant;
 
 use super::{
     RequestBody,
     alarm::{Alarm, Alarms},
-    body::{Circumstances, UpstreamBody},
+    body::{Circumstances, Inbound, UpstreamBody},
     dial::Destination,
     error::{Cause, UpstreamError, words},
+    h1::Sending,
     lease::{Connection, Hold},
     outgoing::{Outgoing, Patience, Progress},
 };
@@ -78,14 +77,11 @@ impl Terms<'_> {
         let upload = carried.upload.as_deref();
         match in_time(&mut answer, patience, upload, &mut alarm).await {
             Ok(Ok(response)) => reply(response, carried, stall, alarm).map_err(failed),
-            Ok(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => {
-                    carried.hold.decline();
-                    Broken::Unsent(Box::new(request))
-                }
-                None => failed(cause(error.error(), upload)),
-            }),
-            Err(cause) => Err(failed(cause)),
+            Ok(Err(NoAnswer::Unsent(request))) => {
+                carried.hold.decline();
+                Err(Broken::Unsent(request))
+            }
+            Ok(Err(NoAnswer::Failed(cause))) | Err(cause) => Err(failed(cause)),
         }
     }
 
@@ -100,22 +96,51 @@ impl Terms<'_> {
             Connection::H1(connection) => {
                 address_h1(&mut request, self.to);
                 let (peer, reused) = (connection.peer, connection.mark_used());
-                let answer = Box::pin(connection.send(*request));
+                let answer = Answer::H1(connection.send(request));
                 (answer, Carried { hold: Hold::new(connection), upload, peer, reused, is_h2: false })
             }
             Connection::H2(connection) => {
                 address_h2(&mut request, self.to);
                 let (peer, reused) = (connection.peer, connection.mark_used());
-                let answer = Box::pin(connection.send(*request));
+                let answer = Answer::H2(Box::pin(connection.send(*request)), upload.clone());
                 (answer, Carried { hold: Hold::new(connection), upload, peer, reused, is_h2: true })
             }
         }
     }
 }
 
-/// What comes of a request in a connection's hands. Boxed, since it has room for the request: it may come back.
-type Answer<B> = Pin<Box<dyn Future<Output = Answered<B>>>>;
+/// What comes of a request in a connection's hands.
+enum Answer<B: RequestBody> {
+    H1(Sending<B>),
+    /// Boxed, since it has room for the request: it may come back.
+    H2(Pin<Box<dyn Future<Output = Answered<B>>>>, Option<Rc<Progress>>),
+}
+
 type Answered<B> = Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>;
+
+/// Why a connection has no answer.
+pub(super) enum NoAnswer<B> {
+    /// Not a byte was written: the request as it was.
+    Unsent(Box<Request<Outgoing<B>>>),
+    Failed(Cause),
+}
+
+impl<B: RequestBody> Future for Answer<B> {
+    type Output = Result<Response<Inbound>, NoAnswer<B>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::H1(sending) => Pin::new(sending).poll(cx).map_ok(|response| response.map(Inbound::H1)),
+            Self::H2(answer, upload) => Poll::Ready(match ready!(answer.as_mut().poll(cx)) {
+                Ok(response) => Ok(response.map(Inbound::H2)),
+                Err(mut error) => Err(match error.take_message() {
+                    Some(request) => NoAnswer::Unsent(Box::new(request)),
+                    None => NoAnswer::Failed(cause(error.error(), upload.as_deref())),
+                }),
+            }),
+        }
+    }
+}
 
 struct Carried {
     hold: Hold,
@@ -125,13 +150,9 @@ struct Carried {
     is_h2: bool,
 }
 
-/// Origin-form and `Host` (RFC 9112 §3.2), the latter first (RFC 9110 §7.2). Free when the request's fields begin with a
+/// `Host` (RFC 9112 §3.2), and that first (RFC 9110 §7.2). Free when the request's fields begin with a
 /// `Host`, whose value is replaced; else the fields are laid out anew.
-fn address_h1<B: Body>(request: &mut Request<B>, to: &Destination) {
-    *request.version_mut() = Version::HTTP_11;
-    if request.uri().authority().is_some() {
-        *request.uri_mut() = Uri::from(path(request.uri()));
-    }
+fn address_h1<B>(request: &mut Request<B>, to: &Destination) {
     let headers = request.headers_mut();
     if headers.keys().next().is_some_and(|name| name != HOST) {
         let mut rest = mem::replace(headers, HeaderMap::with_capacity(headers.len() + 1));
@@ -141,23 +162,12 @@ fn address_h1<B: Body>(request: &mut Request<B>, to: &Destination) {
     } else {
         headers.insert(HOST, to.host_field.clone());
     }
-    frame_h1(request);
-}
-
-/// Without this hyper would drop the body of a GET or HEAD that came in chunks: it takes them to have none.
-fn frame_h1<B: Body>(request: &mut Request<B>) {
-    let has_unknown_length = !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
-    if has_unknown_length {
-        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
 }
 
 /// `:scheme`, `:authority` and `:path` (RFC 9113 §8.3.1); no `Host` beside them.
 fn address_h2<B>(request: &mut Request<B>, to: &Destination) {
     *request.version_mut() = Version::HTTP_2;
     request.headers_mut().remove(HOST);
-    // From an attempt on an HTTP/1.1 connection.
-    request.headers_mut().remove(TRANSFER_ENCODING);
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(if to.tls { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(to.authority.clone());
@@ -199,7 +209,7 @@ async fn in_time<F: Future + Unpin>(
 }
 
 fn reply(
-    response: Response<Incoming>,
+    response: Response<Inbound>,
     carried: Carried,
     stall: std::time::Duration,
     alarm: Alarm,
@@ -209,11 +219,9 @@ fn reply(
         return Err(Cause::Protocol { reason: "101 without an Upgrade".to_owned() });
     }
     let Carried { hold, upload, peer, reused, is_h2 } = carried;
-    // After an answer in HTTP/1.0 hyper would add fields of its own to the next request.
-    let reusable = response.version() != Version::HTTP_10;
     let protocol = if is_h2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    let so_far = Circumstances { hold, upload, reusable, is_h2, stall, alarm };
-    let response = response.map(|incoming| UpstreamBody::new(incoming, so_far));
+    let so_far = Circumstances { hold, upload, stall, alarm };
+    let response = response.map(|inbound| UpstreamBody::new(inbound, so_far));
     Ok(Box::new(Reply { response, peer, protocol, reused }))
 }
 

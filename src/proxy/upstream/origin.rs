@@ -22,7 +22,7 @@ use super::{
     error::{Cause, UpstreamError},
     flight::{Flight, Runway},
     gate::{Gate, Permit},
-    h1::H1,
+    h1::{H1, Stream},
     h2::H2,
     idle::Idle,
     lease::{Connection, Lease},
@@ -172,7 +172,7 @@ impl<B: RequestBody> Origin<B> {
         let place = &self.to.place;
         let (stream, peer) = dial::tcp(&self.to, self.connector.proxy(), self.connector.names()).await?;
         if !self.to.tls {
-            let connection = H1::establish(stream, peer, place, Rc::downgrade(stack), permit).await?;
+            let connection = H1::new(Stream::Plain(stream), peer, place, Rc::downgrade(stack), permit);
             return Ok(Connection::H1(connection));
         }
         let stream = dial::tls(&self.to, stream, self.connector.tls()).await?;
@@ -180,7 +180,8 @@ impl<B: RequestBody> Origin<B> {
             let connection = H2::establish(stream, peer, place, Rc::downgrade(self), permit).await?;
             return Ok(Connection::H2(connection));
         }
-        let connection = H1::establish(stream, peer, place, Rc::downgrade(stack), permit).await?;
+        let stream = Stream::Tls(Box::new(stream));
+        let connection = H1::new(stream, peer, place, Rc::downgrade(stack), permit);
         Ok(Connection::H1(connection))
     }
 
@@ -206,12 +207,9 @@ impl<B: RequestBody> Origin<B> {
     }
 
     fn close_oldest(&self) -> bool {
-        while let Some(connection) = self.take_oldest() {
-            let frees = !connection.is_closed();
+        if let Some(connection) = self.take_oldest() {
             connection.close();
-            if frees {
-                return true;
-            }
+            return true;
         }
         false
     }

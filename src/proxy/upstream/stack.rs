@@ -56,13 +56,21 @@ impl<B: RequestBody> Stack<B> {
     pub(super) fn pop(&self, origin: &Origin<B>, now: Instant) -> Option<Rc<H1<B>>> {
         loop {
             let place = self.idle.borrow_mut().pop_back()?;
-            let taken = origin.idle.borrow_mut().take(place);
-            match taken {
-                Some(connection) if connection.is_usable(now) => return Some(connection),
-                Some(connection) => connection.close(),
-                None => {}
+            let Some(connection) = origin.idle.borrow_mut().take(place) else { continue };
+            connection.lay(None);
+            if connection.is_usable(now) {
+                return Some(connection);
             }
+            connection.close();
         }
+    }
+
+    /// The one at this place is worth nothing any more.
+    pub(super) fn lose(&self, place: Place) {
+        if let Some(origin) = self.origin.upgrade() {
+            origin.idle.borrow_mut().take(place);
+        }
+        self.forget(place);
     }
 
     /// The origin has taken out the one at this place: the coldest here.
@@ -88,7 +96,8 @@ impl<B: RequestBody> Stack<B> {
         match stack.hand_over(connection, &origin.gate, now) {
             Some(connection) if origin.gate.first().is_some() => connection.close(),
             Some(connection) => {
-                let place = origin.idle.borrow_mut().put(connection, now);
+                let place = origin.idle.borrow_mut().put(connection.clone(), now);
+                connection.lay(Some(place));
                 stack.idle.borrow_mut().push_back(place);
                 origin.mind_idle();
             }

@@ -1,0 +1,191 @@
+//! One HTTP/1.1 connection. The one rule: it belongs to one account from its first request to its end, and it is used
+//! again only after an exchange that ended cleanly on both sides.
+//!
+//! No task stands between a request and its connection: whoever waits for an answer reads and writes it, so that an
+//! exchange costs one wake-up and no channel. `wire` moves bytes; `head`, `framing` and `chunked` know RFC 9112;
+//! `sending` is a request until its answer's head, `receiving` the answer's body, `upload` a request body on its way.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    net::SocketAddr,
+    rc::{Rc, Weak},
+    sync::Arc,
+    task::{Context, Wake, Waker},
+};
+
+use http::Request;
+use tokio::{sync::Notify, time::Instant};
+
+mod chunked;
+mod framing;
+mod head;
+mod receiving;
+mod sending;
+mod upload;
+mod wire;
+
+pub(super) use receiving::Receiving;
+pub(super) use sending::Sending;
+pub(super) use wire::Stream;
+
+use self::wire::Wire;
+use super::{
+    MAX_AGE, RequestBody, gate::Permit, idle::Place, lease::Carrier, outgoing::Outgoing, stack::Stack,
+};
+
+/// An established connection. Dropping it cuts it off, unless it was told to close in order.
+pub(super) struct H1<B: RequestBody> {
+    wire: Rc<RefCell<Wire>>,
+    /// Whose it is.
+    stack: Weak<Stack<B>>,
+    born: Instant,
+    pub(super) peer: Option<SocketAddr>,
+    place: Arc<str>,
+    used: Cell<bool>,
+    /// Where it lies while nobody uses it.
+    lies: Cell<Option<Place>>,
+    watch: Watch,
+    /// As long as the connection lives.
+    _permit: Permit,
+}
+
+impl<B: RequestBody> H1<B> {
+    /// Speaks HTTP/1.1 on a stream.
+    pub(super) fn new(
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        place: &Arc<str>,
+        stack: Weak<Stack<B>>,
+        permit: Permit,
+    ) -> Rc<Self> {
+        let connection = Rc::new(Self {
+            wire: Rc::new(RefCell::new(Wire::new(stream))),
+            stack,
+            born: Instant::now(),
+            peer,
+            place: place.clone(),
+            used: Cell::new(false),
+            lies: Cell::new(None),
+            watch: Watch::new(),
+            _permit: permit,
+        });
+        tokio::task::spawn_local(watch(Rc::downgrade(&connection), connection.watch.stirred.clone()));
+        connection
+    }
+
+    /// Whether a request may be sent on it now.
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        now < self.born + MAX_AGE && self.is_quiet()
+    }
+
+    /// Whether nothing came that nobody asked for, and no end. If anything comes later, the watch is woken.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.wire.borrow_mut().is_quiet(&mut Context::from_waker(&self.watch.waker))
+    }
+
+    /// Whether it carried a request before; from now on it did.
+    pub(super) fn mark_used(&self) -> bool {
+        self.used.replace(true)
+    }
+
+    pub(super) fn stack(&self) -> Option<Rc<Stack<B>>> {
+        self.stack.upgrade()
+    }
+
+    /// It lies idle from now on, or no longer.
+    pub(super) fn lay(&self, place: Option<Place>) {
+        self.lies.set(place);
+    }
+
+    /// Closes an idle connection with TLS's and TCP's own farewells instead of cutting it off.
+    pub(super) fn close(&self) {
+        self.wire.borrow_mut().say_farewell();
+    }
+
+    /// Puts a request on the connection.
+    pub(super) fn send(self: &Rc<Self>, request: Box<Request<Outgoing<B>>>) -> Sending<B> {
+        Sending::new(self.clone(), request)
+    }
+
+    /// Something came while it lay idle. Whatever it is, unless it is TLS's own concern, the connection is worth nothing.
+    fn look(&self) {
+        if let Some(place) = self.lies.get()
+            && !self.is_quiet()
+            && let Some(stack) = self.stack()
+        {
+            stack.lose(place);
+        }
+    }
+}
+
+impl<B: RequestBody> Carrier for H1<B> {
+    fn ended(self: Rc<Self>, cleanly: bool) {
+        // What is not written by now an upstream has left unread: then the connection is worth nothing.
+        if cleanly && self.wire.borrow_mut().rest() {
+            Stack::give_back(self);
+        }
+    }
+
+    /// It belongs to this exchange alone, and is cut off with it.
+    fn declined(&self) {}
+
+    fn place(&self) -> &Arc<str> {
+        &self.place
+    }
+}
+
+impl<B: RequestBody> Drop for H1<B> {
+    fn drop(&mut self) {
+        self.watch.stirred.notify_one();
+    }
+}
+
+impl<B: RequestBody> fmt::Debug for H1<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "H1({})", self.place)
+    }
+}
+
+/// Wakes the task that looks after a connection nobody uses.
+struct Watch {
+    stirred: Arc<Stirred>,
+    waker: Waker,
+}
+
+#[derive(Default)]
+struct Stirred(Notify);
+
+impl Watch {
+    fn new() -> Self {
+        let stirred = Arc::new(Stirred::default());
+        Self { waker: Waker::from(stirred.clone()), stirred }
+    }
+}
+
+impl Stirred {
+    fn notify_one(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Wake for Stirred {
+    fn wake(self: Arc<Self>) {
+        self.notify_one();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.notify_one();
+    }
+}
+
+/// An upstream's farewell frees the connection's permit at once, not when somebody next wants to use it.
+async fn watch<B: RequestBody>(connection: Weak<H1<B>>, stirred: Arc<Stirred>) {
+    loop {
+        stirred.0.notified().await;
+        match connection.upgrade() {
+            Some(connection) => connection.look(),
+            None => return,
+        }
+    }
+}

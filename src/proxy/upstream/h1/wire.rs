@@ -1,0 +1,232 @@
+//! Bytes to and from an upstream. The one rule: what was taken for writing is written once and in order, and what was
+//! read and not used stays in sight, so that nobody takes it for the beginning of another answer.
+
+use std::{
+    io::{self, IoSlice},
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_util::io::poll_read_buf;
+
+use super::super::secured::Secured;
+
+/// What is read at once, as a rule: a TLS record's worth. It lies on the stack, so that an idle connection holds no
+/// buffer and a short answer gets one of its own size.
+const ROOM: usize = 16 * 1024;
+/// What is read at once of a long body.
+const BULK: usize = 64 * 1024;
+
+/// Up to here a piece is copied behind what else is to be written; a larger one is written from where it lies.
+const COPIED: usize = 16 * 1024;
+
+/// What HTTP/1.1 is spoken on.
+pub(in super::super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<Secured>),
+}
+
+/// A stream and what is between it and us.
+pub(super) struct Wire {
+    stream: Stream,
+    /// Read, and not yet used.
+    pub(super) received: BytesMut,
+    /// To be written.
+    pub(super) outbox: Outbox,
+    /// Written, but maybe still held back by TLS.
+    unflushed: bool,
+    /// The last reading filled all the room there was.
+    flows: bool,
+    /// What a reading ended with that also brought bytes. The operating system tells a reset only once.
+    broken: Option<io::Error>,
+}
+
+/// What is to be written: small things copied together, then at most one large piece as it came, then its end.
+#[derive(Default)]
+pub(super) struct Outbox {
+    pub(super) small: BytesMut,
+    large: Bytes,
+    end: &'static [u8],
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            received: BytesMut::new(),
+            outbox: Outbox::default(),
+            unflushed: false,
+            flows: false,
+            broken: None,
+        }
+    }
+
+    /// Reads more, if there is anything: how many bytes, and 0 at the stream's end. `expected` is how many may still come.
+    pub(super) fn poll_fill(&mut self, expected: u64, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Err(error));
+        }
+        if self.flows && expected >= ROOM as u64 {
+            return self.poll_fill_much(cx);
+        }
+        let mut room = [MaybeUninit::uninit(); ROOM];
+        let mut room = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
+        let read = room.filled();
+        self.flows = read.len() == ROOM;
+        self.received.extend_from_slice(read);
+        Poll::Ready(Ok(read.len()))
+    }
+
+    /// As much as is there, since each reading of TLS yields one record at most.
+    fn poll_fill_much(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let before = self.received.len();
+        self.received.reserve(BULK);
+        while self.received.len() - before < BULK {
+            let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.received);
+            let so_far = self.received.len() - before;
+            match read {
+                Poll::Ready(Ok(read)) if read > 0 => {}
+                nothing if so_far == 0 => return nothing,
+                Poll::Ready(Err(error)) => {
+                    self.broken = Some(error);
+                    break;
+                }
+                Poll::Ready(Ok(_)) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(self.received.len() - before))
+    }
+
+    /// Writes what is in the outbox, to the last byte.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outbox.is_empty() {
+            let written = ready!(self.outbox.poll_write(Pin::new(&mut self.stream), cx))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outbox.advance(written);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether nothing came, neither bytes nor an end; then `cx` is woken when something does.
+    pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut room = [MaybeUninit::uninit(); 1];
+        self.received.is_empty()
+            && Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::uninit(&mut room)).is_pending()
+    }
+
+    /// After an exchange: whether nothing is left of it. Gives buffers back.
+    pub(super) fn rest(&mut self) -> bool {
+        let is_clean =
+            self.received.is_empty() && self.outbox.is_empty() && !self.unflushed && self.broken.is_none();
+        self.received = BytesMut::new();
+        self.flows = false;
+        is_clean
+    }
+
+    /// Says that nothing more will be sent, as far as that can be said without waiting.
+    pub(super) fn say_farewell(&mut self) {
+        // Whether an upstream hears it is of no consequence: the connection ends now.
+        let _ = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
+impl Outbox {
+    /// Adds a piece and what follows it; the next one when this one is written.
+    pub(super) fn put(&mut self, piece: Bytes, end: &'static str) {
+        if piece.len() <= COPIED {
+            self.small.extend_from_slice(&piece);
+            self.small.extend_from_slice(end.as_bytes());
+        } else {
+            self.large = piece;
+            self.end = end.as_bytes();
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.large.is_empty() && self.end.is_empty()
+    }
+
+    fn poll_write(&self, stream: Pin<&mut Stream>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.large.is_empty() && self.end.is_empty() {
+            return stream.poll_write(cx, &self.small);
+        }
+        let parts = [&*self.small, &*self.large, self.end].map(IoSlice::new);
+        stream.poll_write_vectored(cx, &parts)
+    }
+
+    fn advance(&mut self, written: usize) {
+        let of_small = written.min(self.small.len());
+        let of_large = (written - of_small).min(self.large.len());
+        self.small.advance(of_small);
+        self.large.advance(of_large);
+        self.end = &self.end[written - of_small - of_large..];
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
