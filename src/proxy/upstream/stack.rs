@@ -52,13 +52,13 @@ impl<B: RequestBody> Stack<B> {
         self.idle.borrow().is_empty() && self.waiters.borrow().is_empty()
     }
 
-    /// The connection used last, if it can be used again.
+    /// The connection used last, unless it is too old. Whether it is alive shows when it is used.
     pub(super) fn pop(&self, origin: &Origin<B>, now: Instant) -> Option<Rc<H1<B>>> {
         loop {
             let place = self.idle.borrow_mut().pop_back()?;
             let Some(connection) = origin.idle.borrow_mut().take(place) else { continue };
             connection.lay(None);
-            if connection.is_usable(now) {
+            if connection.is_young(now) {
                 return Some(connection);
             }
             connection.close();
@@ -90,7 +90,7 @@ impl<B: RequestBody> Stack<B> {
         let Some(stack) = connection.stack() else { return connection.close() };
         let Some(origin) = stack.origin.upgrade() else { return connection.close() };
         let now = Instant::now();
-        if !connection.is_usable(now) {
+        if !connection.is_young(now) || !connection.is_quiet() {
             return connection.close();
         }
         match stack.hand_over(connection, &origin.gate, now) {

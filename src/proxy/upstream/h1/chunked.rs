@@ -119,6 +119,10 @@ fn trailers(received: &mut BytesMut) -> Result<HeaderMap, &'static str> {
     let mut room = [httparse::EMPTY_HEADER; MAX_TRAILERS];
     let parsed = httparse::parse_headers(received, &mut room).map_err(|_| MALFORMED)?;
     let httparse::Status::Complete((length, parsed)) = parsed else { return Err(MALFORMED) };
+    // The parser takes a bare line feed for a line's end; within this coding nothing else does.
+    if received[..length].windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r') {
+        return Err(MALFORMED);
+    }
     let mut trailers = HeaderMap::new();
     fill(&mut trailers, &received[..length], parsed).map_err(|_| MALFORMED)?;
     received.advance(length);
@@ -194,6 +198,7 @@ mod tests {
             "0\r\nx\r\n\r\n",
             "0\r\n y\r\n\r\n",
             "0\r\na b: c\r\n\r\n",
+            "0\r\na: b\n\r\n",
         ] {
             for piece in [1, bad.len()] {
                 let outcome = decoded(bad.as_bytes(), piece);

@@ -2,7 +2,7 @@
 //! doubt, no length is guessed.
 
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Version,
+    HeaderMap, Method, StatusCode, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
@@ -31,28 +31,28 @@ impl Framing {
         }
         if fields.contains_key(TRANSFER_ENCODING) {
             return match is_chunked_last(fields) {
-                _ if version != Version::HTTP_11 => Err("Transfer-Encoding in HTTP/1.0"),
+                _ if version != Version::HTTP_11 => Err("its answer has a Transfer-Encoding, in HTTP/1.0"),
                 true => Ok(Self::Chunked),
                 false => Ok(Self::Close),
             };
         }
-        fields.get(CONTENT_LENGTH).map_or(Ok(Self::Close), |first| length(first, fields).map(Self::Length))
+        length(fields).map(|length| length.map_or(Self::Close, Self::Length))
     }
 }
 
 /// Several lengths are one if they are equal (RFC 9110 §8.6).
-fn length(first: &HeaderValue, fields: &HeaderMap) -> Result<u64, &'static str> {
-    let mut lengths = std::iter::once(first)
-        .chain(fields.get_all(CONTENT_LENGTH).iter().skip(1))
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(|digits| number(digits.trim_ascii()).ok_or("a Content-Length that is no number"));
-    let first = lengths.next().unwrap_or(Err("an empty Content-Length"))?;
+fn length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
+    let lines = fields.get_all(CONTENT_LENGTH).iter();
+    let mut lengths = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(|digits| number(digits.trim_ascii()).ok_or("its answer has a Content-Length that is no number"));
+    let Some(first) = lengths.next().transpose()? else { return Ok(None) };
     for other in lengths {
         if other? != first {
-            return Err("several Content-Lengths that differ");
+            return Err("its answer has several Content-Lengths that differ");
         }
     }
-    Ok(first)
+    Ok(Some(first))
 }
 
 /// Digits and nothing else.
@@ -63,13 +63,13 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
 
 fn is_chunked_last(fields: &HeaderMap) -> bool {
     let last = fields.get_all(TRANSFER_ENCODING).iter().next_back();
-    last.and_then(|value| value.as_bytes().rsplit(|byte| *byte == b',').next())
-        .is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+    let last = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
+    last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 

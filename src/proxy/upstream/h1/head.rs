@@ -30,8 +30,8 @@ pub(super) enum RequestFraming {
 }
 
 /// Writes a request's head, with the fields that belong to its framing.
-pub(super) fn write<B>(request: &Request<B>, framing: RequestFraming, out: &mut BytesMut) {
-    // Most heads fit, so that they are written without a second allocation.
+pub(super) fn write<B>(request: &Request<B>, framing: RequestFraming, out: &mut Vec<u8>) {
+    // Most heads fit.
     out.reserve(1024);
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     out.put_slice(request.method().as_str().as_bytes());
@@ -62,7 +62,7 @@ pub(super) fn write<B>(request: &Request<B>, framing: RequestFraming, out: &mut 
     out.put_slice(b"\r\n");
 }
 
-fn write_field(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) {
+fn write_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
     let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
     out.reserve(name.len() + value.len() + 4);
     out.put_slice(name);
@@ -178,6 +178,9 @@ pub(super) fn fill(
 }
 
 fn says_close(fields: &HeaderMap) -> bool {
+    if !fields.contains_key(CONNECTION) {
+        return false;
+    }
     let mut options =
         fields.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))

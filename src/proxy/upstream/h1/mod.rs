@@ -20,6 +20,8 @@ use tokio::{sync::Notify, time::Instant};
 mod chunked;
 mod framing;
 mod head;
+#[cfg(test)]
+mod hyper;
 mod receiving;
 mod sending;
 mod upload;
@@ -74,9 +76,9 @@ impl<B: RequestBody> H1<B> {
         connection
     }
 
-    /// Whether a request may be sent on it now.
-    pub(super) fn is_usable(&self, now: Instant) -> bool {
-        now < self.born + MAX_AGE && self.is_quiet()
+    /// Whether new requests may still be sent on it.
+    pub(super) fn is_young(&self, now: Instant) -> bool {
+        now < self.born + MAX_AGE
     }
 
     /// Whether nothing came that nobody asked for, and no end. If anything comes later, the watch is woken.

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tokio::task::AbortHandle;
 
@@ -26,7 +26,8 @@ pub(in super::super) struct Receiving {
 }
 
 /// What is still to come.
-enum Rest {
+#[derive(Debug)]
+pub(super) enum Rest {
     Length(u64),
     Chunked(Decoder),
     /// Until the stream ends.
@@ -41,11 +42,8 @@ impl Receiving {
         keeps_alive: bool,
         sender: Option<AbortHandle>,
     ) -> Self {
-        let (rest, keeps_alive) = match framing {
-            Framing::Length(length) => (Rest::Length(length), keeps_alive),
-            Framing::Chunked => (Rest::Chunked(Decoder::Size), keeps_alive),
-            Framing::Close => (Rest::Close, false),
-        };
+        let rest = Rest::of(framing);
+        let keeps_alive = keeps_alive && !rest.ends_with_the_stream();
         Self { wire, rest, keeps_alive, sender }
     }
 
@@ -72,14 +70,14 @@ impl Receiving {
     ) -> Poll<Option<Result<Frame<Bytes>, String>>> {
         let wire = &mut *self.wire.borrow_mut();
         loop {
-            let expected = match self.rest.step(wire) {
+            let expected = match self.rest.step(&mut wire.received) {
                 Ok(Step::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(Step::End) => return Poll::Ready(None),
                 Ok(Step::More(expected)) => expected,
                 Err(reason) => return Poll::Ready(Some(Err(reason.to_owned()))),
             };
             match ready!(wire.poll_fill(expected, cx)) {
-                Ok(0) if matches!(self.rest, Rest::Close) => self.rest = Rest::Ended,
+                Ok(0) if self.rest.ends_with_the_stream() => self.rest = Rest::Ended,
                 Ok(0) => {
                     return Poll::Ready(Some(Err("the connection ended before the body did".to_owned())));
                 }
@@ -91,8 +89,21 @@ impl Receiving {
 }
 
 impl Rest {
-    fn step(&mut self, wire: &mut Wire) -> Result<Step, &'static str> {
-        let received = &mut wire.received;
+    pub(super) fn of(framing: Framing) -> Self {
+        match framing {
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(Decoder::Size),
+            Framing::Close => Self::Close,
+        }
+    }
+
+    /// Whether the stream's end is the body's.
+    pub(super) fn ends_with_the_stream(&self) -> bool {
+        matches!(self, Self::Close)
+    }
+
+    /// Takes what it can out of `received`. An error says what is wrong.
+    pub(super) fn step(&mut self, received: &mut BytesMut) -> Result<Step, &'static str> {
         match self {
             Self::Length(0) | Self::Ended => Ok(Step::End),
             Self::Length(left) if received.is_empty() => Ok(Step::More(*left)),

@@ -23,6 +23,8 @@ const ROOM: usize = 16 * 1024;
 /// What is read at once of a long body.
 const BULK: usize = 64 * 1024;
 
+/// Most of an outbox that a connection keeps for its next request, in bytes.
+const KEPT: usize = 4 * 1024;
 /// Up to here a piece is copied behind what else is to be written; a larger one is written from where it lies.
 const COPIED: usize = 16 * 1024;
 
@@ -50,7 +52,9 @@ pub(super) struct Wire {
 /// What is to be written: small things copied together, then at most one large piece as it came, then its end.
 #[derive(Default)]
 pub(super) struct Outbox {
-    pub(super) small: BytesMut,
+    pub(super) small: Vec<u8>,
+    /// How much of it is written.
+    written: usize,
     large: Bytes,
     end: &'static [u8],
 }
@@ -133,6 +137,7 @@ impl Wire {
         let is_clean =
             self.received.is_empty() && self.outbox.is_empty() && !self.unflushed && self.broken.is_none();
         self.received = BytesMut::new();
+        self.outbox.small.shrink_to(KEPT);
         self.flows = false;
         is_clean
     }
@@ -161,21 +166,25 @@ impl Outbox {
     }
 
     fn poll_write(&self, stream: Pin<&mut Stream>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let small = &self.small[self.written..];
         if self.large.is_empty() && self.end.is_empty() {
-            return stream.poll_write(cx, &self.small);
+            return stream.poll_write(cx, small);
         }
-        let parts = [&*self.small, &*self.large, self.end].map(IoSlice::new);
-        stream.poll_write_vectored(cx, &parts)
+        stream.poll_write_vectored(cx, &[small, &self.large, self.end].map(IoSlice::new))
     }
 
     fn advance(&mut self, written: usize) {
-        let of_small = written.min(self.small.len());
+        let of_small = written.min(self.small.len() - self.written);
         let of_large = (written - of_small).min(self.large.len());
-        self.small.advance(of_small);
+        self.written += of_small;
         self.large.advance(of_large);
+        if self.large.is_empty() {
+            self.large = Bytes::new();
+        }
         self.end = &self.end[written - of_small - of_large..];
-        if self.is_empty() {
-            *self = Self::default();
+        if self.written == self.small.len() {
+            self.small.clear();
+            self.written = 0;
         }
     }
 }
