@@ -5,6 +5,7 @@
 pub mod callback;
 mod connection;
 pub mod gate;
+pub mod gather;
 mod limits;
 pub mod listener;
 pub mod page;

@@ -197,7 +197,7 @@ impl Worker {
             true => too_large(),
             false => upstream_failed(&failure.error),
         };
-        let Reply { mut response, peer, protocol, reused } = *sent.map_err(explain)?;
+        let Reply { mut response, peer, protocol, reused } = sent.map_err(explain)?;
         outgoing.explanation.answered(|| {
             let token = &credential.token;
             let (token_age, token_generation) = (token.age(self.door.clock.now()), token.generation);

@@ -1088,7 +1088,7 @@ fn requests_that_find_none_idle_adopt_an_attempt_nobody_waits_for_any_more() {
         one.say(OK).await;
         let fourth = fourth.await.unwrap().unwrap();
         assert!(!fourth.reused);
-        text(*fourth).await;
+        text(fourth).await;
         text(second.await.unwrap().unwrap()).await;
         assert!(slow.server.is_quiet().await);
     });

@@ -40,7 +40,7 @@ pub use self::{
     progress::{InFlight, Progress},
     violation::Violation,
 };
-use crate::http::{socket::Stream, tally::Tally};
+use crate::http::{gather, socket::Stream, tally::Tally};
 
 /// How long a head may be. hyper must be given the same limits: it answers 431.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +186,7 @@ impl<T: Stream> AsyncWrite for Gate<T> {
     ) -> Poll<io::Result<usize>> {
         let gate = self.get_mut();
         gate.mark_end();
-        let written = Pin::new(&mut gate.io).poll_write_vectored(cx, slices);
+        let written = gather::poll_write(Pin::new(&mut gate.io), cx, slices);
         gate.progress.write(&written);
         written
     }

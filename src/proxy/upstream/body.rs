@@ -23,7 +23,10 @@ use super::{
 };
 
 /// The body of an upstream's answer, trailers included. It holds the connection until it has ended or is dropped.
-pub struct UpstreamBody {
+pub struct UpstreamBody(Box<Exchange>);
+
+/// An exchange while its answer's body comes in. Boxed, since an answer is handed on ten times before it is written.
+struct Exchange {
     inbound: Inbound,
     /// None once the exchange is over.
     hold: Option<Hold>,
@@ -48,7 +51,7 @@ pub(super) struct Circumstances {
 impl UpstreamBody {
     pub(super) fn new(inbound: Inbound, so_far: Circumstances) -> Self {
         let Circumstances { hold, upload, stall, alarm } = so_far;
-        let mut body = Self {
+        let mut exchange = Exchange {
             inbound,
             hold: Some(hold),
             upload,
@@ -58,12 +61,14 @@ impl UpstreamBody {
             waiting: None,
             alarm,
         };
-        if body.inbound.is_end_stream() {
-            body.end();
+        if exchange.inbound.is_end_stream() {
+            exchange.end();
         }
-        body
+        Self(Box::new(exchange))
     }
+}
 
+impl Exchange {
     /// The answer is complete. An HTTP/1.1 connection on which the request is not (RFC 9112 §9.3) is cut off.
     fn end(&mut self) {
         let complete = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
@@ -150,7 +155,7 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        let body = &mut *self;
+        let body = &mut *self.0;
         if body.failed || body.hold.is_none() {
             return Poll::Ready(None);
         }
@@ -178,16 +183,16 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.hold.is_none()
+        self.0.hold.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inbound.size_hint()
+        self.0.inbound.size_hint()
     }
 }
 
 impl fmt::Debug for UpstreamBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UpstreamBody").field("ended", &self.hold.is_none()).finish_non_exhaustive()
+        f.debug_struct("UpstreamBody").field("ended", &self.0.hold.is_none()).finish_non_exhaustive()
     }
 }

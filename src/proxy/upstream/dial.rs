@@ -22,7 +22,7 @@ use super::{
     secured::Secured,
     tunnel,
 };
-use crate::{config::settings::ForwardProxy, provider::HttpUrl};
+use crate::{config::settings::ForwardProxy, http::gather::Gathered, provider::HttpUrl};
 
 /// How long one address has before the next is tried beside it (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -100,7 +100,7 @@ pub(super) async fn tls(
         reason: format!("`{}` cannot be a server name: {e}", to.host),
     };
     let name = ServerName::try_from(to.host.clone()).map_err(no_name)?;
-    connector.connect(name, stream).await.map(Secured).map_err(|e| tls_failure(&e))
+    connector.connect(name, Gathered(stream)).await.map(Secured).map_err(|e| tls_failure(&e))
 }
 
 fn tls_failure(error: &io::Error) -> Cause {

@@ -67,7 +67,7 @@ impl Terms<'_> {
         connection: Connection<B>,
         request: Box<Request<Outgoing<B>>>,
         now: Instant,
-    ) -> Result<Box<Reply>, Broken<B>> {
+    ) -> Result<Reply, Broken<B>> {
         let Timeouts { head, stall, .. } = *self.timeouts;
         let (mut answer, carried) = self.begin(connection, request);
         let patience = Patience { head, stall, start: now };
@@ -213,7 +213,7 @@ fn reply(
     carried: Carried,
     stall: std::time::Duration,
     alarm: Alarm,
-) -> Result<Box<Reply>, Cause> {
+) -> Result<Reply, Cause> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for it (RFC 9110 §15.2.2); what follows on this connection is no HTTP.
         return Err(Cause::Protocol { reason: "101 without an Upgrade".to_owned() });
@@ -222,7 +222,7 @@ fn reply(
     let protocol = if is_h2 { Version::HTTP_2 } else { Version::HTTP_11 };
     let so_far = Circumstances { hold, upload, stall, alarm };
     let response = response.map(|inbound| UpstreamBody::new(inbound, so_far));
-    Ok(Box::new(Reply { response, peer, protocol, reused }))
+    Ok(Reply { response, peer, protocol, reused })
 }
 
 fn cause(error: &hyper::Error, upload: Option<&Progress>) -> Cause {

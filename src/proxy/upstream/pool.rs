@@ -159,7 +159,7 @@ impl<B: RequestBody> Lane<B> {
     /// When there is no connection in time, or it fails before the answer's head. The failure says whether the request
     /// may have arrived; when it was not touched, it comes back.
     pub async fn send(&self, request: Request<B>) -> Result<Reply, SendFailure<B>> {
-        self.send_when(request, |_| true).await.map(|reply| *reply)
+        self.send_when(request, |_| true).await
     }
 
     /// As [`Lane::send`]. `ready` is asked whenever a connection had to be waited for, however long that took: it may still
@@ -171,7 +171,7 @@ impl<B: RequestBody> Lane<B> {
         &self,
         request: Request<B>,
         ready: impl Fn(&mut HeaderMap) -> bool,
-    ) -> impl Future<Output = Result<Box<Reply>, SendFailure<B>>> {
+    ) -> impl Future<Output = Result<Reply, SendFailure<B>>> {
         self.try_from(0, request, ready)
     }
 
@@ -184,7 +184,7 @@ impl<B: RequestBody> Lane<B> {
         &self,
         request: Request<B>,
         ready: impl Fn(&mut HeaderMap) -> bool,
-    ) -> impl Future<Output = Result<Box<Reply>, SendFailure<B>>> {
+    ) -> impl Future<Output = Result<Reply, SendFailure<B>>> {
         self.try_from(TRIES_ON_USED, request, ready)
     }
 
@@ -193,7 +193,7 @@ impl<B: RequestBody> Lane<B> {
         first: usize,
         request: Request<B>,
         ready: impl Fn(&mut HeaderMap) -> bool,
-    ) -> impl Future<Output = Result<Box<Reply>, SendFailure<B>>> {
+    ) -> impl Future<Output = Result<Reply, SendFailure<B>>> {
         // Boxed: it would be moved from future to future, and each of them would have room for it.
         let now = Instant::now();
         let request = Box::new(request.map(|body| Outgoing::new(body, now)));
@@ -206,7 +206,7 @@ impl<B: RequestBody> Lane<B> {
         mut request: Box<Request<Outgoing<B>>>,
         mut now: Instant,
         ready: impl Fn(&mut HeaderMap) -> bool,
-    ) -> Result<Box<Reply>, SendFailure<B>> {
+    ) -> Result<Reply, SendFailure<B>> {
         let terms = Terms {
             to: &self.origin.to,
             timeouts: self.worker.connector.timeouts(),

@@ -15,8 +15,10 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
+use crate::http::gather::Gathered;
+
 /// A TLS stream over TCP, after its handshake.
-pub(super) struct Secured(pub(super) TlsStream<TcpStream>);
+pub(super) struct Secured(pub(super) TlsStream<Gathered<TcpStream>>);
 
 impl Secured {
     /// Whether HTTP/2 was agreed on (RFC 7301).
@@ -34,7 +36,7 @@ impl AsyncRead for Secured {
         let (socket, session) = self.0.get_ref();
         // rustls wants bytes only when it holds none that the reader could have.
         if session.wants_read() {
-            ready!(socket.poll_read_ready(cx))?;
+            ready!(socket.0.poll_read_ready(cx))?;
         }
         Pin::new(&mut self.0).poll_read(cx, buf)
     }

@@ -56,10 +56,14 @@ impl<B: RequestBody> Future for Sending<B> {
         if let Stage::Untouched(_) = stage
             && let Stage::Untouched(request) = mem::replace(stage, Stage::Over)
         {
-            if !connection.is_quiet() {
+            if !connection.wire.borrow_mut().is_quiet(cx) {
                 return Poll::Ready(Err(NoAnswer::Unsent(request)));
             }
-            *stage = Stage::Begun(Begun::new(connection, *request, cx));
+            let mut begun = Begun::new(connection, *request, cx);
+            let sent = begun.poll_upload(connection, cx);
+            *stage = Stage::Begun(begun);
+            // Nothing has come yet, as was just seen, and whatever comes now wakes this task.
+            return sent.map_or_else(|cause| Poll::Ready(Err(NoAnswer::Failed(cause))), |()| Poll::Pending);
         }
         let Stage::Begun(begun) = stage else { return Poll::Pending };
         let head = ready!(begun.poll(connection, cx));
@@ -84,9 +88,7 @@ impl<B: RequestBody> Begun<B> {
     }
 
     fn poll(&mut self, connection: &H1<B>, cx: &mut Context<'_>) -> Poll<Result<Head, Cause>> {
-        if let Err(Broken::Caller) = self.poll_upload(connection, cx) {
-            return Poll::Ready(Err(Cause::RequestBody));
-        }
+        self.poll_upload(connection, cx)?;
         let wire = &mut *connection.wire.borrow_mut();
         loop {
             let head = self.reader.read(&self.method, &mut wire.received, &mut self.fields);
@@ -103,13 +105,14 @@ impl<B: RequestBody> Begun<B> {
         }
     }
 
-    fn poll_upload(&mut self, connection: &H1<B>, cx: &mut Context<'_>) -> Result<(), Broken> {
+    /// Sends what can be sent. Only a caller who breaks off is an error here.
+    fn poll_upload(&mut self, connection: &H1<B>, cx: &mut Context<'_>) -> Result<(), Cause> {
         let Some(upload) = self.upload.as_mut().filter(|_| self.refused.is_none()) else { return Ok(()) };
         match upload.poll(&connection.wire, cx) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.upload = None,
             Poll::Ready(Err(Broken::Upstream(error))) => self.refused = Some(error),
-            Poll::Ready(Err(Broken::Caller)) => return Err(Broken::Caller),
+            Poll::Ready(Err(Broken::Caller)) => return Err(Cause::RequestBody),
         }
         Ok(())
     }
