@@ -265,7 +265,8 @@ fn large_bodies_pass_byte_for_byte_in_both_directions_and_framings_and_are_not_k
                 after / 1024
             );
             // What passes quickly leaves the allocator some pages it has not yet given back, whatever the body's length.
-            let most = (between - before).max(after - between);
+            // The kernel's mark is an estimate, and may come out lower the next time.
+            let most = between.saturating_sub(before).max(after.saturating_sub(between));
             assert!(most < size() / 2, "{app}: {most} bytes more for a body of {}", size());
         }
     });
