@@ -71,3 +71,32 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_arrive_as_they_are_together_or_not_and_however_much_is_taken_at_once() {
+        for (lengths, room) in
+            [(&[600][..], 700), (&[450, 0, 150], 700), (&[450, 150], 100), (&[2000, 60], 4096)]
+        {
+            let (near, mut far) = tokio::io::duplex(room);
+            let bytes: Vec<u8> = (0..lengths.iter().sum::<usize>()).map(|i| i as u8).collect();
+            let mut rest = &bytes[..];
+            let cut = |length: &usize| rest.split_off(..*length).unwrap();
+            let pieces: Vec<_> = lengths.iter().map(cut).map(IoSlice::new).collect();
+            let mut near = Gathered(near);
+            let written = poll_fn(|cx| Pin::new(&mut near).poll_write_vectored(cx, &pieces)).await.unwrap();
+            assert!(written == bytes.len().min(room) || written == lengths[0], "{written} of {lengths:?}");
+            drop(near);
+            let mut came = Vec::new();
+            far.read_to_end(&mut came).await.unwrap();
+            assert_eq!(came, bytes[..written]);
+        }
+    }
+}

@@ -118,7 +118,7 @@ pub(super) enum Outcome {
     /// The answer ended well, and so much of it was right.
     Ended { status: u16, is_whole: bool, is_sellers: bool, bytes: u64 },
     /// A refusal, ours or the marketplace's.
-    Refused { status: u16, code: String },
+    Refused { status: u16, code: String, detail: String },
     /// The answer was broken off.
     Broken { status: u16 },
     /// The caller left, as it was to.
@@ -263,5 +263,6 @@ async fn refused(response: Response<Incoming>) -> Outcome {
     let Ok(body) = response.into_body().collect().await else { return Outcome::Broken { status } };
     let problem: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
     let code = problem["code"].as_str().unwrap_or("the marketplace's").to_owned();
-    Outcome::Refused { status, code }
+    let detail = problem["detail"].as_str().unwrap_or_default().to_owned();
+    Outcome::Refused { status, code, detail }
 }

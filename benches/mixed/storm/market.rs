@@ -20,7 +20,7 @@ use marketgate::sim::{Simulator, TokenHolder};
 use rand::{RngExt, rngs::StdRng};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::{net::TcpStream, task::AbortHandle};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     body::{Check, Pattern},
@@ -141,14 +141,20 @@ impl Market {
                 stream.set_zero_linger().unwrap();
             }
             let tls = if self.speaks_h2() { h2.clone() } else { h1.clone() };
-            let connection = tokio::spawn(self.clone().speak(stream, tls));
-            self.connections.lock().unwrap().push(connection.abort_handle());
+            tokio::spawn(self.clone().greet(stream, tls));
         }
     }
 
-    async fn speak(self, stream: TcpStream, tls: TlsAcceptor) {
+    async fn greet(self, stream: TcpStream, tls: TlsAcceptor) {
         // A program that breaks a handshake off has its own log.
         let Ok(stream) = tls.accept(stream).await else { return };
+        let connections = self.connections.clone();
+        let connection = tokio::spawn(self.speak(stream));
+        // Only now it may be cut: what breaks within a handshake has another name than what breaks within an exchange.
+        connections.lock().unwrap().push(connection.abort_handle());
+    }
+
+    async fn speak(self, stream: TlsStream<TcpStream>) {
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let stream = TokioIo::new(stream);
         let market = self.clone();

@@ -40,8 +40,11 @@ impl Counts {
                 self.truncated += u64::from(!is_whole);
                 format!("{status}, {}", if *is_whole { "whole" } else { "NOT WHOLE" })
             }
-            Outcome::Refused { status, code } => {
-                self.unexplained += u64::from(is_unexplained(code));
+            Outcome::Refused { status, code, detail } => {
+                if is_unexplained(code) {
+                    self.unexplained += 1;
+                    eprintln!("nothing explains: {}: {status}, {detail}", errand.kind.label());
+                }
                 format!("{status}, {code}")
             }
             Outcome::Broken { status } => format!("{status}, cut"),

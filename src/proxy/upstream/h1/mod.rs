@@ -48,8 +48,6 @@ pub(super) struct H1<B: RequestBody> {
     /// Where it lies while nobody uses it.
     lies: Cell<Option<Place>>,
     watch: Watch,
-    /// As long as the connection lives.
-    _permit: Permit,
 }
 
 impl<B: RequestBody> H1<B> {
@@ -62,7 +60,7 @@ impl<B: RequestBody> H1<B> {
         permit: Permit,
     ) -> Rc<Self> {
         let connection = Rc::new(Self {
-            wire: Rc::new(RefCell::new(Wire::new(stream))),
+            wire: Rc::new(RefCell::new(Wire::new(stream, permit))),
             stack,
             born: Instant::now(),
             peer,
@@ -70,7 +68,6 @@ impl<B: RequestBody> H1<B> {
             used: Cell::new(false),
             lies: Cell::new(None),
             watch: Watch::new(),
-            _permit: permit,
         });
         tokio::task::spawn_local(watch(Rc::downgrade(&connection), connection.watch.stirred.clone()));
         connection

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::super::secured::Secured;
+use super::super::{gate::Permit, secured::Secured};
 
 /// What is read at once, as a rule: a TLS record's worth. It lies on the stack, so that an idle connection holds no
 /// buffer and a short answer gets one of its own size.
@@ -37,6 +37,8 @@ pub(in super::super) enum Stream {
 /// A stream and what is between it and us.
 pub(super) struct Wire {
     stream: Stream,
+    /// As long as the stream is open.
+    _permit: Permit,
     /// Read, and not yet used.
     pub(super) received: BytesMut,
     /// To be written.
@@ -60,9 +62,10 @@ pub(super) struct Outbox {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Stream) -> Self {
+    pub(super) fn new(stream: Stream, permit: Permit) -> Self {
         Self {
             stream,
+            _permit: permit,
             received: BytesMut::new(),
             outbox: Outbox::default(),
             unflushed: false,
