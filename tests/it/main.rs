@@ -62,6 +62,7 @@ mod store_full;
 mod strace;
 mod strays;
 mod traced;
+mod upstream_h1;
 mod upstream_h2;
 mod upstream_limits;
 mod upstream_names;

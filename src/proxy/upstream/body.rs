@@ -72,8 +72,10 @@ impl Exchange {
     /// The answer is complete. An HTTP/1.1 connection on which the request is not (RFC 9112 §9.3) is cut off.
     fn end(&mut self) {
         let complete = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
+        let keeps_alive = self.inbound.keeps_alive();
+        self.inbound.let_go();
         match self.hold.take() {
-            Some(hold) if complete && self.inbound.keeps_alive() => hold.end(),
+            Some(hold) if complete => hold.end(keeps_alive),
             _ => {}
         }
     }
@@ -81,6 +83,7 @@ impl Exchange {
     fn fail(&mut self, cause: Cause) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         self.failed = true;
         self.held = None;
+        self.inbound.let_go();
         let place = self.hold.take().and_then(|hold| hold.place().cloned());
         let place = place.unwrap_or_else(|| "the upstream".into());
         Poll::Ready(Some(Err(UpstreamError::sent(&place, cause))))
@@ -131,6 +134,13 @@ impl Inbound {
         match self {
             Self::H1(receiving) => receiving.size_hint(),
             Self::H2(incoming) => incoming.size_hint(),
+        }
+    }
+
+    /// The exchange is over: whatever becomes of the connection is no longer this body's concern.
+    fn let_go(&mut self) {
+        if let Self::H1(receiving) = self {
+            receiving.let_go();
         }
     }
 

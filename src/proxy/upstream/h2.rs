@@ -22,8 +22,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{task::spawn_local, time::Instant};
 
 use super::{
-    IDLE_LIMIT, MAX_AGE, MAX_HEAD, RequestBody, error::Cause, gate::Permit, lease::Carrier, origin::Origin,
-    outgoing::Outgoing, secured::Secured,
+    IDLE_LIMIT, MAX_AGE, MAX_HEAD, RequestBody,
+    error::Cause,
+    gate::Permit,
+    lease::{Carrier, Ending},
+    origin::Origin,
+    outgoing::Outgoing,
+    secured::Secured,
 };
 
 /// After this long without a frame while an answer is awaited, a PING asks whether the upstream is still there. Not
@@ -142,7 +147,7 @@ impl<B: RequestBody> H2<B> {
 }
 
 impl<B: RequestBody> Carrier for H2<B> {
-    fn ended(self: Rc<Self>, _cleanly: bool) {
+    fn ended(self: Rc<Self>, _ending: Ending) {
         self.release();
     }
 

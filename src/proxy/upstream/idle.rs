@@ -16,14 +16,19 @@ pub(super) struct Idle<T> {
 
 struct Slot<T> {
     item: Option<T>,
+    /// How many items lay here before.
+    turn: u32,
     since: Instant,
     older: u32,
     newer: u32,
 }
 
-/// Where an item lies, until it is taken out.
+/// Where an item lies, until it is taken out: afterwards nothing is found by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place(u32);
+pub(super) struct Place {
+    index: u32,
+    turn: u32,
+}
 
 impl<T> Default for Idle<T> {
     fn default() -> Self {
@@ -38,10 +43,12 @@ impl<T> Idle<T> {
 
     /// Puts an item at the young end. `now` must not be before any earlier one.
     pub(super) fn put(&mut self, item: T, now: Instant) -> Place {
-        let slot = Slot { item: Some(item), since: now, older: self.newest, newer: NONE };
+        let mut slot = Slot { item: Some(item), turn: 0, since: now, older: self.newest, newer: NONE };
         let index = match self.free.pop() {
             Some(index) => {
-                self.slots[index as usize] = slot;
+                let before = &mut self.slots[index as usize];
+                slot.turn = before.turn.wrapping_add(1);
+                *before = slot;
                 index
             }
             None => {
@@ -55,12 +62,16 @@ impl<T> Idle<T> {
             before => self.slots[before as usize].newer = index,
         }
         self.newest = index;
-        Place(index)
+        self.place(index)
+    }
+
+    fn place(&self, index: u32) -> Place {
+        Place { index, turn: self.slots[index as usize].turn }
     }
 
     /// Takes one out.
-    pub(super) fn take(&mut self, Place(index): Place) -> Option<T> {
-        let slot = self.slots.get_mut(index as usize)?;
+    pub(super) fn take(&mut self, Place { index, turn }: Place) -> Option<T> {
+        let slot = self.slots.get_mut(index as usize).filter(|slot| slot.turn == turn)?;
         let item = slot.item.take()?;
         let (older, newer) = (slot.older, slot.newer);
         match older {
@@ -82,7 +93,10 @@ impl<T> Idle<T> {
 
     /// Takes out the oldest.
     pub(super) fn take_oldest(&mut self) -> Option<(Place, T)> {
-        let place = Place(self.oldest);
+        if self.is_empty() {
+            return None;
+        }
+        let place = self.place(self.oldest);
         self.take(place).map(|item| (place, item))
     }
 }
@@ -99,6 +113,7 @@ mod tests {
         fn the_list_behaves_like_a_queue_from_which_any_one_may_leave(steps in prop::collection::vec(0u8..6, 0..200)) {
             let now = Instant::now();
             let (mut idle, mut model, mut next) = (Idle::default(), Vec::new(), 0u32);
+            let mut left = Vec::new();
             for step in steps {
                 match step {
                     0..=2 => {
@@ -108,7 +123,7 @@ mod tests {
                     3 if !model.is_empty() => {
                         let (place, item) = model.remove(model.len() / 2);
                         prop_assert_eq!(idle.take(place), Some(item));
-                        prop_assert_eq!(idle.take(place), None);
+                        left.push(place);
                     }
                     _ => {
                         let expected = (!model.is_empty()).then(|| model.remove(0));
@@ -117,6 +132,7 @@ mod tests {
                 }
                 prop_assert_eq!(idle.is_empty(), model.is_empty());
                 prop_assert!(idle.slots.len() <= 200);
+                prop_assert!(left.iter().all(|place| idle.take(*place).is_none()));
             }
         }
     }

@@ -54,10 +54,21 @@ impl<B: RequestBody> Drop for Lease<B> {
     }
 }
 
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Both bodies came to their ends, and another exchange may follow.
+    Clean,
+    /// Both bodies came to their ends, and that was the last exchange.
+    Last,
+    /// One of them did not.
+    Broken,
+}
+
 /// What carries an exchange, told when the exchange has ended.
 pub(super) trait Carrier {
-    /// Cleanly: both bodies came to their ends.
-    fn ended(self: Rc<Self>, cleanly: bool);
+    /// How it ended.
+    fn ended(self: Rc<Self>, ending: Ending);
 
     /// It gave the request back: nothing more should be asked of it.
     fn declined(&self);
@@ -76,10 +87,10 @@ impl Hold {
         Self { carrier: Some(carrier) }
     }
 
-    /// The exchange ended cleanly.
-    pub(super) fn end(mut self) {
+    /// Both bodies came to their ends.
+    pub(super) fn end(mut self, keeps_alive: bool) {
         if let Some(carrier) = self.carrier.take() {
-            carrier.ended(true);
+            carrier.ended(if keeps_alive { Ending::Clean } else { Ending::Last });
         }
     }
 
@@ -98,7 +109,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(carrier) = self.carrier.take() {
-            carrier.ended(false);
+            carrier.ended(Ending::Broken);
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) fn write<B>(request: &Request<B>, framing: RequestFraming, out: &mut 
     for (name, value) in request.headers() {
         match (framing, name) {
             (_, &TRANSFER_ENCODING) | (RequestFraming::Chunked, &CONTENT_LENGTH) => {}
+            // It would have the upstream take the next request for this one's body.
+            (RequestFraming::None, &CONTENT_LENGTH) if number(value.as_bytes()) != Some(0) => {}
             (RequestFraming::Length(length), &CONTENT_LENGTH) => {
                 // As it came, leading zeros and all, if it says the same.
                 if !is_framed && number(value.as_bytes()) == Some(length) {
@@ -85,6 +87,8 @@ pub(super) struct Head {
 pub(super) struct Reader {
     /// How much was looked through in vain.
     looked: usize,
+    /// How much was dropped before the final head: interim heads and empty lines.
+    dropped: usize,
 }
 
 impl Reader {
@@ -96,16 +100,37 @@ impl Reader {
         received: &mut BytesMut,
         fields: &mut HeaderMap,
     ) -> Result<Option<Head>, String> {
-        while !received.is_empty() && self.may_be_whole(received) {
-            let Some((length, head)) = parse(method, received, fields)? else { break };
-            received.advance(length);
-            self.looked = 0;
-            if let Some(head) = head {
-                return Ok(Some(head));
+        loop {
+            self.drop_empty_lines(received);
+            if received.is_empty() || !self.may_be_whole(received) {
+                break;
+            }
+            match parse(method, received, fields)? {
+                Some((length, Some(head))) => {
+                    received.advance(length);
+                    return Ok(Some(head));
+                }
+                Some((length, None)) => self.drop(length, received),
+                None => break,
             }
         }
         self.looked = received.len();
-        if received.len() >= MAX_HEAD { Err(TOO_LONG.to_owned()) } else { Ok(None) }
+        // Whoever sends nothing but interim answers must not keep us reading for ever, either.
+        if self.dropped + received.len() >= MAX_HEAD { Err(TOO_LONG.to_owned()) } else { Ok(None) }
+    }
+
+    /// Some upstreams send one behind a body (RFC 9112 §2.2 has servers forgive that; clients do it likewise).
+    fn drop_empty_lines(&mut self, received: &mut BytesMut) {
+        while self.looked == 0 && (received.starts_with(b"\r\n") || received.starts_with(b"\n")) {
+            let length = if received[0] == b'\r' { 2 } else { 1 };
+            self.drop(length, received);
+        }
+    }
+
+    fn drop(&mut self, length: usize, received: &mut BytesMut) {
+        received.advance(length);
+        self.dropped += length;
+        self.looked = 0;
     }
 
     /// Whether the parser should look. A head that comes byte by byte would cost the square of its length otherwise.
@@ -143,8 +168,8 @@ fn parse(
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     fill(fields, &received[..length], parsed.headers)?;
     let framing = Framing::of(method, status, version, fields)?;
-    // Beside a coding that ends itself a length is wrong, and must not be passed on (RFC 9112 §6.3).
-    let is_doubtful = framing == Framing::Chunked && fields.remove(CONTENT_LENGTH).is_some();
+    // Beside a coding a length is wrong, and must not be passed on (RFC 9112 §6.3).
+    let is_doubtful = !matches!(framing, Framing::Length(_)) && fields.remove(CONTENT_LENGTH).is_some();
     let keeps_alive = version == Version::HTTP_11 && !is_doubtful && !says_close(fields);
     let mut response = Response::new(());
     *response.status_mut() = status;

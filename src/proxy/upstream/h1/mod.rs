@@ -8,14 +8,19 @@
 use std::{
     cell::{Cell, RefCell},
     fmt,
+    future::poll_fn,
     net::SocketAddr,
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Wake, Waker},
+    time::Duration,
 };
 
 use http::Request;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 mod chunked;
 mod framing;
@@ -33,8 +38,17 @@ pub(super) use wire::Stream;
 
 use self::wire::Wire;
 use super::{
-    MAX_AGE, RequestBody, gate::Permit, idle::Place, lease::Carrier, outgoing::Outgoing, stack::Stack,
+    MAX_AGE, RequestBody,
+    gate::Permit,
+    idle::Place,
+    lease::{Carrier, Ending},
+    outgoing::Outgoing,
+    stack::Stack,
 };
+
+/// How long the end of a request may take to be written when its answer is complete. A peer that leaves it unread for
+/// longer will not read it.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// An established connection. Dropping it cuts it off, unless it was told to close in order.
 pub(super) struct H1<B: RequestBody> {
@@ -107,6 +121,23 @@ impl<B: RequestBody> H1<B> {
         Sending::new(self.clone(), request)
     }
 
+    /// An answer may be complete before the last of its request is written, which then belongs to the request all the same.
+    async fn drain(self: Rc<Self>, ending: Ending) {
+        let drained = timeout(SETTLING, poll_fn(|cx| self.wire.borrow_mut().poll_drain(cx))).await;
+        if matches!(drained, Ok(Ok(()))) {
+            self.settle(ending);
+        }
+    }
+
+    /// Both bodies have ended, down to the last byte.
+    fn settle(self: Rc<Self>, ending: Ending) {
+        let is_clean = self.wire.borrow_mut().rest();
+        match ending {
+            Ending::Clean if is_clean => Stack::give_back(self),
+            _ => self.close(),
+        }
+    }
+
     /// Something came while it lay idle. Whatever it is, unless it is TLS's own concern, the connection is worth nothing.
     fn look(&self) {
         if let Some(place) = self.lies.get()
@@ -119,10 +150,11 @@ impl<B: RequestBody> H1<B> {
 }
 
 impl<B: RequestBody> Carrier for H1<B> {
-    fn ended(self: Rc<Self>, cleanly: bool) {
-        // What is not written by now an upstream has left unread: then the connection is worth nothing.
-        if cleanly && self.wire.borrow_mut().rest() {
-            Stack::give_back(self);
+    fn ended(self: Rc<Self>, ending: Ending) {
+        match ending {
+            Ending::Broken => {}
+            _ if self.wire.borrow().is_drained() => self.settle(ending),
+            _ => drop(tokio::task::spawn_local(self.drain(ending))),
         }
     }
 

@@ -18,7 +18,8 @@ use super::{
 
 /// The rest of an exchange whose answer's head has come.
 pub(in super::super) struct Receiving {
-    wire: Rc<RefCell<Wire>>,
+    /// None once the exchange is over: then it may be another's.
+    wire: Option<Rc<RefCell<Wire>>>,
     rest: Rest,
     keeps_alive: bool,
     /// What sends the rest of the request body meanwhile.
@@ -44,12 +45,20 @@ impl Receiving {
     ) -> Self {
         let rest = Rest::of(framing);
         let keeps_alive = keeps_alive && !rest.ends_with_the_stream();
-        Self { wire, rest, keeps_alive, sender }
+        Self { wire: Some(wire), rest, keeps_alive, sender }
     }
 
     /// Whether the upstream means to answer another request on this connection.
     pub(in super::super) fn keeps_alive(&self) -> bool {
         self.keeps_alive
+    }
+
+    /// Lets go of the connection. What of the request is not yet taken from its caller is not sent any more.
+    pub(in super::super) fn let_go(&mut self) {
+        self.wire = None;
+        if let Some(sender) = self.sender.take() {
+            sender.abort();
+        }
     }
 
     pub(in super::super) fn is_end_stream(&self) -> bool {
@@ -68,7 +77,8 @@ impl Receiving {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, String>>> {
-        let wire = &mut *self.wire.borrow_mut();
+        let Some(wire) = &self.wire else { return Poll::Ready(None) };
+        let wire = &mut *wire.borrow_mut();
         loop {
             let expected = match self.rest.step(&mut wire.received) {
                 Ok(Step::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
@@ -121,8 +131,6 @@ impl Rest {
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        if let Some(sender) = &self.sender {
-            sender.abort();
-        }
+        self.let_go();
     }
 }

@@ -2,9 +2,10 @@
 //! read and not used stays in sight, so that nobody takes it for the beginning of another answer.
 
 use std::{
+    future::{Future, poll_fn},
     io::{self, IoSlice},
     mem::MaybeUninit,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker, ready},
 };
 
@@ -12,6 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    task::coop::unconstrained,
 };
 use tokio_util::io::poll_read_buf;
 
@@ -49,6 +51,8 @@ pub(super) struct Wire {
     flows: bool,
     /// What a reading ended with that also brought bytes. The operating system tells a reset only once.
     broken: Option<io::Error>,
+    /// Writing failed, which has told us of a reset: reading would call the stream's end an orderly one.
+    is_cut: bool,
 }
 
 /// What is to be written: small things copied together, then at most one large piece as it came, then its end.
@@ -71,6 +75,7 @@ impl Wire {
             unflushed: false,
             flows: false,
             broken: None,
+            is_cut: false,
         }
     }
 
@@ -79,9 +84,15 @@ impl Wire {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Err(error));
         }
-        if self.flows && expected >= ROOM as u64 {
-            return self.poll_fill_much(cx);
+        let is_much = self.flows && expected >= ROOM as u64;
+        let read = ready!(if is_much { self.poll_fill_much(cx) } else { self.poll_fill_some(cx) })?;
+        if read == 0 && self.is_cut {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
+        Poll::Ready(Ok(read))
+    }
+
+    fn poll_fill_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut room = [MaybeUninit::uninit(); ROOM];
         let mut room = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
@@ -113,6 +124,12 @@ impl Wire {
 
     /// Writes what is in the outbox, to the last byte.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let drained = self.poll_write(cx);
+        self.is_cut |= matches!(drained, Poll::Ready(Err(_)));
+        drained
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outbox.is_empty() {
             let written = ready!(self.outbox.poll_write(Pin::new(&mut self.stream), cx))?;
             if written == 0 {
@@ -128,11 +145,19 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether all that was to be written is.
+    pub(super) fn is_drained(&self) -> bool {
+        self.outbox.is_empty() && !self.unflushed
+    }
+
     /// Whether nothing came, neither bytes nor an end; then `cx` is woken when something does.
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
         let mut room = [MaybeUninit::uninit(); 1];
-        self.received.is_empty()
-            && Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::uninit(&mut room)).is_pending()
+        let mut room = ReadBuf::uninit(&mut room);
+        let read = poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, &mut room));
+        // A task that has used up its turn is told that nothing came, whatever did.
+        let is_pending = pin!(unconstrained(read)).poll(cx).is_pending();
+        is_pending && self.received.is_empty()
     }
 
     /// After an exchange: whether nothing is left of it. Gives buffers back.
