@@ -43,7 +43,7 @@ pub enum Cause {
     },
     /// The connection ended before the answer's head.
     Closed {
-        /// What the HTTP library said.
+        /// What was wrong with it, in words.
         reason: String,
     },
     /// No answer within `upstream.timeouts.head` of the request's end.
@@ -60,12 +60,12 @@ pub enum Cause {
     },
     /// The answer's body ended early.
     Incomplete {
-        /// What the HTTP library said.
+        /// What was wrong with it, in words.
         reason: String,
     },
     /// What came is not HTTP, or not what was asked for.
     Protocol {
-        /// What the HTTP library said.
+        /// What was wrong with it, in words.
         reason: String,
     },
     /// The upstream refused the exchange unprocessed (RFC 9113 §8.7).
