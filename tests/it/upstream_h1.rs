@@ -159,6 +159,16 @@ impl Market {
         assert_eq!(text(sent.await.unwrap().unwrap()).await, "again");
     }
 
+    /// A request whose body has begun, and ends when told to.
+    async fn half_asked(&self) -> (JoinHandle<Sent>, Peer, Rc<Notify>) {
+        let (body, end) = Pieces::held(&[4]);
+        let sent = self.begin(post(body));
+        let mut peer = self.upstream.accept().await;
+        peer.head().await.unwrap();
+        peer.bytes(9).await.unwrap();
+        (sent, peer, end)
+    }
+
     /// An exchange, after which its connection lies idle.
     async fn idle(&self) -> Peer {
         let sent = self.begin(get());
@@ -549,11 +559,7 @@ fn an_early_refusal_is_seen_though_a_reset_follows_at_once() {
 #[test]
 fn an_answer_cut_by_a_reset_that_only_the_upload_notices_looks_whole_to_nobody() {
     both(|market| async move {
-        let (body, end) = Pieces::held(&[4]);
-        let sent = market.begin(post(body));
-        let mut peer = market.upstream.accept().await;
-        peer.head().await.unwrap();
-        peer.bytes(9).await.unwrap();
+        let (sent, mut peer, end) = market.half_asked().await;
         peer.say("HTTP/1.1 200 OK\r\n\r\nhalf!").await;
         // The caller has the head, and does not read on for now.
         let reply = sent.await.unwrap().unwrap();
@@ -569,11 +575,7 @@ fn an_answer_cut_by_a_reset_that_only_the_upload_notices_looks_whole_to_nobody()
 #[test]
 fn an_answer_cut_by_a_reset_that_the_request_notices_first_looks_whole_to_nobody() {
     both(|market| async move {
-        let (body, end) = Pieces::held(&[4]);
-        let sent = market.begin(post(body));
-        let mut peer = market.upstream.accept().await;
-        peer.head().await.unwrap();
-        peer.bytes(9).await.unwrap();
+        let (sent, mut peer, end) = market.half_asked().await;
         settle().await;
         // All at once: the body goes on, and finds the reset, before anybody reads.
         end.notify_one();

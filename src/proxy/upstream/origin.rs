@@ -172,7 +172,7 @@ impl<B: RequestBody> Origin<B> {
         let place = &self.to.place;
         let (stream, peer) = dial::tcp(&self.to, self.connector.proxy(), self.connector.names()).await?;
         if !self.to.tls {
-            let connection = H1::new(Stream::Plain(stream), peer, place, Rc::downgrade(stack), permit);
+            let connection = H1::new(Stream::Left(stream), peer, place, Rc::downgrade(stack), permit);
             return Ok(Connection::H1(connection));
         }
         let stream = dial::tls(&self.to, stream, self.connector.tls()).await?;
@@ -180,7 +180,7 @@ impl<B: RequestBody> Origin<B> {
             let connection = H2::establish(stream, peer, place, Rc::downgrade(self), permit).await?;
             return Ok(Connection::H2(connection));
         }
-        let stream = Stream::Tls(Box::new(stream));
+        let stream = Stream::Right(Box::new(stream));
         let connection = H1::new(stream, peer, place, Rc::downgrade(stack), permit);
         Ok(Connection::H1(connection))
     }
