@@ -167,6 +167,12 @@ fn check_consent(section: &Section<'_>, preset: &Preset, keys: &Keys, redirect_u
         ("redirect_uri", redirect_uri.is_some()),
         ("pkce", keys.pkce.is_some()),
         ("reuse_window", keys.reuse_window.is_some()),
+        ("authorize_params", !keys.authorize_params.is_empty()),
+        ("issuer", keys.issuer.is_some()),
+        ("revoke_url", keys.revoke_url.is_some()),
+        ("userinfo_url", keys.userinfo_url.is_some()),
+        ("grant_ended", keys.grant_ended.is_some()),
+        ("refresh_token_lifetime", keys.refresh_token_lifetime.is_some()),
     ];
     let offered = preset.grants.contains(&GrantKind::AuthorizationCode);
     let hint = if offered { "remove it, or write grant = \"authorization_code\"" } else { "remove it" };

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use super::{
     mask,
     reader::{Misfit, Section},
+    schema,
 };
-use crate::provider::{ClientAuth, GrantKind, Keys, ProfileError, Replay};
+use crate::provider::{ClientAuth, ExpirySignal, GrantEnd, GrantKind, Keys, ProfileError, Replay};
 
 const GRANTS: [(&str, GrantKind); 3] = [
     ("client_credentials", GrantKind::ClientCredentials),
@@ -15,7 +16,8 @@ const GRANTS: [(&str, GrantKind); 3] = [
     ("static", GrantKind::Static),
 ];
 
-const CLIENT_AUTH: [(&str, ClientAuth); 2] = [("basic", ClientAuth::Basic), ("body", ClientAuth::Body)];
+const CLIENT_AUTH: [(&str, ClientAuth); 3] =
+    [("basic", ClientAuth::Basic), ("body", ClientAuth::Body), ("basic-raw", ClientAuth::BasicRaw)];
 
 const REPLAY: [(&str, Replay); 3] =
     [("all", Replay::All), ("idempotent", Replay::Idempotent), ("off", Replay::Off)];
@@ -41,7 +43,61 @@ pub(super) fn read(app: &Section<'_>) -> Keys {
         refresh_at: app.number("refresh_at"),
         replay: app.choice("replay", &REPLAY),
         reuse_window: text("reuse_window"),
+        token_type: text("token_type"),
+        token_lifetime: text("token_lifetime"),
+        token_members: map(app, "token_members"),
+        grant_ended: grant_ended(app),
+        expired_when: expired_when(app),
+        refresh_kills_token: app.flag("refresh_kills_token"),
+        refresh_token_lifetime: text("refresh_token_lifetime"),
+        authorize_params: map(app, "authorize_params"),
+        issuer: text("issuer"),
+        revoke_url: text("revoke_url"),
+        userinfo_url: text("userinfo_url"),
     }
+}
+
+fn grant_ended(app: &Section<'_>) -> Option<Vec<GrantEnd>> {
+    let read = |each: Section<'_>| {
+        let error = each.text("error").map(|text| text.value);
+        let end = GrantEnd { status: status(&each), error, contains: contained(&each) };
+        if end == GrantEnd::default() {
+            let hint = "write what tells this refusal: status = 400, error = \"…\" or contains = \"…\"";
+            each.absence(Misfit::mended_by("an entry of `grant_ended` that matches every refusal", hint));
+        }
+        end
+    };
+    app.has("grant_ended")
+        .then(|| app.sections("grant_ended", &schema::GRANT_ENDED).into_iter().map(read).collect())
+}
+
+fn expired_when(app: &Section<'_>) -> Option<Vec<ExpirySignal>> {
+    let read = |each: Section<'_>| {
+        let contains = contained(&each);
+        if !each.has("status") {
+            let hint = "write the status of the answer, such as status = 403";
+            each.absence(Misfit::mended_by("an entry of `expired_when` without `status`", hint));
+        }
+        Some(ExpirySignal { status: status(&each)?, contains })
+    };
+    app.has("expired_when")
+        .then(|| app.sections("expired_when", &schema::EXPIRED_WHEN).into_iter().filter_map(read).collect())
+}
+
+fn status(each: &Section<'_>) -> Option<u16> {
+    each.count("status", 100..=599).and_then(|status| u16::try_from(status).ok())
+}
+
+/// An empty text stands in every body.
+fn contained(each: &Section<'_>) -> Option<String> {
+    each.parsed("contains", |text| {
+        let hint = "write a part of the body, or leave `contains` out";
+        if text.is_empty() {
+            Err(Misfit::mended_by("`contains` is empty", hint))
+        } else {
+            Ok(text.to_owned())
+        }
+    })
 }
 
 fn prefix(text: &str) -> Result<String, Misfit> {
@@ -65,7 +121,7 @@ fn map(app: &Section<'_>, key: &str) -> BTreeMap<String, String> {
     let mut map: BTreeMap<String, String> = BTreeMap::new();
     for (name, text) in app.map(key) {
         let same = |known: &String| known.eq_ignore_ascii_case(&name.value);
-        if key != "token_request_params" && map.keys().any(same) {
+        if !["token_request_params", "authorize_params"].contains(&key) && map.keys().any(same) {
             let message = format!("`{}` stands twice under `{key}`, in two spellings", name.value);
             app.mistake(&name.span, Misfit::new(message));
         }
@@ -83,6 +139,10 @@ pub(super) fn without_values(keys: &Keys, fault: &ProfileError) -> String {
         "token_url" => (keys.token_url.as_ref(), keys.token_url.as_deref().map(mask::without_userinfo)),
         "authorize_url" => {
             (keys.authorize_url.as_ref(), keys.authorize_url.as_deref().map(mask::without_userinfo))
+        }
+        "revoke_url" => (keys.revoke_url.as_ref(), keys.revoke_url.as_deref().map(mask::without_userinfo)),
+        "userinfo_url" => {
+            (keys.userinfo_url.as_ref(), keys.userinfo_url.as_deref().map(mask::without_userinfo))
         }
         "headers" => (keys.headers.get(name), None),
         "token_request_headers" => (keys.token_request_headers.get(name), None),

@@ -75,8 +75,27 @@ pub(super) static APP: Shape = Shape {
         "refresh_at",
         "replay",
         "reuse_window",
+        "token_type",
+        "token_lifetime",
+        "token_members",
+        "grant_ended",
+        "expired_when",
+        "refresh_kills_token",
+        "refresh_token_lifetime",
+        "authorize_params",
+        "issuer",
+        "revoke_url",
+        "userinfo_url",
     ],
 };
+
+/// One refusal of a token endpoint in the list `grant_ended`.
+pub(super) static GRANT_ENDED: Shape =
+    Shape { name: "apps.NAME.grant_ended", keys: &["status", "error", "contains"] };
+
+/// One answer of an API in the list `expired_when`.
+pub(super) static EXPIRED_WHEN: Shape =
+    Shape { name: "apps.NAME.expired_when", keys: &["status", "contains"] };
 
 pub(super) static ACCOUNT: Shape =
     Shape { name: "apps.NAME.accounts.SELLER", keys: &["client_id", "client_secret", "api_key", "settings"] };
@@ -108,7 +127,8 @@ const ELSEWHERE: [&str; 2] = ["env", "file"];
 
 /// Whether the key's value may be shown. A key that is not known may be a misspelt secret, so its value may not.
 pub(super) fn shows(key: &str) -> bool {
-    let known = || SHAPES.iter().any(|shape| shape.keys.contains(&key)) || is_setting(key);
+    let shapes = || SHAPES.into_iter().chain([&GRANT_ENDED, &EXPIRED_WHEN]);
+    let known = || shapes().any(|shape| shape.keys.contains(&key)) || is_setting(key);
     !SECRET.contains(&key) && (ELSEWHERE.contains(&key) || known())
 }
 

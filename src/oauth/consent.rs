@@ -62,6 +62,8 @@ impl AuthorizationRequest<'_> {
             ("redirect_uri", self.redirect_uri),
         ];
         parameters.extend(self.authorization.scope.as_deref().map(|scope| ("scope", scope)));
+        let own = self.authorization.params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        parameters.extend(own);
         parameters.push(("state", self.state.expose()));
         if let Some(challenge) = self.challenge {
             parameters.push(("code_challenge", challenge));

@@ -161,8 +161,13 @@ impl TokenRequest<'_> {
             }
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        if self.endpoint.client_auth == ClientAuth::Basic && !self.is_public() {
-            let mut value = header_value(&AUTHORIZATION, &self.basic())?;
+        let basic = match self.endpoint.client_auth {
+            ClientAuth::Basic => Some(self.basic(form::encode)),
+            ClientAuth::BasicRaw => Some(self.basic(str::to_owned)),
+            ClientAuth::Body => None,
+        };
+        if let Some(basic) = basic.filter(|_| !self.is_public()) {
+            let mut value = header_value(&AUTHORIZATION, &basic)?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -171,12 +176,9 @@ impl TokenRequest<'_> {
 
     /// HTTP Basic as RFC 6749 §2.3.1 wants it: id and secret are form-encoded first. Ids and secrets of unreserved
     /// characters, and that is nearly all of them, are the same either way, so servers that skip the decoding work too.
-    fn basic(&self) -> Zeroizing<String> {
-        let pair = Zeroizing::new(format!(
-            "{}:{}",
-            form::encode(self.client_id),
-            form::encode(self.client_secret.expose())
-        ));
+    fn basic(&self, encode: fn(&str) -> String) -> Zeroizing<String> {
+        let secret = Zeroizing::new(encode(self.client_secret.expose()));
+        let pair = Zeroizing::new(format!("{}:{}", encode(self.client_id), *secret));
         Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
     }
 }

@@ -1,6 +1,8 @@
 //! Where and how sellers are asked for their consent. The one rule: what is asked for comes from the configuration, and no
 //! parameter is said twice.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::{
@@ -17,6 +19,8 @@ pub struct Authorization {
     pub url: HttpUrl,
     /// Parameters that the configured URL brings along, encoded as they were written; none of them is one of ours.
     pub query: Option<String>,
+    /// Parameters of `authorize_params`; none of them is one of ours or stands in the query.
+    pub params: Vec<(String, String)>,
     /// The `scope` parameter, already joined; None leaves it out.
     pub scope: Option<String>,
     /// Whether a PKCE challenge is sent (RFC 7636).
@@ -68,10 +72,12 @@ impl Authorization {
         if pkce && consent.dialect == Dialect::Walmart {
             faults.push(fault("pkce", format!("{title} knows no PKCE: remove `pkce`")));
         }
+        faults.extend(check_params(&keys.authorize_params, keys.authorize_url.as_deref()));
         match endpoint(keys.authorize_url.as_deref()) {
             Ok((url, query)) if faults.is_empty() => Ok(Self {
                 url,
                 query,
+                params: keys.authorize_params.clone().into_iter().collect(),
                 scope: keys.scope(),
                 pkce,
                 dialect: consent.dialect,
@@ -110,6 +116,24 @@ fn check_query(query: &str) -> Result<(), String> {
     ours.map_or(Ok(()), |name| {
         Err(format!("Marketgate says `{name}` itself, and a parameter may be said only once: remove it here"))
     })
+}
+
+/// No parameter may be said twice (RFC 6749 §3.1).
+fn check_params(params: &BTreeMap<String, String>, authorize_url: Option<&str>) -> Vec<ProfileError> {
+    let query = authorize_url.and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
+    let written: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
+    let mistake = |name: &String| {
+        let key = format!("authorize_params.{name}");
+        if name.is_empty() {
+            return Some(fault(&key, "a parameter without a name".to_owned()));
+        }
+        if OURS.contains(&name.as_str()) {
+            return Some(fault(&key, format!("Marketgate sends `{name}` itself: remove it here")));
+        }
+        let twice = written.iter().any(|other| other == name);
+        twice.then(|| fault(&key, format!("`{name}` stands in the query of `authorize_url` too: remove one")))
+    };
+    params.keys().filter_map(mistake).collect()
 }
 
 /// A URL up to its query.

@@ -36,7 +36,7 @@ pub struct Consent {
     pub places: BTreeMap<String, Place>,
 }
 
-/// What is true of the vendor's endpoints in one environment. Not overridable.
+/// What is true of the vendor's endpoints in one environment.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Place {
@@ -78,9 +78,11 @@ pub struct Lifetimes {
 }
 
 impl Consent {
-    pub(super) fn lifetimes(&self) -> Lifetimes {
+    /// `refresh_token`: what the app says of its refresh tokens.
+    pub(super) fn lifetimes(&self, refresh_token: Option<Duration>) -> Lifetimes {
         let days = |days: u32| Duration::from_secs(u64::from(days) * DAY);
-        Lifetimes { refresh_token: self.refresh_token_days.map(days), consent: self.consent_days.map(days) }
+        let refresh_token = refresh_token.or(self.refresh_token_days.map(days));
+        Lifetimes { refresh_token, consent: self.consent_days.map(days) }
     }
 
     /// What is true at `environment` of the endpoints that `keys` names: a host of the operator's own has neither the
@@ -89,11 +91,12 @@ impl Consent {
         let Place { issuer, revoke_url } = self.places.get(environment).cloned().unwrap_or_default();
         let authorize_stays = same_origin(own.authorize_url.as_deref(), keys.authorize_url.as_deref());
         let tokens_stay = same_origin(own.token_url.as_deref(), keys.token_url.as_deref());
+        let issuer = issuer.filter(|_| authorize_stays && tokens_stay);
+        let revoke_url = revoke_url.filter(|_| tokens_stay);
+        let simulated = |url: Option<String>| url.map(|url| at_simulator(&url, simulator));
         Place {
-            issuer: issuer
-                .filter(|_| authorize_stays && tokens_stay)
-                .map(|url| at_simulator(&url, simulator)),
-            revoke_url: revoke_url.filter(|_| tokens_stay).map(|url| at_simulator(&url, simulator)),
+            issuer: keys.issuer.clone().or_else(|| simulated(issuer)),
+            revoke_url: keys.revoke_url.clone().or_else(|| simulated(revoke_url)),
         }
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! [`preset`] reads the data files under `presets/`; [`profile`] lays an app's own keys over a preset and checks the
 //! result, with the help of [`values`] (words and figures), [`http_url`] and the `environment` guard; [`template`] is the
-//! little language of header values (`{client_id}`, `{uuid}`, …); [`authorization`] and [`consent`] say how a seller's
+//! little language of header values (`{client_id}`, `{uuid}`, …); [`answers`] says how a token endpoint's answers are read;
+//! [`authorization`] and [`consent`] say how a seller's
 //! consent is asked for and how long it carries; [`dressing`] works out, once per account, what every
 //! request of that account must carry.
 
+pub mod answers;
 pub mod authorization;
 pub mod consent;
 pub mod dressing;
@@ -17,6 +19,7 @@ mod profile_error;
 pub mod template;
 pub mod values;
 
+pub use answers::{AnswerRules, GrantEnd, MemberPath, TOKEN_MEMBERS, TokenMember, TokenTypes};
 pub use authorization::{Authorization, Dialect};
 pub use consent::{Consent, Identity, Lifetimes};
 pub use dressing::Dressing;

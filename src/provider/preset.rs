@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use serde::Deserialize;
 
 use super::{
+    answers::GrantEnd,
     consent::Consent,
     values::{ClientAuth, ExpirySignal, GrantKind, Replay},
 };
@@ -51,9 +52,6 @@ pub struct Preset {
     /// Paths below the API base at which the vendor issues tokens: answered by the proxy with a placeholder.
     #[serde(default)]
     pub token_paths: Vec<String>,
-    /// Answers beside 401 that mean "this token has expired".
-    #[serde(default)]
-    pub expiry_signals: Vec<ExpirySignal>,
     /// What is known of sellers' consents.
     #[serde(default)]
     pub consent: Consent,
@@ -97,6 +95,28 @@ pub struct Keys {
     pub replay: Option<Replay>,
     /// How long after the first byte sent a refresh token may be shown again, as a duration.
     pub reuse_window: Option<String>,
+    /// Which `token_type` is accepted: `any`, or a type.
+    pub token_type: Option<String>,
+    /// How long a token lives where the answer does not say, as a duration.
+    pub token_lifetime: Option<String>,
+    /// Where the members of a token answer lie, by the names of [`super::TOKEN_MEMBERS`].
+    pub token_members: BTreeMap<String, String>,
+    /// Refusals of the token endpoint that mean that the grant is over.
+    pub grant_ended: Option<Vec<GrantEnd>>,
+    /// Answers of the API beside 401 that mean that the token has expired.
+    pub expired_when: Option<Vec<ExpirySignal>>,
+    /// Whether the old access token ends with a refresh.
+    pub refresh_kills_token: Option<bool>,
+    /// How long a refresh token lives where the answer does not say, as a duration.
+    pub refresh_token_lifetime: Option<String>,
+    /// Further parameters of the authorization request.
+    pub authorize_params: BTreeMap<String, String>,
+    /// The authorization server's issuer identifier (RFC 8414 §2).
+    pub issuer: Option<String>,
+    /// The revocation endpoint (RFC 7009 §2).
+    pub revoke_url: Option<String>,
+    /// Where the server says whose a token is (OpenID Connect Core §5.3).
+    pub userinfo_url: Option<String>,
 }
 
 impl Keys {
@@ -107,10 +127,22 @@ impl Keys {
             ($($key:ident),*) => { $( if over.$key.is_some() { self.$key.clone_from(&over.$key); } )* };
         }
         take!(grant, api, token_url, authorize_url, client_auth, scopes, scope_separator, pkce, token_header);
-        take!(token_prefix, token_budget, refresh_at, replay, reuse_window);
+        take!(
+            token_prefix,
+            token_budget,
+            refresh_at,
+            replay,
+            reuse_window,
+            token_type,
+            token_lifetime,
+            grant_ended
+        );
+        take!(expired_when, refresh_kills_token, refresh_token_lifetime, issuer, revoke_url, userinfo_url);
         merge(&mut self.headers, &over.headers);
         merge(&mut self.token_request_headers, &over.token_request_headers);
         merge(&mut self.token_request_params, &over.token_request_params);
+        merge(&mut self.token_members, &over.token_members);
+        merge(&mut self.authorize_params, &over.authorize_params);
         self
     }
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::{
+    answers::{AnswerRules, MemberPath, TOKEN_MEMBERS, TokenTypes},
     authorization::Authorization,
     consent::{Identity, Lifetimes, Place},
     environment::{guard_environment, unknown_environment},
@@ -21,6 +22,9 @@ const USUAL_REUSE_WINDOW: Duration = Duration::from_secs(3);
 /// The longest window known among authorization servers is ten minutes; an hour is a slip of the hand.
 const LONGEST_REUSE_WINDOW: Duration = Duration::from_secs(3600);
 
+/// A longer lifetime is a slip of the hand.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(3650 * 86_400);
+
 /// Where and how tokens are asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenEndpoint {
@@ -36,6 +40,8 @@ pub struct TokenEndpoint {
     pub params: Vec<(String, Template)>,
     /// What it allows; None when nothing is known.
     pub budget: Option<Budget>,
+    /// How its answers are read.
+    pub answers: AnswerRules,
 }
 
 /// Everything about an app's marketplace.
@@ -59,8 +65,10 @@ pub struct Profile {
     pub headers: Vec<(HeaderName, Template)>,
     /// Paths below the API base at which the vendor issues tokens.
     pub token_paths: Vec<String>,
-    /// Answers beside 401 that mean "this token has expired".
-    pub expiry_signals: Vec<ExpirySignal>,
+    /// Answers of the API beside 401 that mean that the token has expired.
+    pub expired_when: Vec<ExpirySignal>,
+    /// Whether the old access token ends with a refresh; None: that is to be found out.
+    pub refresh_kills_token: Option<bool>,
     /// At which fraction of its life a token is refreshed.
     pub refresh_at: f64,
     /// Which requests may be repeated after a 401.
@@ -80,6 +88,8 @@ pub struct Profile {
     pub probe: Option<String>,
     /// Where refresh tokens are revoked (RFC 7009); None where the vendor has no such endpoint.
     pub revoke_url: Option<HttpUrl>,
+    /// Where the server says whose a token is, for tokens that do not; None where there is no such place.
+    pub userinfo_url: Option<HttpUrl>,
 }
 
 impl Profile {
@@ -132,7 +142,10 @@ impl Checks {
         let token_endpoint = self.token_endpoint(grant, &keys);
         let authorization = self.authorization(grant, preset, &keys, place.issuer);
         let revoke_url = place.revoke_url.and_then(|url| self.url("revoke_url", Some(&url)));
+        let userinfo_url = keys.userinfo_url.as_deref().and_then(|url| self.url("userinfo_url", Some(url)));
         let reuse_window = self.reuse_window(keys.reuse_window.as_deref());
+        let refresh_token_life =
+            self.lifetime("refresh_token_lifetime", keys.refresh_token_lifetime.as_deref());
         let token_header =
             self.header_name("token_header", keys.token_header.as_deref().unwrap_or("Authorization"));
         let token_prefix = self.prefix(keys.token_prefix.unwrap_or_default());
@@ -148,16 +161,18 @@ impl Checks {
             token_prefix,
             headers,
             token_paths: preset.token_paths.clone(),
-            expiry_signals: preset.expiry_signals.clone(),
+            expired_when: keys.expired_when.unwrap_or_default(),
+            refresh_kills_token: keys.refresh_kills_token,
             refresh_at,
             replay: keys.replay.unwrap_or(Replay::All),
             authorization,
             reuse_window,
             rotates: preset.consent.rotates.unwrap_or(true),
-            lifetimes: preset.consent.lifetimes(),
+            lifetimes: preset.consent.lifetimes(refresh_token_life),
             identity: preset.consent.identity.clone(),
             probe: preset.consent.probe.clone(),
             revoke_url,
+            userinfo_url,
         })
     }
 
@@ -214,7 +229,47 @@ impl Checks {
             headers,
             params,
             budget,
+            answers: self.answers(keys),
         })
+    }
+
+    fn answers(&mut self, keys: &Keys) -> AnswerRules {
+        let token_type = match keys.token_type.as_deref() {
+            None => TokenTypes::Usual,
+            Some(any) if any.eq_ignore_ascii_case("any") => TokenTypes::Any,
+            Some(kind) => TokenTypes::Only(kind.to_owned()),
+        };
+        let mut members = BTreeMap::new();
+        for (name, path) in &keys.token_members {
+            let key = format!("token_members.{name}");
+            let known = TOKEN_MEMBERS.iter().find(|(known, _)| known == name);
+            match (known, path.parse::<MemberPath>()) {
+                (Some((_, member)), Ok(path)) => _ = members.insert(*member, path),
+                (_, Err(message)) => self.faults.push(fault(&key, message)),
+                (None, _) => {
+                    let known = TOKEN_MEMBERS.map(|(known, _)| known).join("`, `");
+                    let message =
+                        format!("`{name}` is not a member of a token answer: write one of `{known}`");
+                    self.faults.push(fault(&key, message));
+                }
+            }
+        }
+        AnswerRules {
+            token_type,
+            token_lifetime: self.lifetime("token_lifetime", keys.token_lifetime.as_deref()),
+            members,
+            grant_ended: keys.grant_ended.clone().unwrap_or_default(),
+        }
+    }
+
+    fn lifetime(&mut self, key: &str, text: Option<&str>) -> Option<Duration> {
+        let text = text?;
+        let life = duration(text).filter(|life| !life.is_zero() && *life <= LONGEST_LIFETIME);
+        if life.is_none() {
+            let message = format!("`{text}` is not a lifetime: write one up to \"3650d\", such as \"1h\"");
+            self.faults.push(fault(key, message));
+        }
+        life
     }
 
     fn headers(&mut self, key: &str, table: &BTreeMap<String, String>) -> Vec<(HeaderName, Template)> {

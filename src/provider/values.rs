@@ -36,6 +36,9 @@ pub enum ClientAuth {
     Basic,
     /// `client_id` and `client_secret` in the form.
     Body,
+    /// HTTP Basic without the form encoding of RFC 6749 §2.3.1, for servers that do not decode it.
+    #[serde(rename = "basic-raw")]
+    BasicRaw,
 }
 
 /// Which requests may be repeated after a 401 with a fresh token.
@@ -50,14 +53,15 @@ pub enum Replay {
     Off,
 }
 
-/// An answer beside 401 that means "this token has expired".
+/// An answer of the API beside 401 that means that the token has expired.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpirySignal {
     /// Its HTTP status.
     pub status: u16,
-    /// A text that its body holds.
-    pub code: String,
+    /// A text that its body holds; None: the status alone says it.
+    #[serde(default)]
+    pub contains: Option<String>,
 }
 
 /// What a token endpoint allows in any window of time. Written `CALLS/WINDOW`, such as `174/5m`.

@@ -204,7 +204,7 @@ impl Worker {
             Leg { token_age, token_generation, peer, protocol, reused }
         });
         headers::clean_reply(response.headers_mut());
-        match expiry::judge(response.status(), &outgoing.live.app().profile.expiry_signals) {
+        match expiry::judge(response.status(), &outgoing.live.app().profile.expired_when) {
             Verdict::Passed => Ok((false, response.map(ReplyBody::Upstream))),
             Verdict::Refused => Ok((true, response.map(ReplyBody::Upstream))),
             Verdict::Doubtful(codes) => {

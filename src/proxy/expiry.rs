@@ -29,9 +29,12 @@ pub fn judge(status: StatusCode, signals: &[ExpirySignal]) -> Verdict<'_> {
     if status == StatusCode::UNAUTHORIZED {
         return Verdict::Refused;
     }
-    let codes: Vec<&str> =
-        signals.iter().filter(|signal| signal.status == status.as_u16()).map(|s| s.code.as_str()).collect();
-    if codes.is_empty() { Verdict::Passed } else { Verdict::Doubtful(codes) }
+    let here: Vec<_> = signals.iter().filter(|signal| signal.status == status.as_u16()).collect();
+    if here.iter().any(|signal| signal.contains.is_none()) {
+        return Verdict::Refused;
+    }
+    let texts: Vec<&str> = here.into_iter().filter_map(|signal| signal.contains.as_deref()).collect();
+    if texts.is_empty() { Verdict::Passed } else { Verdict::Doubtful(texts) }
 }
 
 /// Whether the body names one of these codes, and the answer as it was.

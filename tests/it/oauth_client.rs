@@ -114,6 +114,7 @@ fn endpoint(url: &str, client_auth: ClientAuth) -> TokenEndpoint {
         headers: Vec::new(),
         params: Vec::new(),
         budget: None,
+        answers: Default::default(),
     }
 }
 
