@@ -9,9 +9,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::program::{
-    Gate, PATIENCE, Program, assert_silent, befall, command, doors, ended, exchange, free_ports, get, say,
-    simulator,
+use crate::{
+    placeholder::fill,
+    program::{
+        Gate, PATIENCE, Program, assert_silent, befall, command, doors, ended, exchange, free_ports, get,
+        say, simulator,
+    },
 };
 
 /// A generic app and Walmart, both at the simulator.
@@ -53,7 +56,7 @@ fn write(folder: &Path, text: &str) {
 fn configured() -> tempfile::TempDir {
     let folder = folder();
     let [proxy, admin, sim] = free_ports();
-    let apps = APPS.replace("SIM", &format!("http://127.0.0.1:{sim}"));
+    let apps = fill(APPS, &[("SIM", &format!("http://127.0.0.1:{sim}"))]);
     write(folder.path(), &(doors(proxy, admin) + &apps));
     folder
 }
@@ -91,7 +94,7 @@ fn a_log_that_nobody_reads_any_more_costs_no_request() {
     let [proxy, admin] = free_ports();
     let talkative = "[log]\nlevel = \"debug\"\n";
     let text = doors(proxy, admin).replacen("[admin]", "access_log = true\n[admin]", 1) + talkative;
-    write(folder.path(), &(text + &APPS.replace("SIM", &sim)));
+    write(folder.path(), &(text + &fill(APPS, &[("SIM", &sim)])));
     let (reader, writer) = std::io::pipe().unwrap();
     let mut run = command(folder.path(), &["run"]).stdout(Stdio::null()).stderr(writer).spawn().unwrap();
     assert_eq!(say(folder.path(), &["wait", "--timeout", "20s"]).code, Some(0));
@@ -185,8 +188,7 @@ fn check_says_what_a_valid_configuration_comes_to() {
     write(
         folder.path(),
         &(doors(1, 2)
-            + &APPS
-                .replace("SIM", "http://127.0.0.1:1")
+            + &fill(APPS, &[("SIM", "http://127.0.0.1:1")])
                 .replace("credentials =", "token_budget = \"174/5m\"\ncredentials =")),
     );
     let said = say(folder.path(), &["check"]);
@@ -334,7 +336,7 @@ fn token_says_5_when_the_endpoint_cannot_be_reached_and_1_when_it_refuses() {
     let (_sim, sim) = simulator(folder.path());
     write(
         folder.path(),
-        &(doors(1, 2) + &APPS.replace("SIM", &sim).replace("any-1-secret", "another-secret")),
+        &(doors(1, 2) + &fill(APPS, &[("SIM", &sim)]).replace("any-1-secret", "another-secret")),
     );
     let said = say(folder.path(), &["token", "any"]);
     assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{}", said.err);

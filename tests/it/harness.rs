@@ -22,6 +22,8 @@ use marketgate::{
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::placeholder::fill;
+
 /// What a test sees of the running program.
 pub(crate) struct World {
     pub(crate) sim: Simulator,
@@ -187,9 +189,9 @@ fn start(
     let own_listener = furnished
         .fixed
         .map_or(String::new(), |f| format!("[[proxy.listener]]\nlisten = \"{own_address}\"\n{f}\n"));
-    let text = configuration.replace("SIM", &format!("http://{sim_address}"));
-    let text = text.replace("PROXY", &proxy_address.port().to_string());
-    let text = text.replace("ADMIN", &admin_address.port().to_string());
+    let (proxy_port, admin_port) = (proxy_address.port().to_string(), admin_address.port().to_string());
+    let origin = format!("http://{sim_address}");
+    let text = fill(configuration, &[("SIM", &origin), ("PROXY", &proxy_port), ("ADMIN", &admin_port)]);
     let text = if text.contains("[proxy]") {
         text.replace("[proxy]", &format!("[proxy]\nlisten = \"{proxy_address}\""))
     } else {

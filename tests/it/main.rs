@@ -36,6 +36,7 @@ mod oauth_answers;
 mod oauth_client;
 mod oauth_consent;
 mod outage;
+mod placeholder;
 mod power_cut;
 mod program;
 mod races;

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::placeholder::fill;
+
 /// Far longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -219,7 +221,7 @@ impl Gate {
         let (simulator, sim) = simulator(folder.path());
         let [proxy, admin] = free_ports();
         let file = folder.path().join("proxy.toml");
-        std::fs::write(&file, doors(proxy, admin) + &apps.replace("SIM", &sim)).unwrap();
+        std::fs::write(&file, doors(proxy, admin) + &fill(apps, &[("SIM", &sim)])).unwrap();
         let program = Program::start(folder.path(), &["run"]);
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         program.mentions("admin: http");

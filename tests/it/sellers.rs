@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     harness::client,
+    placeholder::fill,
     program::{PATIENCE, Program, Said, command, doors, ended, free_ports, say},
 };
 
@@ -115,8 +116,9 @@ impl Desk {
     pub(crate) fn furnished(market: Market, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [proxy, admin, callback] = free_ports();
-        let apps = format!("{APPS}{more}").replace("SIM", &market.origin);
-        let apps = apps.replace("CALLBACK", &callback.to_string()).replace("PROXY", &proxy.to_string());
+        let (callback_port, proxy_port) = (callback.to_string(), proxy.to_string());
+        let values = [("SIM", &*market.origin), ("CALLBACK", &callback_port), ("PROXY", &proxy_port)];
+        let apps = fill(&format!("{APPS}{more}"), &values);
         std::fs::write(folder.path().join("proxy.toml"), doors(proxy, admin) + &apps).unwrap();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self {

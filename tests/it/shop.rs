@@ -11,6 +11,7 @@ use std::{
 use marketgate::sim::{Connect, Ended, Family};
 
 use crate::{
+    placeholder::fill,
     program::{PATIENCE, Program, Said, command, doors, ended, free_ports, get},
     relay::Relay,
     sellers::Market,
@@ -81,11 +82,9 @@ impl Shop {
         let market = Market::open();
         let tokens = Relay::to(market.address());
         let [proxy, admin] = free_ports();
-        let app = APP
-            .replace("WAIT", wait)
-            .replace("PLACE", place.to_str().unwrap())
-            .replace("SIM", &market.origin)
-            .replace("TOKENS", &format!("http://{}", tokens.address));
+        let (store, endpoint) = (place.to_str().unwrap(), format!("http://{}", tokens.address));
+        let values = [("WAIT", wait), ("PLACE", store), ("SIM", &market.origin), ("TOKENS", &endpoint)];
+        let app = fill(APP, &values);
         std::fs::write(folder.path().join("proxy.toml"), doors(proxy, admin) + &app).unwrap();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (proxy, admin) = (address(proxy), address(admin));
