@@ -27,6 +27,16 @@ impl Answer {
         Self::of(status, Source::Whole(text.into())).header("content-type", content_type)
     }
 
+    /// Somebody's own words, of the type they look like.
+    pub(super) fn literal(status: u16, body: &str) -> Self {
+        let content_type = match body.trim_start().bytes().next() {
+            Some(b'{' | b'[') => "application/json",
+            Some(b'<') => "text/html",
+            _ => "text/plain",
+        };
+        Self::text(status, content_type, body.to_owned())
+    }
+
     pub(super) fn of(status: u16, source: Source) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self { status, headers: Vec::new(), source }

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use super::clock::Moment;
 use super::form::{decode, query_value};
+use super::grants::Found;
 use super::marketplace::{Kind, Marketplace};
 
 /// Where a request wants to go.
@@ -59,6 +60,8 @@ pub(super) struct Arrival {
     pub(super) lifetime: Option<u64>,
     /// Whether a fault makes a refresh bring the access token that lives already.
     pub(super) same_token: bool,
+    /// What was found of its refresh token when the work on it began, where that was earlier.
+    pub(super) found: Option<Found>,
 }
 
 /// What is known of a body that was read to its end.

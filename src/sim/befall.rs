@@ -10,6 +10,8 @@ use super::arrival::Arrival;
 use super::body::AnswerBody;
 use super::exchange::{Broken, Connection};
 use super::fault::Fault;
+use super::lock::locked;
+use super::marketplace::Kind;
 use super::world::World;
 use super::{credential, vendor};
 
@@ -20,7 +22,7 @@ pub(super) async fn settle(
     arrival: Arrival,
     fault: Option<Fault>,
 ) -> Result<Answer, Broken> {
-    let Some(fault) = fault else { return Ok(vendor::answer(world, &arrival)) };
+    let Some(fault) = fault else { return worked(world, arrival).await };
     match fault {
         Fault::Hang {} => std::future::pending().await,
         Fault::Reset {} => {
@@ -37,7 +39,7 @@ pub(super) async fn settle(
         }
         Fault::Status { status, retry_after, body } => {
             let refusal = match body {
-                Some(body) => Answer::text(status, literal_type(&body), body),
+                Some(body) => Answer::literal(status, &body),
                 None => vendor::refusal(world, arrival.marketplace, arrival.kind, status, "simulated fault"),
             };
             Ok(match retry_after {
@@ -59,6 +61,14 @@ pub(super) async fn settle(
             vendor::answer(world, &arrival);
             Ok(vendor::refusal(world, arrival.marketplace, arrival.kind, status, "simulated fault"))
         }
+        _ => worked(world, arrival).await,
+    }
+}
+
+/// The answer, after the time that the server works on a token call.
+async fn worked(world: &Arc<World>, arrival: Arrival) -> Result<Answer, Broken> {
+    match world.policies.of(arrival.marketplace).work_ms {
+        work_ms if work_ms > 0 && arrival.kind == Kind::Token => stalled(world, arrival, work_ms, 0).await,
         _ => Ok(vendor::answer(world, &arrival)),
     }
 }
@@ -72,9 +82,14 @@ async fn stalled(
 ) -> Result<Answer, Broken> {
     let world = world.clone();
     let work = tokio::spawn(async move {
+        let token = vendor::refresh_token(&arrival);
+        arrival.found = token.as_ref().and_then(|token| locked(&world.grants).families.enter(token));
         tokio::time::sleep(Duration::from_millis(before_ms)).await;
         (arrival.now, arrival.epoch) = (world.clock.now(), world.clock.epoch());
         let answer = vendor::answer(&world, &arrival);
+        if let Some(token) = token {
+            locked(&world.grants).families.leave(&token);
+        }
         world.recorder.wake();
         tokio::time::sleep(Duration::from_millis(after_ms)).await;
         answer
@@ -84,14 +99,6 @@ async fn stalled(
 
 const GARBAGE: &str = "<!DOCTYPE html>\n<html><head><title>Down for maintenance</title></head>\
     <body><h1>We will be back soon</h1></body></html>\n";
-
-fn literal_type(body: &str) -> &'static str {
-    match body.trim_start().bytes().next() {
-        Some(b'{' | b'[') => "application/json",
-        Some(b'<') => "text/html",
-        _ => "text/plain",
-    }
-}
 
 /// How it travels.
 pub(super) fn shaped(answer: Answer, connection: &Connection, shape: Option<&Fault>) -> Response<AnswerBody> {

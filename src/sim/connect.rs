@@ -4,8 +4,8 @@
 use std::fmt;
 
 use super::Simulator;
-use super::consent::{AutoConsent, Standing, granted_scope};
-use super::grants::{Consented, Family, Policy};
+use super::consent::{AutoConsent, granted_scope};
+use super::grants::{Consented, Ended, Family, Policy, User};
 use super::lock::locked;
 use super::marketplace::{Kind, Marketplace};
 use super::tokens::Holder;
@@ -20,6 +20,8 @@ pub struct Connect {
     pub client_id: String,
     /// The seller who gives it.
     pub seller: String,
+    /// The browser session that it shares with other consents: they end together.
+    pub session: Option<String>,
     /// What is granted: names with spaces between.
     pub scope: String,
     /// How long its access tokens live where that is not the policy's to say, seconds.
@@ -35,6 +37,7 @@ impl Connect {
             marketplace: marketplace.to_owned(),
             client_id: client_id.to_owned(),
             seller: seller.to_owned(),
+            session: None,
             scope: String::new(),
             lifetime: None,
             consent_lifetime: None,
@@ -69,12 +72,13 @@ pub(super) fn connect_one(world: &World, marketplace: Marketplace, connect: Conn
         marketplace,
         client: connect.client_id,
         seller: connect.seller,
+        session: connect.session,
         scope: granted_scope(marketplace, connect.scope.split_ascii_whitespace().collect()),
         lifetime: connect.lifetime,
         lasts: connect.consent_lifetime.unwrap_or(policy.consent_seconds),
     };
     let mut grants = locked(&world.grants);
-    let entitled = grants.families.found(consented, moment);
+    let entitled = grants.families.found(consented, &policy, moment);
     let lifetime = entitled.lifetime.unwrap_or(policy.access_token_seconds);
     let holder = Holder {
         account: &entitled.account,
@@ -117,13 +121,32 @@ impl Simulator {
     /// The seller takes back every consent that still works; says how many those were. Their tokens end too.
     pub fn disconnect(&self, marketplace: &str, seller: &str) -> usize {
         Marketplace::named(marketplace)
-            .map_or(0, |marketplace| locked(&self.world.grants).families.disconnect(marketplace, seller))
+            .map_or(0, |marketplace| self.end_seller(marketplace, seller, Ended::Disconnected))
+    }
+
+    /// An administrator ends every session of a seller; says how many consents ended. Those that share a session with
+    /// one of them end too, and so do the access tokens.
+    pub fn end_sessions(&self, marketplace: &str, seller: &str) -> usize {
+        Marketplace::named(marketplace)
+            .map_or(0, |marketplace| self.end_seller(marketplace, seller, Ended::SessionEnded))
+    }
+
+    fn end_seller(&self, marketplace: Marketplace, seller: &str, why: Ended) -> usize {
+        locked(&self.world.grants).families.end_seller(marketplace, seller, why)
+    }
+
+    /// An administrator enables or disables a user, or the server fails for that one.
+    pub fn set_user(&self, marketplace: &str, seller: &str, user: User) {
+        if let Some(marketplace) = Marketplace::named(marketplace) {
+            self.world.users.set(marketplace, seller, user);
+        }
     }
 
     /// From now on authorization endpoints answer so; `seller` says yes or no, or is selected on the page. `None` leaves
     /// it to the `login_hint` of the request, or to `shop-1`.
     pub fn answer_consents(&self, auto: AutoConsent, seller: Option<&str>) {
-        *locked(&self.world.consent) = Standing { auto, seller: seller.map(str::to_owned) };
+        let mut standing = locked(&self.world.consent);
+        (standing.auto, standing.seller) = (auto, seller.map(str::to_owned));
     }
 
     /// From now on a client has exactly these redirect addresses; none of them (`[]`) lets it have any `https` and any
@@ -135,16 +158,28 @@ impl Simulator {
         }
     }
 
+    /// From now on an authorization server (`"*"`: each of them) has the habits of a real one ([`Policy::like`]).
+    ///
+    /// # Panics
+    ///
+    /// For a server that is not known.
+    pub fn behave_like(&self, marketplace: &str, server: &str) {
+        self.change_policy(marketplace, |policy| match policy.like(server) {
+            Some(like) => *policy = like,
+            None => panic!("no server is called {server:?}"),
+        });
+    }
+
     /// How an authorization server treats its grants; `None` for an unknown marketplace.
     pub fn policy(&self, marketplace: &str) -> Option<Policy> {
-        Marketplace::named(marketplace).map(|marketplace| self.world.policies.of(marketplace))
+        Marketplace::named(marketplace).map(|marketplace| Policy::clone(&self.world.policies.of(marketplace)))
     }
 
     /// Changes how an authorization server (`"*"`: each of them) treats its grants.
     pub fn change_policy(&self, marketplace: &str, change: impl Fn(&mut Policy)) {
         let meant = |one: &Marketplace| marketplace == "*" || one.name() == marketplace;
         for one in Marketplace::ALL.into_iter().filter(meant) {
-            let mut policy = self.world.policies.of(one);
+            let mut policy = Policy::clone(&self.world.policies.of(one));
             change(&mut policy);
             self.world.policies.set(one, policy);
         }

@@ -3,6 +3,7 @@
 
 use super::arrival::Arrival;
 use super::clients::is_client_id;
+use super::grants::User;
 use super::marketplace::Marketplace;
 use super::tokens::{Dead, Token};
 use super::world::World;
@@ -54,7 +55,14 @@ pub(super) fn static_key(marketplace: Marketplace, credential: &str) -> Option<&
 
 /// The live token behind a credential.
 pub(super) fn look_up(world: &World, arrival: &Arrival, credential: &str) -> Result<Token, Dead> {
-    world.tokens.look_up(arrival.marketplace, credential, arrival.now)
+    let token = world.tokens.look_up(arrival.marketplace, credential, arrival.now)?;
+    if arrival.now < token.issued_at + world.policies.of(arrival.marketplace).access_token_young_ms {
+        return Err(Dead::Unknown);
+    }
+    match world.users.of(arrival.marketplace, &token.account) {
+        User::Disabled => Err(Dead::Revoked),
+        User::Enabled | User::Broken => Ok(token),
+    }
 }
 
 /// The account behind the credential of an API call, live or not.

@@ -142,5 +142,6 @@ fn arrive(
         peer: connection.peer,
         lifetime: None,
         same_token: false,
+        found: None,
     }
 }

@@ -16,7 +16,7 @@ use super::form::Form;
 use super::grants::{Asked, BadCode, BadRefresh, InvalidGrant, Unasked, entitled};
 use super::marketplace::Kind;
 use super::record::shown;
-use super::vendor::issue;
+use super::vendor::{issue, refused};
 use super::world::World;
 
 pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
@@ -62,7 +62,8 @@ fn token(world: &World, arrival: &Arrival) -> Result<Answer, Answer> {
     let client = authenticated(arrival, &form)?;
     let asked = Asked::of(&form).map_err(unasked)?;
     let lifetime = lifetime(&form)?;
-    let mut entitled = entitled(world, arrival, &client, &asked).map_err(invalid_grant)?;
+    let mut entitled = entitled(world, arrival, &client, &asked)
+        .map_err(|why| refused(world, arrival, why, invalid_grant))?;
     entitled.lifetime = lifetime.or(entitled.lifetime);
     let (token, lifetime) = issue(world, arrival, &entitled);
     let answer = json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime });

@@ -79,7 +79,7 @@ use tokio::sync::watch;
 pub use connect::{Connect, Grant};
 pub use consent::AutoConsent;
 pub use fault::{Fault, FaultRule, On};
-pub use grants::{Ended, Family, Policy, Successor};
+pub use grants::{Cause, Ended, Family, Policy, Refusal, Simultaneous, Successor, User};
 pub use record::RecordedRequest;
 
 use consent::Standing;
@@ -102,7 +102,7 @@ impl Simulator {
     /// The same, where authorization endpoints answer by themselves and spent refresh tokens are forgiven for
     /// `grace_seconds`; now and after every reset.
     pub fn with_leniency(seed: u64, auto: AutoConsent, grace_seconds: u64) -> Self {
-        let consent = Standing { auto, seller: None };
+        let consent = Standing { auto, seller: None, session: None };
         Self { world: Arc::new(World::new(seed, grace_seconds, consent)) }
     }
 

@@ -4,7 +4,7 @@
 use super::answer::Answer;
 use super::arrival::Arrival;
 use super::form::Form;
-use super::grants::{Asked, Entitled, entitled};
+use super::grants::{Asked, BadRefresh, Entitled, InvalidGrant, Refusal, entitled};
 use super::lock::locked;
 use super::marketplace::{Kind, Marketplace};
 use super::tokens::Holder;
@@ -22,6 +22,17 @@ pub(super) fn answer(world: &World, arrival: &Arrival) -> Answer {
         Kind::Discovery => return wallapop::configuration(arrival),
         Kind::Token | Kind::Api => {}
     }
+    let answer = own(world, arrival);
+    if arrival.kind == Kind::Api
+        && answer.status == 401
+        && let Some(refusal) = &world.policies.of(arrival.marketplace).api_refused_as
+    {
+        return refusal.answer();
+    }
+    answer
+}
+
+fn own(world: &World, arrival: &Arrival) -> Answer {
     match arrival.marketplace {
         Marketplace::WalmartSellers | Marketplace::WalmartSuppliers => walmart::answer(world, arrival),
         Marketplace::WalmartGolocal => golocal::answer(world, arrival),
@@ -50,6 +61,26 @@ pub(super) fn refusal(
         Marketplace::Wallapop => wallapop::refusal(kind, status, message),
         Marketplace::Generic => generic::refusal(status, message),
         Marketplace::Nowhere => nowhere(status, message),
+    }
+}
+
+/// The refusal of a token call: of a refresh, in the words that the policy has for its cause; or else in the vendor's own.
+pub(super) fn refused(
+    world: &World,
+    arrival: &Arrival,
+    why: InvalidGrant,
+    own: impl FnOnce(InvalidGrant) -> Answer,
+) -> Answer {
+    let InvalidGrant::Refresh(bad) = why else { return own(why) };
+    match (world.policies.of(arrival.marketplace).refused_as.get(&bad.into()), bad) {
+        (Some(refusal), _) => refusal.answer(),
+        (None, BadRefresh::Broken) => {
+            refusal(world, arrival.marketplace, arrival.kind, 500, "the server fails for this user")
+        }
+        (None, BadRefresh::Simultaneous) => {
+            Refusal::error(400, "invalid_request", "The token is in use. Please retry the request.").answer()
+        }
+        (None, _) => own(why),
     }
 }
 
@@ -88,10 +119,14 @@ pub(super) fn whose(world: &World, arrival: &Arrival) -> Option<String> {
 
 /// Counts the refresh token that a token call brings as shown.
 pub(super) fn note_shown(world: &World, arrival: &Arrival) {
-    let form = Form::parse(&arrival.body.bytes);
-    if let Some(token) = form.as_ref().ok().and_then(|form| form.value("refresh_token")) {
-        locked(&world.grants).families.note_shown(arrival.marketplace, token);
+    if let Some(token) = refresh_token(arrival) {
+        locked(&world.grants).families.note_shown(arrival.marketplace, &token);
     }
+}
+
+/// The refresh token that a token call brings.
+pub(super) fn refresh_token(arrival: &Arrival) -> Option<String> {
+    Form::parse(&arrival.body.bytes).ok()?.value("refresh_token").map(str::to_owned)
 }
 
 /// A new access token for whoever is entitled, and its lifetime in seconds.
@@ -99,8 +134,8 @@ pub(super) fn issue(world: &World, arrival: &Arrival, entitled: &Entitled) -> (S
     if let Some(again) = again(world, arrival, entitled) {
         return again;
     }
-    let usual = || world.policies.of(arrival.marketplace).access_token_seconds;
-    let lifetime = arrival.lifetime.or(entitled.lifetime).unwrap_or_else(usual);
+    let policy = world.policies.of(arrival.marketplace);
+    let lifetime = arrival.lifetime.or(entitled.lifetime).unwrap_or(policy.access_token_seconds);
     let holder = Holder {
         account: &entitled.account,
         client: &entitled.client,
@@ -108,6 +143,11 @@ pub(super) fn issue(world: &World, arrival: &Arrival, entitled: &Entitled) -> (S
         bond: entitled.bond.as_ref(),
     };
     let token = world.tokens.issue(arrival.marketplace, &holder, lifetime, arrival.moment());
+    if policy.refresh_ends_access_token
+        && let Some(earlier) = &entitled.earlier
+    {
+        world.tokens.revoke(earlier);
+    }
     if let Some(bond) = &entitled.bond {
         locked(&world.grants).families.note_access_token(bond.family, &token);
     }

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::consent::{Redirects, Standing};
 use super::dice::Dice;
 use super::fault::Faults;
-use super::grants::{Grants, Policies};
+use super::grants::{Grants, Policies, Users};
 use super::lock::locked;
 use super::record::Recorder;
 use super::tokens::Tokens;
@@ -24,6 +24,7 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) grants: Mutex<Grants>,
     pub(super) policies: Policies,
+    pub(super) users: Users,
     pub(super) redirects: Redirects,
     /// How the authorization endpoints answer, now and after a reset.
     pub(super) consent: Mutex<Standing>,
@@ -54,6 +55,7 @@ impl World {
             seed,
             grants: Mutex::default(),
             policies: Policies::new(grace_seconds),
+            users: Users::default(),
             redirects: Redirects::default(),
             consent: Mutex::new(consent.clone()),
             first_consent: consent,
@@ -85,6 +87,7 @@ impl World {
         self.tokens.forget();
         *locked(&self.grants) = Grants::default();
         self.policies.forget();
+        self.users.forget();
         self.redirects.forget();
         *locked(&self.consent) = self.first_consent.clone();
         self.faults.clear();

@@ -51,6 +51,7 @@ mod sellers;
 mod shop;
 mod sim;
 mod sim_consent;
+mod sim_habits;
 mod small_disk;
 mod spellings;
 mod store;

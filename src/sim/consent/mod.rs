@@ -90,6 +90,7 @@ fn allow(world: &World, arrival: &Arrival, request: &Request, seller: &str) -> C
         challenge: request.challenge.clone(),
         scope: request.scope.clone(),
         seller: seller.to_owned(),
+        session: locked(&world.consent).session.clone(),
     };
     let policy = world.policies.of(arrival.marketplace);
     let code = locked(&world.grants).codes.issue(authorized, &policy, arrival.now);

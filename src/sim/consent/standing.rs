@@ -20,4 +20,6 @@ pub enum AutoConsent {
 pub(in crate::sim) struct Standing {
     pub(in crate::sim) auto: AutoConsent,
     pub(in crate::sim) seller: Option<String>,
+    /// The browser session to which consents belong from now on.
+    pub(in crate::sim) session: Option<String>,
 }

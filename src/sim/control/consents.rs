@@ -11,6 +11,7 @@ use crate::sim::clients::is_client_id;
 use crate::sim::connect::{Connect, connect_one};
 use crate::sim::consent::{AutoConsent, may_be_registered};
 use crate::sim::form::query_value;
+use crate::sim::grants::{Ended, Policy, SERVERS, User};
 use crate::sim::lock::locked;
 use crate::sim::marketplace::{Kind, Marketplace};
 use crate::sim::world::World;
@@ -22,7 +23,11 @@ pub(super) fn standing(world: &World) -> Answer {
         AutoConsent::Allow => json!(true),
         AutoConsent::Deny => json!("deny"),
     };
-    pretty(&json!({ "auto": auto, "seller": standing.seller }))
+    let mut shown = json!({ "auto": auto, "seller": standing.seller });
+    if let Some(session) = standing.session {
+        shown["session"] = json!(session);
+    }
+    pretty(&shown)
 }
 
 #[derive(Deserialize)]
@@ -30,10 +35,11 @@ pub(super) fn standing(world: &World) -> Answer {
 struct Stand {
     auto: Option<Value>,
     seller: Option<String>,
+    session: Option<String>,
 }
 
 pub(super) fn stand(world: &World, body: &[u8]) -> Result<Answer, String> {
-    let Stand { auto, seller } = read(body)?;
+    let Stand { auto, seller, session } = read(body)?;
     let auto = match auto {
         None => None,
         Some(Value::Bool(false)) => Some(AutoConsent::Off),
@@ -46,6 +52,7 @@ pub(super) fn stand(world: &World, body: &[u8]) -> Result<Answer, String> {
         let mut standing = locked(&world.consent);
         standing.auto = auto.unwrap_or(standing.auto);
         standing.seller = seller.or_else(|| standing.seller.take());
+        standing.session = session.or_else(|| standing.session.take()).filter(|name| !name.is_empty());
     }
     Ok(standing(world))
 }
@@ -93,8 +100,10 @@ fn consenting(name: String) -> Result<Vec<Marketplace>, String> {
 }
 
 pub(super) fn policies(world: &World) -> Answer {
-    let all: BTreeMap<_, _> =
-        Marketplace::ALL.into_iter().map(|one| (one.name(), world.policies.of(one))).collect();
+    let all: BTreeMap<_, _> = Marketplace::ALL
+        .into_iter()
+        .map(|one| (one.name(), Policy::clone(&world.policies.of(one))))
+        .collect();
     pretty(&json!({ "policies": all }))
 }
 
@@ -103,14 +112,22 @@ pub(super) fn change_policy(world: &World, body: &[u8]) -> Result<Answer, String
     let Some(Value::String(marketplace)) = change.remove("marketplace") else {
         return Err("marketplace is missing: its name, or \"*\"".to_owned());
     };
+    let like = change.remove("like");
     let changed: Vec<_> = meant(marketplace)?
         .into_iter()
-        .map(|one| Ok((one, world.policies.of(one).with(change.clone())?)))
+        .map(|one| Ok((one, liking(&world.policies.of(one), like.as_ref())?.with(change.clone())?)))
         .collect::<Result<_, String>>()?;
     for (marketplace, policy) in changed {
         world.policies.set(marketplace, policy);
     }
     Ok(policies(world))
+}
+
+/// The policy, with a real server's habits where one is named.
+fn liking(policy: &Policy, like: Option<&Value>) -> Result<Policy, String> {
+    let Some(server) = like else { return Ok(policy.clone()) };
+    let known = server.as_str().and_then(|name| policy.like(name));
+    known.ok_or_else(|| format!("like {server} is none of {}", SERVERS.join(", ")))
 }
 
 #[derive(Deserialize)]
@@ -120,6 +137,7 @@ struct Wanted {
     client_id: String,
     #[serde(default = "first_shop")]
     seller: String,
+    session: Option<String>,
     lifetime: Option<u64>,
     consent_lifetime: Option<u64>,
     #[serde(default)]
@@ -153,6 +171,7 @@ pub(super) fn connect(world: &World, body: &[u8]) -> Result<Answer, String> {
     let seller = well_formed(wanted.seller)?;
     let one = |seller: String| {
         let connect = Connect {
+            session: wanted.session.clone(),
             lifetime: wanted.lifetime,
             consent_lifetime: wanted.consent_lifetime,
             scope: wanted.scope.clone(),
@@ -181,17 +200,45 @@ pub(super) fn connect(world: &World, body: &[u8]) -> Result<Answer, String> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Disconnect {
+struct Whom {
     marketplace: String,
     seller: String,
 }
 
 pub(super) fn disconnect(world: &World, body: &[u8]) -> Result<Answer, String> {
-    let Disconnect { marketplace, seller } = read(body)?;
+    Ok(pretty(&json!({ "disconnected": end_seller(world, body, Ended::Disconnected)? })))
+}
+
+pub(super) fn end_sessions(world: &World, body: &[u8]) -> Result<Answer, String> {
+    Ok(pretty(&json!({ "ended": end_seller(world, body, Ended::SessionEnded)? })))
+}
+
+fn end_seller(world: &World, body: &[u8], why: Ended) -> Result<usize, String> {
+    let Whom { marketplace, seller } = read(body)?;
     let mut grants = locked(&world.grants);
-    let ended: usize =
-        meant(marketplace)?.into_iter().map(|one| grants.families.disconnect(one, &seller)).sum();
-    Ok(pretty(&json!({ "disconnected": ended })))
+    Ok(meant(marketplace)?.into_iter().map(|one| grants.families.end_seller(one, &seller, why)).sum())
+}
+
+pub(super) fn users(world: &World) -> Answer {
+    let shown = |(marketplace, seller, state): (Marketplace, String, User)| json!({ "marketplace": marketplace.name(), "seller": seller, "state": state });
+    let all: Vec<Value> = world.users.all().into_iter().map(shown).collect();
+    pretty(&json!({ "users": all }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Standing {
+    marketplace: String,
+    seller: String,
+    state: User,
+}
+
+pub(super) fn set_user(world: &World, body: &[u8]) -> Result<Answer, String> {
+    let Standing { marketplace, seller, state } = read(body)?;
+    for one in meant(marketplace)? {
+        world.users.set(one, &seller, state);
+    }
+    Ok(users(world))
 }
 
 pub(super) fn families(world: &World, query: &str) -> Result<Answer, String> {

@@ -52,6 +52,9 @@ fn act(world: &World, method: &Method, path: &str, query: &str, body: &[u8]) -> 
         ("/sim/reset", &Method::POST) => Ok(done(|| world.reset())),
         ("/sim/revoke", &Method::POST) => revoke(world, body),
         ("/sim/disconnect", &Method::POST) => consents::disconnect(world, body),
+        ("/sim/end-sessions", &Method::POST) => consents::end_sessions(world, body),
+        ("/sim/users", &Method::GET) => Ok(consents::users(world)),
+        ("/sim/users", &Method::POST) => consents::set_user(world, body),
         ("/sim/consent", &Method::GET) => Ok(consents::standing(world)),
         ("/sim/consent", &Method::POST) => consents::stand(world, body),
         ("/sim/clients", &Method::GET) => Ok(consents::clients(world)),
@@ -72,8 +75,10 @@ fn allowed(path: &str) -> Option<&'static str> {
         "/sim" | "/sim/families" => Some("GET"),
         "/sim/requests" => Some("GET, DELETE"),
         "/sim/faults" => Some("GET, POST, DELETE"),
-        "/sim/clock" | "/sim/consent" | "/sim/clients" | "/sim/policy" => Some("GET, POST"),
-        "/sim/reset" | "/sim/revoke" | "/sim/disconnect" | "/sim/grants" => Some("POST"),
+        "/sim/clock" | "/sim/consent" | "/sim/clients" | "/sim/policy" | "/sim/users" => Some("GET, POST"),
+        "/sim/reset" | "/sim/revoke" | "/sim/disconnect" | "/sim/end-sessions" | "/sim/grants" => {
+            Some("POST")
+        }
         _ => None,
     }
 }

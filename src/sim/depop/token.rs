@@ -12,7 +12,7 @@ use crate::sim::arrival::Arrival;
 use crate::sim::clients;
 use crate::sim::form::Form;
 use crate::sim::grants::{Asked, BadCode, InvalidGrant, Unasked, entitled};
-use crate::sim::vendor::issue;
+use crate::sim::vendor::{issue, refused};
 use crate::sim::world::World;
 
 const TITLE: &str = "Depop OAuth2 error";
@@ -57,7 +57,8 @@ pub(super) fn answer(world: &World, arrival: &Arrival) -> Result<Answer, Answer>
     if asked == Asked::ClientCredentials {
         return Err(error(world, 400, "unsupported_grant_type", asked.grant_type()));
     }
-    let entitled = entitled(world, arrival, &client, &asked).map_err(|why| invalid_grant(world, why))?;
+    let entitled = entitled(world, arrival, &client, &asked)
+        .map_err(|why| refused(world, arrival, why, |why| invalid_grant(world, why)))?;
     let (token, lifetime) = issue(world, arrival, &entitled);
     let granted = json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime });
     Ok(Answer::json(200, &entitled.complete(granted)))

@@ -35,6 +35,8 @@ pub(in crate::sim) struct Authorized {
     pub(in crate::sim) challenge: Option<String>,
     pub(in crate::sim) scope: String,
     pub(in crate::sim) seller: String,
+    /// The browser session in which it was said.
+    pub(in crate::sim) session: Option<String>,
 }
 
 /// A code as a client shows it.
@@ -77,8 +79,9 @@ impl Codes {
             return Err(BadCode::Expired);
         }
         code.asked.answers(shown)?;
-        let Authorized { marketplace, client, scope, seller, .. } = code.asked.clone();
-        Ok(Consented { marketplace, client, seller, scope, lifetime: None, lasts: policy.consent_seconds })
+        let Authorized { marketplace, client, scope, seller, session, .. } = code.asked.clone();
+        let lasts = policy.consent_seconds;
+        Ok(Consented { marketplace, client, seller, session, scope, lifetime: None, lasts })
     }
 
     pub(super) fn note_founded(&mut self, code: &str, family: u64) {

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
 use super::family::{Consented, Counts, Ended, Family, Kin};
-use super::policy::{Policy, Successor};
+use super::policy::{Policy, Simultaneous, Successor};
 use super::{BadRefresh, Entitled};
 use crate::sim::clock::Moment;
 use crate::sim::marketplace::Marketplace;
@@ -29,16 +29,34 @@ fn digest(token: &str) -> Digest {
 struct Issued {
     family: usize,
     generation: u64,
+    /// When it stops working, milliseconds on the simulator's clock.
+    ends_at: u64,
     spent_at: Option<u64>,
+    /// Uses that brought tokens.
+    uses: u64,
     shown: bool,
 }
 
 impl Issued {
-    /// Whether it was spent so shortly ago, and so few rotations behind, that a retry may have it again.
-    fn is_forgiven(&self, newest: u64, grace_seconds: u64, now: u64) -> bool {
-        let recent = |spent: u64| now.saturating_sub(spent) < grace_seconds.saturating_mul(1000);
-        self.generation + 1 >= newest && self.spent_at.is_some_and(recent)
+    /// Whether it was spent so shortly ago, or used so few times, and is so few rotations behind, that a retry may have it
+    /// again. One that was never used but replaced by a repetition of its predecessor has no retry by count.
+    fn is_forgiven(&self, newest: u64, policy: &Policy, now: u64) -> bool {
+        let recent = |spent: u64| now.saturating_sub(spent) < policy.grace_seconds.saturating_mul(1000);
+        let allowed = match policy.max_reuse {
+            Some(most) => (1..=most).contains(&self.uses),
+            None => self.spent_at.is_some_and(recent),
+        };
+        self.generation + 1 >= newest && allowed
     }
+}
+
+/// What a server finds when it begins to work on a refresh token.
+#[derive(Clone, Copy)]
+pub(in crate::sim) struct Found {
+    /// It was not spent.
+    pub(in crate::sim) is_fresh: bool,
+    /// No other use of its family is being worked on.
+    pub(in crate::sim) is_alone: bool,
 }
 
 /// A refresh token as a client shows it.
@@ -48,11 +66,18 @@ pub(in crate::sim) struct Shown<'a> {
     /// The seller the call claims to be for, where the marketplace wants that said.
     pub(in crate::sim) partner: Option<&'a str>,
     pub(in crate::sim) token: &'a str,
+    /// What was found when the work on it began, where that was earlier.
+    pub(in crate::sim) found: Option<Found>,
 }
 
 impl Families {
     /// A new family with its first refresh token.
-    pub(in crate::sim) fn found(&mut self, consented: Consented, moment: Moment) -> Entitled {
+    pub(in crate::sim) fn found(
+        &mut self,
+        consented: Consented,
+        policy: &Policy,
+        moment: Moment,
+    ) -> Entitled {
         let number = self.kin.len() as u64 + 1;
         let ends_at = moment.now.saturating_add(consented.lasts.saturating_mul(1000));
         self.kin.push(Kin {
@@ -64,11 +89,27 @@ impl Families {
             generation: 0,
             newest: String::new(),
             newest_access: None,
+            working: 0,
             counts: Counts::default(),
         });
         let family = self.kin.len() - 1;
-        let token = self.issue(family, 0, moment);
-        self.entitled(family, Some(token))
+        let token = self.issue(family, 0, policy, moment);
+        self.entitled(family, Some(token), policy, moment)
+    }
+
+    /// The server begins to work on a refresh token; [`Self::leave`] ends that.
+    pub(in crate::sim) fn enter(&mut self, token: &str) -> Option<Found> {
+        let issued = self.issued.get(&digest(token))?;
+        let kin = &mut self.kin[issued.family];
+        kin.working += 1;
+        Some(Found { is_fresh: issued.spent_at.is_none(), is_alone: kin.working == 1 })
+    }
+
+    pub(in crate::sim) fn leave(&mut self, token: &str) {
+        if let Some(issued) = self.issued.get(&digest(token)) {
+            let working = &mut self.kin[issued.family].working;
+            *working = working.saturating_sub(1);
+        }
     }
 
     /// What a refresh brings (RFC 6749 §6).
@@ -78,30 +119,45 @@ impl Families {
         policy: &Policy,
         moment: Moment,
     ) -> Result<Entitled, BadRefresh> {
-        let issued = self.issued.get(&digest(shown.token)).ok_or(BadRefresh::Unknown)?;
-        let (family, generation, spent) = (issued.family, issued.generation, issued.spent_at.is_some());
+        let issued = self.issued.get_mut(&digest(shown.token)).ok_or(BadRefresh::Unknown)?;
+        let (family, generation) = (issued.family, issued.generation);
         let kin = &mut self.kin[family];
-        let forgiven = issued.is_forgiven(kin.generation, policy.grace_seconds, moment.now);
-        examine(kin, shown, spent, moment.now)?;
+        let spent = issued.spent_at.is_some() && !is_saved_over(shown, policy);
+        let forgiven = issued.is_forgiven(kin.generation, policy, moment.now);
+        examine(kin, shown, spent, issued.ends_at.min(kin.ends_at), moment.now)?;
+        if policy.simultaneous == Simultaneous::Refused && shown.found.is_some_and(|found| !found.is_alone) {
+            return Err(BadRefresh::Simultaneous);
+        }
         if spent && !forgiven {
-            kin.end(Ended::RefreshTokenReused);
+            if policy.reuse_ends_family {
+                self.end_kin(family, Ended::RefreshTokenReused);
+            }
             return Err(BadRefresh::Reused);
         }
+        issued.uses += u64::from(policy.rotates);
         kin.counts.refreshes += 1;
         kin.counts.forgiven += u64::from(spent);
         if !policy.rotates {
-            return Ok(self.entitled(family, None));
+            issued.ends_at = kin.end_of_token(policy, moment.now);
+            return Ok(self.entitled(family, None, policy, moment));
         }
         if spent && policy.grace_brings == Successor::Same {
             let newest = kin.newest.clone();
-            return Ok(self.entitled(family, Some(newest)));
+            return Ok(self.entitled(family, Some(newest), policy, moment));
         }
-        let successor = self.rotate(family, shown.token, generation + 1, moment);
-        Ok(self.entitled(family, Some(successor)))
+        let successor = self.rotate(family, shown.token, generation + 1, policy, moment);
+        Ok(self.entitled(family, Some(successor), policy, moment))
     }
 
     /// Spends the token that was shown, and the newest one if that is another, for a new one.
-    fn rotate(&mut self, family: usize, token: &str, generation: u64, moment: Moment) -> String {
+    fn rotate(
+        &mut self,
+        family: usize,
+        token: &str,
+        generation: u64,
+        policy: &Policy,
+        moment: Moment,
+    ) -> String {
         let newest = std::mem::take(&mut self.kin[family].newest);
         for spent in [token, &newest] {
             if let Some(issued) = self.issued.get_mut(&digest(spent)) {
@@ -109,28 +165,40 @@ impl Families {
             }
         }
         self.kin[family].counts.rotations += 1;
-        self.issue(family, generation, moment)
+        self.issue(family, generation, policy, moment)
     }
 
-    fn issue(&mut self, family: usize, generation: u64, moment: Moment) -> String {
+    fn issue(&mut self, family: usize, generation: u64, policy: &Policy, moment: Moment) -> String {
         let kin = &mut self.kin[family];
+        let ends_at = kin.end_of_token(policy, moment.now);
         let issued_at = moment.epoch / 1000;
         let claims = Claims {
             account: &kin.consented.seller,
             client: &kin.consented.client,
             scope: &kin.consented.scope,
             issued_at,
-            expires_at: issued_at + kin.ends_at.saturating_sub(moment.now) / 1000,
+            expires_at: issued_at + ends_at.saturating_sub(moment.now) / 1000,
         };
         let token = spelling::refresh_token(kin.consented.marketplace, &claims);
         kin.generation = generation;
         kin.newest.clone_from(&token);
-        self.issued.insert(digest(&token), Issued { family, generation, spent_at: None, shown: false });
+        let issued = Issued { family, generation, ends_at, spent_at: None, uses: 0, shown: false };
+        self.issued.insert(digest(&token), issued);
         token
     }
 
-    fn entitled(&self, family: usize, refresh_token: Option<String>) -> Entitled {
-        let Kin { consented, bond, ends_at, newest_access, .. } = &self.kin[family];
+    fn entitled(
+        &self,
+        family: usize,
+        refresh_token: Option<String>,
+        policy: &Policy,
+        moment: Moment,
+    ) -> Entitled {
+        let kin = &self.kin[family];
+        let Kin { consented, bond, newest_access, .. } = kin;
+        let ends_at = kin.end_of_token(policy, moment.now);
+        let left = || ends_at.saturating_sub(moment.now) / 1000;
+        let said = |member: &String| (member.clone(), policy.refresh_expires_in.unwrap_or_else(left));
         Entitled {
             account: consented.seller.clone(),
             client: consented.client.clone(),
@@ -138,7 +206,8 @@ impl Families {
             lifetime: consented.lifetime,
             bond: Some(bond.clone()),
             refresh_token,
-            ends_at: Some(*ends_at),
+            ends_at: Some(ends_at),
+            end_said: policy.refresh_end_member.as_ref().map(said),
             earlier: newest_access.clone(),
         }
     }
@@ -172,9 +241,21 @@ impl Families {
     }
 
     pub(in crate::sim) fn end(&mut self, number: u64, why: Ended) {
-        if let Some(kin) = self.numbered(number) {
-            kin.end(why);
+        let index = number.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        if let Some(index) = index.filter(|index| *index < self.kin.len()) {
+            self.end_kin(index, why);
         }
+    }
+
+    /// Ends a family, and with it those that share its session.
+    fn end_kin(&mut self, index: usize, why: Ended) {
+        self.kin[index].end(why);
+        let Consented { marketplace, session, .. } = &self.kin[index].consented;
+        let (marketplace, session) = (*marketplace, session.clone());
+        let shares = |kin: &&mut Kin| {
+            session.is_some() && kin.consented.session == session && kin.consented.marketplace == marketplace
+        };
+        self.kin.iter_mut().filter(shares).for_each(|kin| kin.end(Ended::SessionEnded));
     }
 
     /// The family of a refresh token, and the client it belongs to.
@@ -183,12 +264,14 @@ impl Families {
         (kin.consented.marketplace == marketplace).then_some((kin.bond.family, &kin.consented.client))
     }
 
-    /// The seller takes back every consent that still works; says how many those were.
-    pub(in crate::sim) fn disconnect(&mut self, marketplace: Marketplace, seller: &str) -> usize {
-        let theirs = self.kin.iter_mut().filter(|kin| {
+    /// Ends every consent of a seller's that still works; says how many those were.
+    pub(in crate::sim) fn end_seller(&mut self, marketplace: Marketplace, seller: &str, why: Ended) -> usize {
+        let works = |kin: &Kin| {
             kin.consented.marketplace == marketplace && kin.consented.seller == seller && kin.ended.is_none()
-        });
-        theirs.map(|kin| kin.end(Ended::Disconnected)).count()
+        };
+        let theirs: Vec<usize> = (0..self.kin.len()).filter(|index| works(&self.kin[*index])).collect();
+        theirs.iter().for_each(|index| self.end_kin(*index, why));
+        theirs.len()
     }
 
     pub(in crate::sim) fn reports(&self) -> Vec<Family> {
@@ -196,8 +279,13 @@ impl Families {
     }
 }
 
+/// Whether another use spent the token while this one was worked on, and the server does not look again.
+fn is_saved_over(shown: &Shown<'_>, policy: &Policy) -> bool {
+    policy.simultaneous == Simultaneous::LaterSaveWins && shown.found.is_some_and(|found| found.is_fresh)
+}
+
 /// Everything that may be wrong with a refresh before it matters whether its token was spent.
-fn examine(kin: &mut Kin, shown: &Shown<'_>, spent: bool, now: u64) -> Result<(), BadRefresh> {
+fn examine(kin: &mut Kin, shown: &Shown<'_>, spent: bool, ends_at: u64, now: u64) -> Result<(), BadRefresh> {
     if kin.consented.marketplace != shown.marketplace {
         return Err(BadRefresh::Unknown);
     }
@@ -211,5 +299,5 @@ fn examine(kin: &mut Kin, shown: &Shown<'_>, spent: bool, now: u64) -> Result<()
     if let Some(why) = kin.ended {
         return Err(BadRefresh::Ended(why));
     }
-    if kin.ends_at <= now { Err(BadRefresh::Over) } else { Ok(()) }
+    if ends_at <= now { Err(BadRefresh::Over) } else { Ok(()) }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::sync::Arc;
 
+use super::policy::Policy;
 use crate::sim::hash::fingerprint;
 use crate::sim::marketplace::Marketplace;
 use crate::sim::tokens::Bond;
@@ -19,6 +20,8 @@ pub enum Ended {
     Revoked,
     /// The seller took the consent back.
     Disconnected,
+    /// The session it belongs to ended: by an administrator, or with another grant of the same session.
+    SessionEnded,
 }
 
 /// A consent with all the tokens that came from it, for tests to look at.
@@ -32,6 +35,8 @@ pub struct Family {
     pub client_id: String,
     /// The seller who gave it.
     pub seller: String,
+    /// The browser session that it shares with other consents.
+    pub session: Option<String>,
     /// What was granted, as the authorization server keeps it: names with spaces between.
     pub scope: String,
     /// When it was given, milliseconds on the simulator's clock.
@@ -59,6 +64,7 @@ pub(in crate::sim) struct Consented {
     pub(in crate::sim) marketplace: Marketplace,
     pub(in crate::sim) client: String,
     pub(in crate::sim) seller: String,
+    pub(in crate::sim) session: Option<String>,
     pub(in crate::sim) scope: String,
     /// How long its access tokens live, where that differs from the policy, seconds.
     pub(in crate::sim) lifetime: Option<u64>,
@@ -77,6 +83,8 @@ pub(super) struct Kin {
     pub(super) generation: u64,
     pub(super) newest: String,
     pub(super) newest_access: Option<String>,
+    /// Uses of its refresh tokens that are being worked on.
+    pub(super) working: u64,
     pub(super) counts: Counts,
 }
 
@@ -95,12 +103,19 @@ impl Kin {
         self.bond.break_up();
     }
 
+    /// When a refresh token that is brought now stops working, milliseconds on the simulator's clock.
+    pub(super) fn end_of_token(&self, policy: &Policy, now: u64) -> u64 {
+        let lasts = policy.refresh_token_seconds.map_or(u64::MAX, |seconds| seconds.saturating_mul(1000));
+        now.saturating_add(lasts).min(self.ends_at)
+    }
+
     pub(super) fn report(&self) -> Family {
         Family {
             number: self.bond.family,
             marketplace: self.consented.marketplace.name(),
             client_id: self.consented.client.clone(),
             seller: self.consented.seller.clone(),
+            session: self.consented.session.clone(),
             scope: self.consented.scope.clone(),
             consented_at_ms: self.consented_at,
             ends_at_ms: self.ends_at,

@@ -1,22 +1,29 @@
 //! What a token call asks for, and to whose account that entitles. The one rule: a token endpoint reads its request,
 //! authenticates the client, and then asks here; no endpoint decides about grants itself.
 //!
-//! `codes` are what consents bring, `families` what codes bring; `policy` says how strict both are; `pkce` compares
-//! proof keys. Asking is the commit: once `entitled` has said yes, the old refresh token is spent.
+//! `codes` are what consents bring, `families` what codes bring; `policy` says how strict both are, `servers` how real
+//! servers are, `refusal` in which words they say no; `users` are what administrators act upon; `pkce` compares proof keys. Asking is the commit: once `entitled` has said yes, the old refresh token is spent.
 
 mod codes;
 mod families;
 mod family;
 mod pkce;
 mod policy;
+mod refusal;
+mod servers;
+mod users;
 
 pub(super) use codes::{Authorized, Codes, Redemption};
-pub(super) use families::{Families, Shown};
+pub(super) use families::{Families, Found, Shown};
 pub(super) use family::Consented;
 pub use family::{Ended, Family};
 pub(super) use pkce::is_challenge;
 pub(super) use policy::Policies;
-pub use policy::{Policy, Successor};
+pub use policy::{Policy, Simultaneous, Successor};
+pub use refusal::{Cause, Refusal};
+pub(super) use servers::SERVERS;
+pub use users::User;
+pub(super) use users::Users;
 
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -85,6 +92,14 @@ pub(super) enum BadRefresh {
     Reused,
     /// The family ended before.
     Ended(Ended),
+    /// The user is disabled.
+    Disabled,
+    /// The server fails for this user.
+    Broken,
+    /// Another use of it is under way.
+    Simultaneous,
+    /// The server refuses everybody.
+    Everybody,
 }
 
 /// Whose tokens may be issued, and how.
@@ -97,8 +112,10 @@ pub(super) struct Entitled {
     pub(super) bond: Option<Arc<Bond>>,
     /// Handed out beside the access token, where the grant makes or rotates one.
     pub(super) refresh_token: Option<String>,
-    /// When the consent is over, milliseconds on the simulator's clock.
+    /// When the refresh token stops working, milliseconds on the simulator's clock.
     pub(super) ends_at: Option<u64>,
+    /// The member that says so in the answer, and its value in seconds.
+    pub(super) end_said: Option<(String, u64)>,
     /// The access token that the same grant brought before.
     pub(super) earlier: Option<String>,
 }
@@ -114,12 +131,16 @@ impl Entitled {
             bond: None,
             refresh_token: None,
             ends_at: None,
+            end_said: None,
             earlier: None,
         }
     }
 
-    /// Adds the refresh token, if there is one, to a JSON answer.
+    /// Adds the refresh token, if there is one, and its end, if that is said, to a JSON answer.
     pub(super) fn complete(&self, mut answer: Value) -> Value {
+        if let Some((member, seconds)) = &self.end_said {
+            answer[member] = json!(seconds);
+        }
         if let Some(token) = &self.refresh_token {
             answer["refresh_token"] = json!(token);
         }
@@ -173,7 +194,12 @@ pub(super) fn entitled(
             grants.redeem(&shown, &policy, moment).map_err(InvalidGrant::Code)
         }
         Asked::Refresh(token) => {
-            let shown = Shown { marketplace, client, partner, token };
+            if policy.refuses_everybody {
+                return Err(InvalidGrant::Refresh(BadRefresh::Everybody));
+            }
+            let seller = grants.families.seller(marketplace, token).unwrap_or_default();
+            world.users.admits(marketplace, seller).map_err(InvalidGrant::Refresh)?;
+            let shown = Shown { marketplace, client, partner, token, found: arrival.found };
             grants.families.renew(&shown, &policy, moment).map_err(InvalidGrant::Refresh)
         }
     }
@@ -191,7 +217,7 @@ impl Grants {
                 self.families.end(*family, Ended::CodeReplayed);
             }
         })?;
-        let entitled = self.families.found(consented, moment);
+        let entitled = self.families.found(consented, policy, moment);
         if let Some(bond) = &entitled.bond {
             self.codes.note_founded(shown.code, bond.family);
         }

@@ -1,6 +1,6 @@
 //! Codes and families, without sockets.
 
-use super::{Asked, Authorized, BadCode, BadRefresh, Ended, Entitled, Form, Grants, Unasked};
+use super::{Asked, Authorized, BadCode, BadRefresh, Consented, Ended, Entitled, Form, Grants, Unasked};
 use super::{Moment, Policy, Redemption, Shown, Successor};
 use crate::sim::marketplace::Marketplace;
 
@@ -34,6 +34,7 @@ fn code(grants: &mut Grants) -> String {
         challenge: Some(CHALLENGE.to_owned()),
         scope: String::new(),
         seller: "shop".to_owned(),
+        session: None,
     };
     grants.codes.issue(asked, &Policy::of(DEPOP), 0)
 }
@@ -46,7 +47,7 @@ fn connected(grants: &mut Grants) -> String {
 }
 
 fn renew(grants: &mut Grants, token: &str, policy: &Policy, seconds: u64) -> Result<String, BadRefresh> {
-    let shown = Shown { marketplace: DEPOP, client: "app", partner: None, token };
+    let shown = Shown { marketplace: DEPOP, client: "app", partner: None, token, found: None };
     grants
         .families
         .renew(&shown, policy, at(seconds))
@@ -177,4 +178,78 @@ fn a_token_is_shown_again_when_it_is_shown_again_whatever_came_of_it() {
     grants.families.note_shown(DEPOP, &token);
     assert_eq!(grants.families.reports()[0].shown_again, 1);
     assert_eq!(grants.families.note_shown(Marketplace::Wallapop, &token), None);
+}
+
+#[test]
+fn uses_are_counted_where_the_server_counts_them_however_long_ago_the_first_was() {
+    let counted = |most| Policy { max_reuse: Some(most), grace_seconds: 10, ..Policy::of(DEPOP) };
+    let mut grants = Grants::default();
+    let first = connected(&mut grants);
+    let lost = renew(&mut grants, &first, &counted(1), 0).unwrap();
+    let second = renew(&mut grants, &first, &counted(1), 100_000).unwrap();
+    assert_ne!(lost, second);
+    assert_eq!(renew(&mut grants, &first, &counted(1), 100_000), Err(BadRefresh::Reused));
+    assert_eq!(
+        renew(&mut grants, &second, &counted(1), 100_000),
+        Err(BadRefresh::Ended(Ended::RefreshTokenReused))
+    );
+    let strict = connected(&mut grants);
+    renew(&mut grants, &strict, &counted(0), 0).unwrap();
+    assert_eq!(renew(&mut grants, &strict, &counted(0), 0), Err(BadRefresh::Reused));
+}
+
+#[test]
+fn a_token_that_a_repetition_replaced_has_no_use_left_where_uses_are_counted() {
+    let policy = Policy { max_reuse: Some(5), ..Policy::of(DEPOP) };
+    let mut grants = Grants::default();
+    let first = connected(&mut grants);
+    let lost = renew(&mut grants, &first, &policy, 0).unwrap();
+    renew(&mut grants, &first, &policy, 1).unwrap();
+    assert_eq!(renew(&mut grants, &lost, &policy, 2), Err(BadRefresh::Reused));
+}
+
+#[test]
+fn a_server_that_only_refuses_repetitions_leaves_the_family_alone() {
+    let policy = Policy { reuse_ends_family: false, ..Policy::of(DEPOP) };
+    let mut grants = Grants::default();
+    let first = connected(&mut grants);
+    let second = renew(&mut grants, &first, &policy, 0).unwrap();
+    assert_eq!(renew(&mut grants, &first, &policy, 1), Err(BadRefresh::Reused));
+    assert!(renew(&mut grants, &second, &policy, 1).is_ok());
+}
+
+/// A consent of five minutes.
+fn consented() -> Consented {
+    Consented {
+        marketplace: DEPOP,
+        client: "app".to_owned(),
+        seller: "shop".to_owned(),
+        session: None,
+        scope: String::new(),
+        lifetime: None,
+        lasts: 300,
+    }
+}
+
+#[test]
+fn a_sliding_end_moves_with_each_refresh_and_never_past_the_consents() {
+    for rotates in [true, false] {
+        let policy = Policy { refresh_token_seconds: Some(120), rotates, ..Policy::of(DEPOP) };
+        let mut grants = Grants::default();
+        let found =
+            |grants: &mut Grants| grants.families.found(consented(), &policy, at(0)).refresh_token.unwrap();
+        let mut token = found(&mut grants);
+        for second in [119, 238, 299] {
+            let shown =
+                Shown { marketplace: DEPOP, client: "app", partner: None, token: &token, found: None };
+            let entitled =
+                grants.families.renew(&shown, &policy, at(second)).unwrap_or_else(|bad| panic!("{bad:?}"));
+            assert_eq!(entitled.ends_at, Some(300_000.min((second + 120) * 1000)));
+            token = entitled.refresh_token.unwrap_or(token);
+        }
+        assert_eq!(renew(&mut grants, &token, &policy, 300), Err(BadRefresh::Over), "{rotates}");
+        let mut grants = Grants::default();
+        let token = found(&mut grants);
+        assert_eq!(renew(&mut grants, &token, &policy, 120), Err(BadRefresh::Over), "{rotates}");
+    }
 }

@@ -13,7 +13,7 @@ use crate::sim::clients;
 use crate::sim::form::Form;
 use crate::sim::grants::{Asked, BadCode, BadRefresh, Ended, InvalidGrant, Unasked, entitled};
 use crate::sim::lock::locked;
-use crate::sim::vendor::issue;
+use crate::sim::vendor::{issue, refused};
 use crate::sim::world::World;
 
 const BUDGET: usize = 174;
@@ -55,13 +55,11 @@ pub(super) fn answer(world: &World, arrival: &Arrival) -> Result<Answer, Answer>
         return Err(error(401, "unauthorized_client", words));
     }
     let entitled = entitled(world, arrival, &client, &asked)
-        .map_err(|why| error(400, "invalid_grant", invalid_words(why)))?;
+        .map_err(|why| refused(world, arrival, why, |why| error(400, "invalid_grant", invalid_words(why))))?;
     let (token, lifetime) = issue(world, arrival, &entitled);
-    let left = entitled.ends_at.unwrap_or(arrival.now).saturating_sub(arrival.now) / 1000;
     let granted = json!({
         "access_token": token,
         "expires_in": lifetime,
-        "refresh_expires_in": world.policies.of(arrival.marketplace).refresh_expires_in.unwrap_or(left),
         "token_type": "Bearer",
         "not-before-policy": 0,
         "scope": entitled.scope,
@@ -107,8 +105,13 @@ fn invalid_words(why: InvalidGrant) -> &'static str {
             }
             BadRefresh::Over => "Token is not active",
             BadRefresh::Reused => "Maximum allowed refresh token reuse exceeded",
-            BadRefresh::Ended(Ended::Revoked | Ended::Disconnected) => "Session not active",
+            BadRefresh::Ended(Ended::Revoked | Ended::Disconnected | Ended::SessionEnded) => {
+                "Session not active"
+            }
             BadRefresh::Ended(_) => "Session doesn't have required client",
+            BadRefresh::Disabled => "User disabled",
+            BadRefresh::Everybody => "Invalid token issuer",
+            BadRefresh::Broken | BadRefresh::Simultaneous => "Unknown error",
         },
     }
 }

@@ -12,7 +12,7 @@ use crate::sim::form::Form;
 use crate::sim::grants::{Asked, BadCode, BadRefresh, Entitled, InvalidGrant, Unasked, entitled};
 use crate::sim::marketplace::Marketplace;
 use crate::sim::tokens::Token;
-use crate::sim::vendor::issue;
+use crate::sim::vendor::{issue, refused};
 use crate::sim::world::World;
 
 pub(super) fn answer(world: &World, arrival: &Arrival) -> Result<Answer, Answer> {
@@ -28,7 +28,8 @@ pub(super) fn answer(world: &World, arrival: &Arrival) -> Result<Answer, Answer>
     let form = Form::parse(&arrival.body.bytes).map_err(|mistake| invalid(&mistake))?;
     let client = authenticated(arrival, &form)?;
     let asked = asked(arrival, &form)?;
-    let entitled = entitled(world, arrival, &client, &asked).map_err(invalid_grant)?;
+    let entitled = entitled(world, arrival, &client, &asked)
+        .map_err(|why| refused(world, arrival, why, invalid_grant))?;
     let (token, lifetime) = issue(world, arrival, &entitled);
     Ok(granted(arrival, &entitled, &token, lifetime))
 }
