@@ -23,13 +23,25 @@ impl Token {
         now.since(self.asked)
     }
 
-    /// How much life is left; None when it does not expire.
-    pub fn remaining(&self, now: Moment) -> Option<Duration> {
+    /// How much of its life is left; None when it does not expire.
+    pub fn life_left(&self, now: Moment) -> Option<Duration> {
         self.lifetime.map(|life| life.saturating_sub(self.age(now)))
     }
 
-    /// Whether the marketplace should still accept it.
-    pub fn usable_at(&self, now: Moment) -> bool {
-        self.lifetime.is_none_or(|life| self.age(now) < life)
+    /// How long it can still be used: see [`usable_life`]. None when it does not expire.
+    pub fn remaining(&self, now: Moment) -> Option<Duration> {
+        self.lifetime.map(|life| usable_life(life).saturating_sub(self.age(now)))
     }
+
+    /// Whether the marketplace should still accept it when it arrives there.
+    pub fn usable_at(&self, now: Moment) -> bool {
+        self.remaining(now).is_none_or(|left| !left.is_zero())
+    }
+}
+
+/// How long a token is used of the life it has: all but the last second, since a request takes time on its way and servers
+/// count in whole seconds. Of a life under three seconds, the last third is left.
+pub fn usable_life(lifetime: Duration) -> Duration {
+    const MARGIN: Duration = Duration::from_secs(1);
+    lifetime - MARGIN.min(lifetime / 3)
 }

@@ -13,6 +13,7 @@ use crate::{
     grant::{AccountState, LiveAccounts, Published, halt},
     names::AccountId,
     store::{Grant, KeptToken, Record, Stored},
+    token::usable_life,
 };
 
 /// One account.
@@ -141,7 +142,7 @@ impl AccountDocument {
                 fingerprint: token.secret.fingerprint().to_string(),
                 generation: token.generation,
                 age_seconds: token.age(now).as_secs(),
-                expires_in_seconds: token.remaining(now).map(|left| left.as_secs()),
+                expires_in_seconds: token.life_left(now).map(|left| left.as_secs()),
                 expires_at: token.lifetime.map(|life| token.asked.plus(life).rfc3339()),
                 valid: token.usable_at(now),
             }
@@ -190,7 +191,7 @@ fn kept_document(kept: &KeptToken, generation: u64, clock: &Clock) -> Option<Tok
         age_seconds: age.as_secs(),
         expires_in_seconds: Some(kept.lifetime.saturating_sub(age).as_secs()),
         expires_at: Some(rfc3339(kept.asked_at + kept.lifetime)),
-        valid: age < kept.lifetime,
+        valid: age < usable_life(kept.lifetime),
     })
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn token(call: Call) -> Result<Answer, Problem> {
     let (token, now) = (&credential.token, call.admin.door().clock.now());
     let answer = TokenAnswer {
         access_token: token.secret.expose().to_owned(),
-        expires_in: token.remaining(now).map(|left| left.as_secs()),
+        expires_in: token.life_left(now).map(|left| left.as_secs()),
         header: app.profile.token_header.to_string(),
         prefix: app.profile.token_prefix.clone(),
         generation: token.generation,

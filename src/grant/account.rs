@@ -15,16 +15,17 @@ use super::{
     endpoint::Endpoint,
     forced::Forced,
     state::{AccountState, Credential, Published, Trouble},
-    timing,
 };
 use crate::{
-    clock::Clock,
-    config::{Account, App, Credentials},
+    clock::{Clock, Moment},
+    config::{Account, App},
     metrics::Answers,
     names::AccountId,
     provider::Dressing,
-    token::Token,
 };
+
+/// How long a request waits for a refresh while there is a token that may or may not outlive it.
+const REFRESH_PATIENCE: Duration = Duration::from_secs(3);
 
 /// An account that has a keeper.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub(super) struct Demand {
     pub(super) ordered: AtomicBool,
     /// Whether a refresh that an earlier process left open is to be repeated at once.
     pub(super) healing: AtomicBool,
+    /// Requests under way that cannot be repeated, where a refresh would end the token they carry.
+    pub(super) uploads: AtomicUsize,
     /// Set when the account is gone, or is to be made anew, and its keeper must end.
     closed: AtomicBool,
 }
@@ -95,7 +98,8 @@ impl LiveAccount {
         clock: Clock,
     ) -> Self {
         let dressing = Dressing::new(&app.profile, |name| account.setting(name));
-        let nothing_yet = Published { state: AccountState::Ready, credential: None, trouble: None };
+        let nothing_yet =
+            Published { state: AccountState::Ready, credential: None, previous: None, trouble: None };
         let (published, _) = watch::channel(nothing_yet);
         Self {
             app,
@@ -156,6 +160,27 @@ impl LiveAccount {
         }
     }
 
+    /// As [`LiveAccount::token`] for a request that cannot be repeated: it does not set out with a token that is about to be
+    /// refreshed, where the refresh would end that token.
+    ///
+    /// # Errors
+    /// When no token can be had in time.
+    pub async fn token_for_upload(&self, wait: Duration) -> Result<Arc<Credential>, Unavailable> {
+        let credential = self.token(wait).await?;
+        if !(self.refresh_ends_token() && credential.due_at(self.clock.now())) {
+            return Ok(credential);
+        }
+        let _waiting = Waiting::new(&self.demand);
+        let mut changes = self.published.subscribe();
+        let before = changes.borrow().clone();
+        self.demand.used.store(true, Relaxed);
+        self.demand.wake.notify_one();
+        let newer = |p: &Published| p.generation() > before.generation() || p.failures() > before.failures();
+        // Whatever comes of it: the present token is better than none.
+        drop(tokio::time::timeout(wait.min(REFRESH_PATIENCE), changes.wait_for(newer)).await);
+        self.token(wait).await
+    }
+
     /// As [`LiveAccount::token`] for somebody who wants to know why there is none: the first failure ends the wait.
     ///
     /// # Errors
@@ -171,13 +196,42 @@ impl LiveAccount {
     pub fn borrow_token(&self) -> Option<Arc<Credential>> {
         let now = self.clock.now();
         let published = self.published.borrow();
-        let credential = published.usable(now)?;
+        let credential = self.lendable(&published, now)?;
         // One wake-up per refresh is enough, however many requests there are.
         if !self.demand.used.load(Relaxed) && !self.demand.used.swap(true, Relaxed) && credential.due_at(now)
         {
             self.demand.wake.notify_one();
         }
         Some(credential.clone())
+    }
+
+    /// The usable token, unless it is known that the marketplace will refuse it: a refresh under way ends it, or the
+    /// marketplace has refused it already and the grant is over.
+    fn lendable<'a>(&self, published: &'a Published, now: Moment) -> Option<&'a Arc<Credential>> {
+        let credential = published.usable(now)?;
+        let is_ending = published.state == AccountState::Refreshing && self.refresh_ends_token();
+        let is_refused =
+            published.state.needs_a_person() && self.forced().is_for(credential.token.generation);
+        (!is_ending && !is_refused).then_some(credential)
+    }
+
+    /// Whether a refresh ends the token in use at the same moment: as configured, or as it was seen.
+    pub fn refresh_ends_token(&self) -> bool {
+        let seen = || self.endpoint.as_ref().is_some_and(|endpoint| endpoint.ends_token());
+        self.app.profile.refresh_kills_token.unwrap_or_else(seen)
+    }
+
+    /// Counts a request that cannot be repeated for as long as the guard lives: a refresh that would end its token waits for
+    /// it. None where a refresh ends no token.
+    pub fn upload(&self) -> Option<Upload> {
+        self.refresh_ends_token().then(|| {
+            self.demand.uploads.fetch_add(1, Relaxed);
+            Upload(self.demand.clone())
+        })
+    }
+
+    pub(super) fn has_uploads(&self) -> bool {
+        self.demand.uploads.load(Relaxed) > 0
     }
 
     /// Whether the marketplace should still accept it.
@@ -195,18 +249,25 @@ impl LiveAccount {
         let mut changes = self.published.subscribe();
         let failures = changes.borrow().failures();
         let given_up = |p: &Published| p.failures() != failures && is_final(p);
-        let settled = changes
-            .wait_for(|p| p.usable(self.clock.now()).is_some() || p.state.needs_a_person() || given_up(p));
+        // A token that is not lent while a refresh may be ending it is better than none if that refresh hangs.
+        let has_token = changes.borrow().usable(self.clock.now()).is_some();
+        let wait = if has_token { wait.min(REFRESH_PATIENCE) } else { wait };
+        let settled = changes.wait_for(|p| {
+            self.lendable(p, self.clock.now()).is_some() || p.state.needs_a_person() || given_up(p)
+        });
         let settled = self.ended.run_until_cancelled(tokio::time::timeout(wait, settled)).await;
         let changed = settled.is_none();
         let published = match settled {
             Some(Ok(Ok(published))) => published.clone(),
             _ => self.published(),
         };
-        published
-            .usable(self.clock.now())
-            .cloned()
-            .ok_or_else(|| Unavailable { changed, ..self.unavailable(&published) })
+        let now = self.clock.now();
+        let token = if published.state.needs_a_person() {
+            self.lendable(&published, now)
+        } else {
+            published.usable(now)
+        };
+        token.cloned().ok_or_else(|| Unavailable { changed, ..self.unavailable(&published) })
     }
 
     /// What a caller hears who is not kept waiting for what is known not to come.
@@ -215,6 +276,9 @@ impl LiveAccount {
         let published = self.published();
         if published.state.needs_a_person() {
             return Some(self.unavailable(&published));
+        }
+        if published.usable(self.clock.now()).is_some() {
+            return None;
         }
         let trouble = published.trouble.as_ref()?;
         let due = self.clock.now().until(trouble.next_try(true)).is_zero()
@@ -236,7 +300,7 @@ impl LiveAccount {
         published.trouble.as_deref().is_some_and(in_vain)
     }
 
-    fn unavailable(&self, published: &Published) -> Unavailable {
+    pub(super) fn unavailable(&self, published: &Published) -> Unavailable {
         let (detail, action, retry_after) = match &published.trouble {
             Some(trouble) => {
                 let until_next_try = self.clock.now().until(trouble.next_try(true));
@@ -307,57 +371,7 @@ impl LiveAccount {
         &self.ended
     }
 
-    /// Tells that the marketplace refused the token of `generation`, and waits for a newer one, `wait` at most.
-    ///
-    /// None when a newer one would not help or must not be asked for: the token was minted moments ago, a refresh was
-    /// forced less than [`timing::forced_every`] ago, or the refresh failed.
-    pub async fn replace_refused(&self, generation: u64, wait: Duration) -> Option<Arc<Credential>> {
-        let mut changes = self.published.subscribe();
-        let failures = changes.borrow().failures();
-        let _waiting = Waiting::new(&self.demand);
-        if !self.note_refused(generation) {
-            return None;
-        }
-        let settled = changes.wait_for(|p| p.generation() > generation || p.failures() > failures);
-        let published = tokio::time::timeout(wait, settled).await.ok()?.ok()?.clone();
-        published
-            .usable(self.clock.now())
-            .filter(|credential| credential.token.generation > generation)
-            .cloned()
-    }
-
-    /// Tells that the marketplace refused the token of `generation`. True when there is a newer one already, or one is on
-    /// its way because of that, at this request's word or another one's.
-    pub fn note_refused(&self, generation: u64) -> bool {
-        let published = self.published();
-        let Some(credential) = published.credential.as_ref().filter(|c| c.token.generation == generation)
-        else {
-            return published.generation() > generation;
-        };
-        let go = match &self.account.credentials {
-            Credentials::Key(source) => {
-                source.read().is_ok_and(|key| key.fingerprint() != credential.token.secret.fingerprint())
-            }
-            Credentials::Client { .. } => self.is_stale(&credential.token, published.trouble.as_deref()),
-        };
-        if go {
-            self.forced().note(generation, self.clock.now());
-            self.demand.wake.notify_one();
-        }
-        go
-    }
-
-    fn is_stale(&self, token: &Token, trouble: Option<&Trouble>) -> bool {
-        let now = self.clock.now();
-        let forced = self.forced();
-        if forced.is_for(token.generation) {
-            let in_vain = |t: &Trouble| forced.was_before(t.last) && !t.is_mended(&self.account.credentials);
-            return !trouble.is_some_and(in_vain);
-        }
-        token.age(now) >= timing::MINTED_JUST_NOW && forced.may_be(token.generation, now)
-    }
-
-    fn forced(&self) -> std::sync::MutexGuard<'_, Forced> {
+    pub(super) fn forced(&self) -> std::sync::MutexGuard<'_, Forced> {
         self.forced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -374,6 +388,14 @@ impl LiveAccount {
         &self.demand
     }
 
+    pub(super) fn subscribe(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     pub(super) fn publish(&self, change: impl FnOnce(&mut Published)) {
         self.published.send_modify(change);
     }
@@ -385,11 +407,23 @@ impl Drop for LiveAccount {
     }
 }
 
+/// A request under way that cannot be repeated.
+#[derive(Debug)]
+pub struct Upload(Arc<Demand>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.0.uploads.fetch_sub(1, Relaxed) == 1 {
+            self.0.wake.notify_one();
+        }
+    }
+}
+
 /// Counts a waiting request for as long as it waits, however it ends.
-struct Waiting<'a>(&'a Demand);
+pub(super) struct Waiting<'a>(&'a Demand);
 
 impl<'a> Waiting<'a> {
-    fn new(demand: &'a Demand) -> Self {
+    pub(super) fn new(demand: &'a Demand) -> Self {
         demand.waiting.fetch_add(1, Relaxed);
         demand.wake.notify_one();
         Self(demand)

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -19,9 +22,21 @@ pub(super) struct Endpoint {
     pub(super) meter: Meter,
     name: String,
     budget: Option<Budget>,
+    /// Whether a refresh was seen to end the old access token.
+    ends_token: AtomicBool,
 }
 
 impl Endpoint {
+    /// Whether a refresh here was seen to end the old access token.
+    pub(super) fn ends_token(&self) -> bool {
+        self.ends_token.load(Relaxed)
+    }
+
+    /// Takes down that a refresh here ends the old access token; whether that is news.
+    pub(super) fn note_ended_token(&self) -> bool {
+        !self.ends_token.swap(true, Relaxed)
+    }
+
     /// Under what name its calls are counted in the store, and how long each counts; None without a budget.
     pub(super) fn counted(&self) -> Option<(String, Duration)> {
         self.budget.map(|budget| (self.name.clone(), budget.window))
@@ -72,7 +87,8 @@ impl Endpoints {
         let url = endpoint.url.to_string();
         let make = || {
             let meter = Meter::new(endpoint.budget, self.clock.clone());
-            Arc::new(Endpoint { meter, name: format!("{grant_type} {url}"), budget: endpoint.budget })
+            let (name, ends_token) = (format!("{grant_type} {url}"), AtomicBool::new(false));
+            Arc::new(Endpoint { meter, name, budget: endpoint.budget, ends_token })
         };
         Some(self.known().entry((url.clone(), grant_type)).or_insert_with(make).clone())
     }

@@ -141,6 +141,7 @@ impl Keeper {
             ordered: self.demand.ordered.load(Relaxed) || (self.is_doubtful() && self.heals(&published)),
             unsettled: self.is_unsettled(),
             doubtful: self.is_doubtful(),
+            uploading: account.has_uploads(),
         };
         Step::Plan(match plan(&published, &asked, now) {
             // A secret file may be mended at any moment.

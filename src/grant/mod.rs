@@ -3,7 +3,7 @@
 //! [`live`] holds the accounts in use and finds or wakes the one a request needs; [`account`] is what a request borrows
 //! its token from; `keeper` is the task that keeps one account's token fresh: `plan` decides what it does next, [`timing`]
 //! when; `call` gets a token for a grant that does not rotate, `rotation` for one that may, by `showing` its refresh token,
-//! with `custody` of what must reach the store; `publish` tells the requests. [`meter`] keeps every token endpoint within its budget; [`setback`] is a
+//! with `custody` of what must reach the store; `publish` tells the requests; [`replacement`] is what becomes of a request whose token was refused. [`meter`] keeps every token endpoint within its budget; [`setback`] is a
 //! failed attempt, and [`state`] what all of them say about an account.
 
 pub mod account;
@@ -16,6 +16,7 @@ pub mod live;
 pub mod meter;
 mod plan;
 mod publish;
+pub mod replacement;
 mod rotation;
 pub mod setback;
 mod showing;
@@ -24,5 +25,6 @@ pub mod timing;
 
 pub use account::{LiveAccount, Unavailable};
 pub use live::{LiveAccounts, Means};
+pub use replacement::Replacement;
 pub use rotation::halt;
 pub use state::{AccountState, Credential, Published, Trouble};

@@ -31,6 +31,8 @@ pub(super) struct Asked {
     pub(super) unsettled: bool,
     /// The refresh token may have been spent already by a call whose answer was lost: showing it again is the last resort.
     pub(super) doubtful: bool,
+    /// Uploads that cannot be repeated are under way, and a refresh would end the token they carry.
+    pub(super) uploading: bool,
 }
 
 /// The keeper's whole decision.
@@ -53,6 +55,10 @@ pub(super) fn plan(published: &Published, asked: &Asked, now: Moment) -> Plan {
     if !due {
         return Plan::Rest(usable.and_then(|credential| rest(credential, asked.doubtful, now)));
     }
+    let for_uploads = usable.filter(|_| asked.uploading && !asked.forced);
+    if let Some(pause) = for_uploads.and_then(|credential| pause_for_uploads(credential, now)) {
+        return Plan::Rest(Some(pause));
+    }
     let callers_wait = usable.is_none() || (asked.forced && asked.waiting);
     let pause = published.trouble.as_ref().map_or(Duration::ZERO, |t| now.until(t.next_try(callers_wait)));
     if pause.is_zero() || asked.mended {
@@ -60,6 +66,13 @@ pub(super) fn plan(published: &Published, asked: &Asked, now: Moment) -> Plan {
     } else {
         Plan::Rest(Some(pause))
     }
+}
+
+/// How long a refresh can wait for uploads under way; None when the token is too near its end.
+fn pause_for_uploads(credential: &Credential, now: Moment) -> Option<Duration> {
+    const LAST_CHANCE: Duration = Duration::from_secs(1);
+    let left = credential.token.remaining(now)?;
+    left.checked_sub(LAST_CHANCE).filter(|pause| !pause.is_zero())
 }
 
 /// How long a token that is not replaced now needs no look: until it is due, or to its end if its successor is in doubt.
@@ -105,7 +118,8 @@ mod tests {
             header,
             refresh_age: lifetime.map(|l| SECOND * (l as u32) * 7 / 10),
         });
-        Published { state: AccountState::Ready, credential: Some(credential), trouble: trouble.map(Arc::new) }
+        let trouble = trouble.map(Arc::new);
+        Published { state: AccountState::Ready, credential: Some(credential), previous: None, trouble }
     }
 
     fn trouble(asked: Option<Duration>) -> Trouble {
@@ -173,10 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn a_refresh_that_would_end_the_token_of_uploads_waits_for_them_until_that_token_is_near_its_end() {
+        let uploading = Asked { used: true, uploading: true, ..Asked::default() };
+        assert!(matches!(plan(&published(Some(100), None), &uploading, at(80)), Plan::Rest(Some(_))));
+        assert_eq!(plan(&published(Some(100), None), &uploading, at(98)), Plan::Refresh { urgent: false });
+        let forced = Asked { forced: true, ..uploading };
+        assert_eq!(plan(&published(Some(100), None), &forced, at(80)), Plan::Refresh { urgent: false });
+    }
+
+    #[test]
     fn a_refresh_token_in_doubt_is_shown_again_only_when_the_token_has_ended() {
         let doubtful = Asked { used: true, waiting: true, doubtful: true, ..Asked::default() };
         let Plan::Rest(Some(rest)) = plan(&published(Some(100), None), &doubtful, at(80)) else { panic!() };
-        assert!(rest > 19 * SECOND && rest <= 20 * SECOND, "{rest:?}");
+        assert!(rest > 18 * SECOND && rest <= 19 * SECOND, "{rest:?}");
         assert_eq!(plan(&published(Some(100), None), &doubtful, at(101)), Plan::Refresh { urgent: true });
         let ordered = Asked { ordered: true, ..doubtful };
         assert_eq!(plan(&published(Some(100), None), &ordered, at(10)), Plan::Refresh { urgent: true });

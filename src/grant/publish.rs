@@ -34,7 +34,8 @@ impl Keeper {
         endpoint: &Endpoint,
     ) -> Duration {
         let fraction = account.app().profile.refresh_at;
-        timing::refresh_age(lifetime, fraction, endpoint.meter.is_tight(), self.surroundings.chance.draw())
+        let late = endpoint.meter.is_tight() || account.refresh_ends_token();
+        timing::refresh_age(lifetime, fraction, late, self.surroundings.chance.draw())
     }
 
     pub(super) fn publish_token(
@@ -101,6 +102,7 @@ impl Keeper {
             // Whoever the token belongs to now, it is not known to be this account's seller.
             let keeps_token = matches!(state, AccountState::LoginRequired(_));
             p.credential = p.credential.take().filter(|_| keeps_token);
+            p.previous = None;
             (p.state, p.trouble) = (state, Some(Arc::new(trouble)));
         });
     }
@@ -124,7 +126,9 @@ pub(super) fn publish_credential(account: &LiveAccount, credential: Arc<Credenti
             generation = token.generation, lifetime_s = token.lifetime.map(|l| l.as_secs()), "token ready");
     }
     account.publish(|p| {
-        *p = Published { state: AccountState::Ready, credential: Some(credential), trouble: None };
+        let is_new = p.generation() != credential.token.generation;
+        let previous = if is_new { p.credential.take() } else { p.previous.take() };
+        *p = Published { state: AccountState::Ready, credential: Some(credential), previous, trouble: None };
     });
 }
 

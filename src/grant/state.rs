@@ -198,6 +198,8 @@ pub struct Published {
     pub state: AccountState,
     /// The newest token, expired or not.
     pub credential: Option<Arc<Credential>>,
+    /// The one before it, as long as it may be of use.
+    pub previous: Option<Arc<Credential>>,
     /// Why there is no newer one.
     pub trouble: Option<Arc<Trouble>>,
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::token::usable_life;
+
 /// What a token is taken to live when the answer does not say (RFC 6749 §5.1 only recommends `expires_in`): the shortest
 /// life among the marketplaces, so that the guess errs towards asking too early.
 pub const ASSUMED_LIFETIME: Duration = Duration::from_secs(300);
@@ -23,16 +25,22 @@ pub const MINTED_JUST_NOW: Duration = Duration::from_secs(5);
 /// How much of a lifetime the refresh is spread over, half of it to either side.
 const SPREAD: f64 = 0.1;
 
-/// When the token endpoint's budget is tight, tokens are used nearly to their end.
-const TIGHT: f64 = 0.9;
+/// Tokens are used to this part of their life when the token endpoint's budget is tight, and where every refresh interrupts
+/// the requests under way because it ends the old token.
+const LATE: f64 = 0.9;
+
+/// The refresh begins at this part of the time for which a token can be used, at the latest.
+const LATEST: f64 = 0.95;
 
 /// The age at which a token is refreshed: `fraction` of its lifetime, give or take; never before the floor.
-/// `chance` is uniform in `0.0..1.0`; `tight` says that the endpoint's budget is nearly used up.
-pub fn refresh_age(lifetime: Duration, fraction: f64, tight: bool, chance: f64) -> Duration {
-    let fraction = if tight { fraction.max(TIGHT) } else { fraction };
+/// `chance` is uniform in `0.0..1.0`; `late` says that the endpoint's budget is nearly used up, or that a refresh ends the old
+/// token.
+pub fn refresh_age(lifetime: Duration, fraction: f64, late: bool, chance: f64) -> Duration {
+    let fraction = if late { fraction.max(LATE) } else { fraction };
     let spread = SPREAD.min(2.0 * (1.0 - fraction));
     let at = fraction + (chance - 0.5) * spread;
-    lifetime.mul_f64(at.clamp(0.0, 1.0)).max(floor(lifetime))
+    let latest = usable_life(lifetime).mul_f64(LATEST);
+    lifetime.mul_f64(at.clamp(0.0, 1.0)).min(latest).max(floor(lifetime))
 }
 
 /// The least time between two refreshes of one account that nobody forced.
@@ -79,11 +87,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_refresh_comes_after_the_floor_and_before_the_end(
-            life in 1u64..100_000, fraction in 0.1f64..=0.95, tight: bool, chance in 0.0f64..1.0,
+            life in 1u64..100_000, fraction in 0.1f64..=0.95, late: bool, chance in 0.0f64..1.0,
         ) {
             let life = Duration::from_secs(life);
-            let age = refresh_age(life, fraction, tight, chance);
-            prop_assert!(age >= floor(life) && age < life);
+            let age = refresh_age(life, fraction, late, chance);
+            prop_assert!(age >= floor(life) && age < usable_life(life));
         }
 
         #[test]

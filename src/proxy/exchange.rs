@@ -16,7 +16,7 @@ use http::{
     uri::PathAndQuery,
 };
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::{
     body::{self, Kept, ReplyBody, RequestBody},
@@ -31,11 +31,14 @@ use super::{
 };
 use crate::{
     accounts::Changes,
-    grant::{Credential, LiveAccount, Unavailable},
+    grant::{Credential, LiveAccount, Replacement, Unavailable},
     http::problem::{Code, Problem, proxy_status},
     names::AccountId,
     provider::Replay,
 };
+
+/// How often a request may be repeated with another token.
+const REPETITIONS: usize = 2;
 
 impl Worker {
     /// Answers one request.
@@ -84,10 +87,12 @@ impl Worker {
             return Ok((None, answer.map(ReplyBody::Own)));
         }
         self.check_length(&head.headers)?;
-        let credential = match way.live.borrow_token() {
+        let uploads = way.live.refresh_ends_token() && !self.can_keep(&head.headers, &body);
+        let credential = match way.live.borrow_token().filter(|_| !uploads) {
             Some(credential) => credential,
-            None => Box::pin(self.credential(&route, &mut way)).await?,
+            None => Box::pin(self.credential(&route, &mut way, uploads)).await?,
         };
+        let _upload = if uploads { way.live.upload() } else { None };
         let explanation = Explanation::asked(&head.headers, started);
         let outgoing = Outgoing::new(head, &route, &way, &explanation)?;
         let mut response =
@@ -118,11 +123,20 @@ impl Worker {
     }
 
     /// A valid token. An account that is changed while its token is waited for is found anew.
-    async fn credential(&self, route: &Route<'_>, way: &mut Way) -> Result<Arc<Credential>, Problem> {
+    async fn credential(
+        &self,
+        route: &Route<'_>,
+        way: &mut Way,
+        uploads: bool,
+    ) -> Result<Arc<Credential>, Problem> {
         let started = Instant::now();
         loop {
             let left = self.door.timeouts.token_wait.saturating_sub(started.elapsed());
-            match way.live.token(left).await {
+            let token = match uploads {
+                true => way.live.token_for_upload(left).await,
+                false => way.live.token(left).await,
+            };
+            match token {
                 Ok(credential) => return Ok(credential),
                 Err(unavailable) if unavailable.changed && !left.is_zero() => {
                     *way = self.way(route, Instant::now()).await?;
@@ -130,6 +144,12 @@ impl Worker {
                 Err(unavailable) => return Err(no_token(&way.live, unavailable)),
             }
         }
+    }
+
+    /// Whether the body will be whole in memory, so that the request can be repeated.
+    fn can_keep(&self, headers: &HeaderMap, body: &Incoming) -> bool {
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        body.is_end_stream() || length.is_some_and(|length| length <= self.door.replay_body as u64)
     }
 
     fn check_length(&self, headers: &HeaderMap) -> Result<(), Problem> {
@@ -151,31 +171,44 @@ impl Worker {
         let (body, kept) = RequestBody::stream(body, self.door.replay_body, self.door.body_limit);
         match self.send(outgoing, body, &credential, &kept).await? {
             (false, response) => Ok(response),
-            (true, response) => Box::pin(self.replay(outgoing, response, &credential, &kept)).await,
+            (true, response) => Box::pin(self.replay(outgoing, response, credential, &kept)).await,
         }
     }
 
+    /// Repeats a request that the marketplace refused, as long as there is a better token for it. One repetition may have
+    /// caused a refresh; a second one happens only if that token was replaced meanwhile as well.
     async fn replay(
         &self,
         outgoing: &Outgoing<'_>,
-        response: Response<ReplyBody>,
-        credential: &Credential,
+        mut response: Response<ReplyBody>,
+        mut credential: Arc<Credential>,
         kept: &Rc<RefCell<Kept>>,
     ) -> Result<Response<ReplyBody>, Problem> {
-        let generation = credential.token.generation;
-        let Some(whole) = kept.borrow().whole().filter(|_| outgoing.may_repeat()) else {
-            // Nobody need wait for a token that this request cannot use; the next one can.
-            outgoing.live.note_refused(generation);
-            return Ok(self.pass_on_refusal(response, credential, outgoing));
-        };
-        let Some(fresh) = outgoing.live.replace_refused(generation, self.door.timeouts.token_wait).await
-        else {
-            return Ok(self.pass_on_refusal(response, credential, outgoing));
-        };
-        body::discard(response.into_body()).await;
-        self.door.metrics.replayed(&outgoing.live.id().app);
-        let (refused, response) = self.send(outgoing, RequestBody::whole(whole), &fresh, kept).await?;
-        Ok(if refused { self.pass_on_refusal(response, &fresh, outgoing) } else { response })
+        let tried = credential.token.generation;
+        for _ in 0..REPETITIONS {
+            let whole = kept.borrow().whole().filter(|_| outgoing.may_repeat());
+            let wait = self.door.timeouts.token_wait;
+            let replacement = match whole {
+                Some(_) => outgoing.live.replace_refused(&credential, tried, wait).await,
+                None => outgoing.live.note_refused(&credential),
+            };
+            let better = match replacement {
+                Replacement::Repeat(better) => better,
+                Replacement::Over(unavailable) => return Err(no_token(outgoing.live, unavailable)),
+                Replacement::PassOn => break,
+            };
+            body::discard(response.into_body()).await;
+            self.door.metrics.replayed(&outgoing.live.id().app);
+            let whole = RequestBody::whole(whole.unwrap_or_default());
+            let refused;
+            (refused, response) = self.send(outgoing, whole, &better, kept).await?;
+            if !refused {
+                outgoing.live.note_accepted(&credential, &better);
+                return Ok(response);
+            }
+            credential = better;
+        }
+        Ok(self.pass_on_refusal(response, &credential, outgoing))
     }
 
     async fn send(
@@ -193,6 +226,9 @@ impl Worker {
             let request = outgoing.request(RequestBody::whole(whole), credential);
             sent = Box::pin(outgoing.lane.send_anew(request, ready)).await;
         }
+        if let Some(request) = sent.as_mut().err().and_then(untokened) {
+            sent = Box::pin(self.send_late(outgoing, request)).await?;
+        }
         let explain = |failure: SendFailure<RequestBody>| match kept.borrow().is_too_large() {
             true => too_large(),
             false => upstream_failed(&failure.error),
@@ -204,12 +240,34 @@ impl Worker {
             Leg { token_age, token_generation, peer, protocol, reused }
         });
         headers::clean_reply(response.headers_mut());
-        match expiry::judge(response.status(), &outgoing.live.app().profile.expired_when) {
+        match expiry::judge(response.status(), response.headers(), &outgoing.live.app().profile.expired_when)
+        {
             Verdict::Passed => Ok((false, response.map(ReplyBody::Upstream))),
             Verdict::Refused => Ok((true, response.map(ReplyBody::Upstream))),
             Verdict::Doubtful(codes) => {
                 Box::pin(expiry::look_into(response, codes)).await.map_err(|e| upstream_failed(&e))
             }
+        }
+    }
+
+    /// Sends a request whose token ended while it waited for a connection, once there is a new one; as often as that
+    /// happens while the caller waits for a token.
+    async fn send_late(
+        &self,
+        outgoing: &Outgoing<'_>,
+        mut request: Box<Request<RequestBody>>,
+    ) -> Result<Result<Reply, SendFailure<RequestBody>>, Problem> {
+        let (live, started) = (outgoing.live, Instant::now());
+        loop {
+            let left = self.door.timeouts.token_wait.saturating_sub(started.elapsed());
+            let fresh = live.token(left).await.map_err(|why| no_token(live, why))?;
+            request.headers_mut().insert(live.app().profile.token_header.clone(), fresh.header.clone());
+            let ready = |headers: &mut HeaderMap| outgoing.keep_valid(headers, &fresh);
+            let mut sent = outgoing.lane.send_when(*request, ready).await;
+            request = match sent.as_mut().err().and_then(untokened) {
+                Some(unsent) if !left.is_zero() => unsent,
+                _ => return Ok(sent),
+            };
         }
     }
 
@@ -312,6 +370,11 @@ impl<'a> Outgoing<'a> {
             Replay::Off => false,
         }
     }
+}
+
+/// A request that was not sent because there was no valid token at that moment.
+fn untokened(failure: &mut SendFailure<RequestBody>) -> Option<Box<Request<RequestBody>>> {
+    matches!(failure.error.cause(), Cause::NotReady).then(|| failure.request.take()).flatten()
 }
 
 /// The body to send once more. Either the upstream says that it has not processed the request (RFC 9113 §8.7), as servers do

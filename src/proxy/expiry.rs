@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use http::{Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 
 use super::{
     body::{ReplyBody, read_ahead},
@@ -16,7 +16,7 @@ const LOOK: usize = 8 * 1024;
 
 /// What an answer's status says of the token.
 pub enum Verdict<'a> {
-    /// Nothing. A 403 never means that the token is the matter.
+    /// Nothing.
     Passed,
     /// It was refused.
     Refused,
@@ -24,9 +24,12 @@ pub enum Verdict<'a> {
     Doubtful(Vec<&'a str>),
 }
 
-/// Judges an answer by its status.
-pub fn judge(status: StatusCode, signals: &[ExpirySignal]) -> Verdict<'_> {
-    if status == StatusCode::UNAUTHORIZED {
+/// Judges an answer by its status and its challenge (RFC 6750 §3).
+pub fn judge<'a>(status: StatusCode, headers: &HeaderMap, signals: &'a [ExpirySignal]) -> Verdict<'a> {
+    if status.is_success() {
+        return Verdict::Passed;
+    }
+    if status == StatusCode::UNAUTHORIZED || names_invalid_token(headers) {
         return Verdict::Refused;
     }
     let here: Vec<_> = signals.iter().filter(|signal| signal.status == status.as_u16()).collect();
@@ -35,6 +38,25 @@ pub fn judge(status: StatusCode, signals: &[ExpirySignal]) -> Verdict<'_> {
     }
     let texts: Vec<&str> = here.into_iter().filter_map(|signal| signal.contains.as_deref()).collect();
     if texts.is_empty() { Verdict::Passed } else { Verdict::Doubtful(texts) }
+}
+
+/// Whether a challenge says `error="invalid_token"` (RFC 6750 §3.1, RFC 9449 §7.1), in whatever scheme. Looked for as text:
+/// many servers break the grammar of challenges, with unquoted spaces or quotes within quotes.
+fn names_invalid_token(headers: &HeaderMap) -> bool {
+    headers.get_all(header::WWW_AUTHENTICATE).iter().any(|field| {
+        let field = String::from_utf8_lossy(field.as_bytes()).to_ascii_lowercase();
+        field.match_indices("error").any(|(at, name)| {
+            let begins = !field[..at].ends_with(is_token_character);
+            let value = field[at + name.len()..].trim_start().strip_prefix('=');
+            let value = value.map(|value| value.trim_start().trim_start_matches(['"', '\'']));
+            let rest = value.and_then(|value| value.strip_prefix("invalid_token"));
+            begins && rest.is_some_and(|rest| !rest.starts_with(is_token_character))
+        })
+    })
+}
+
+fn is_token_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&*+-.^_`|~".contains(c)
 }
 
 /// Whether the body names one of these codes, and the answer as it was.
@@ -76,6 +98,54 @@ fn decoded(body: Vec<u8>, encoding: Option<&[u8]>) -> Vec<u8> {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    fn verdict(status: u16, challenge: &str, signals: &[ExpirySignal]) -> &'static str {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::WWW_AUTHENTICATE, challenge.parse().unwrap());
+        match judge(StatusCode::from_u16(status).unwrap(), &headers, signals) {
+            Verdict::Passed => "passed",
+            Verdict::Refused => "refused",
+            Verdict::Doubtful(_) => "doubtful",
+        }
+    }
+
+    #[test]
+    fn a_challenge_that_names_an_invalid_token_is_understood_with_every_status_but_success() {
+        for challenge in [
+            r#"Bearer error="invalid_token""#,
+            "Bearer error=invalid_token",
+            r#"Bearer realm="a", error="invalid_token", error_description="expired""#,
+            r#"Basic realm="x, y", bearer Error = "invalid_token""#,
+            r#"DPoP algs="ES256", error="invalid_token""#,
+            r#"Bearer realm=my shop, error="invalid_token", error_description="it "ended"""#,
+            r#"Bearer realm="a",error='invalid_token'"#,
+        ] {
+            for status in [400, 403, 404, 500, 302] {
+                assert_eq!(verdict(status, challenge, &[]), "refused", "{status} {challenge}");
+            }
+            assert_eq!(verdict(200, challenge, &[]), "passed", "{challenge}");
+        }
+        for challenge in [
+            "Bearer",
+            r#"Bearer error="insufficient_scope""#,
+            r#"Bearer error="invalid_token_type""#,
+            r#"Bearer error_description="invalid_token""#,
+            r#"Bearer last-error="invalid_token""#,
+            r#"Bearer error="", x="invalid_token""#,
+        ] {
+            assert_eq!(verdict(403, challenge, &[]), "passed", "{challenge}");
+            assert_eq!(verdict(401, challenge, &[]), "refused", "{challenge}");
+        }
+    }
+
+    #[test]
+    fn a_status_alone_may_say_it_and_a_text_is_looked_for_otherwise() {
+        let signal =
+            |contains: Option<&str>| ExpirySignal { status: 403, contains: contains.map(Into::into) };
+        assert_eq!(verdict(403, "Bearer", &[signal(None)]), "refused");
+        assert_eq!(verdict(403, "Bearer", &[signal(Some("expired"))]), "doubtful");
+        assert_eq!(verdict(404, "Bearer", &[signal(None)]), "passed");
+    }
 
     const CODE: &str = "INVALID_TOKEN.GMP_GATEWAY_API";
 

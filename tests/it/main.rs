@@ -17,6 +17,7 @@ mod commits;
 mod config_only;
 mod control;
 mod dropped;
+mod ended_tokens;
 mod endings;
 mod failing_disk;
 mod fidelity;

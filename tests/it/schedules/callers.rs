@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use marketgate::grant::{Credential, LiveAccount, LiveAccounts};
+use marketgate::grant::{Credential, LiveAccount, LiveAccounts, Replacement};
 
 use super::{
     dice::{Dice, For},
@@ -77,11 +77,13 @@ async fn use_token(
     }
     world.state().truth.refused(account, access);
     world.tell(|| format!("the API refuses access token {access} of account {account}"));
-    let generation = credential.token.generation;
     if dice.percent(50) {
-        live.note_refused(generation);
-    } else if let Some(newer) = live.replace_refused(generation, dice.millis(500, 10_000)).await {
+        live.note_refused(credential);
+        return;
+    }
+    let (tried, wait) = (credential.token.generation, dice.millis(500, 10_000));
+    if let Replacement::Repeat(better) = live.replace_refused(credential, tried, wait).await {
         world.live_on().await;
-        world.handed(account, &newer);
+        world.handed(account, &better);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use marketgate::{clock::Moment, store::LoginReason};
+use marketgate::{clock::Moment, store::LoginReason, token::usable_life};
 
 use super::{family::Late, fault::Manner, figures::Figures};
 
@@ -197,7 +197,7 @@ impl Truth {
         let ahead = Duration::from_millis(u64::try_from(most - token.skew).unwrap_or(0));
         let unreadable = least < token.skew && seller.reread > token.minted;
         let age = now.moment.since(token.asked).max(now.at.saturating_sub(token.minted));
-        token.refused || unreadable || age + ahead >= token.lifetime
+        token.refused || unreadable || age + ahead >= usable_life(token.lifetime)
     }
 
     /// An access token was handed out.
@@ -209,7 +209,7 @@ impl Truth {
         let (least, _) = self.skews_since(access.minted);
         // A lifetime read back from the store is known by wall time only.
         let cannot_know = seller.reread > access.minted && least < access.skew;
-        let lives = access.minted + access.lifetime > now.at;
+        let lives = access.minted + usable_life(access.lifetime) > now.at;
         let is_durable = access.pair.is_none_or(|pair| seller.refresh[pair].was_durable);
         let old_ended = seller.durable_access.is_none_or(|old| self.has_ended(account, old, now));
         let asked = access.asked;
