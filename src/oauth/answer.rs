@@ -70,8 +70,8 @@ pub struct Answer<'a> {
 pub struct Granted {
     /// The access token: visible ASCII, not empty.
     pub access_token: Secret,
-    /// How long it lives: what the answer says, else the app's `token_lifetime`; whole seconds, never zero. None: nobody
-    /// knows; RFC 6749 §5.1 leaves the default to the client.
+    /// How long it lives: what the answer says, else the app's `token_lifetime`, else the token itself where it is a JWT;
+    /// whole seconds, never zero. None: nobody knows; RFC 6749 §5.1 leaves the default to the client.
     pub lifetime: Option<Duration>,
     /// The refresh token of the answer, a new one or the one that was shown. None: it has none, and the old one stays (RFC 6749 §6).
     pub refresh_token: Option<Secret>,
@@ -198,7 +198,9 @@ impl Judging<'_, '_> {
         let now = self.servers_now();
         let lifetime = match self.search.lifetime(found, now) {
             Some(Said::For(life)) => Some(life),
-            Some(Said::Zero) | None => self.request.endpoint.answers.token_lifetime,
+            Some(Said::Zero) | None => {
+                self.request.endpoint.answers.token_lifetime.or_else(|| lifetime::of_jwt(token, now))
+            }
         };
         let refresh_lifetime = self.search.refresh_lifetime(found, now).map(|said| match said {
             Said::For(life) => RefreshLifetime::For(life),

@@ -458,6 +458,11 @@ fn a_successor_is_found_in_every_answer_that_has_one() {
         "x".repeat(500_000)
     );
     assert_eq!(granted(Refresh, &long).refresh_token.unwrap().expose(), "new-refresh");
+    // Random text that has something of a mask.
+    for token in ["AxXxXxB4kQ9vT2mZ7LbR4nWc8YdP1sG5hJ0", "ab..cd", "a--b", "xxx7Qp", "0000a"] {
+        let body = format!(r#"{{"access_token":"t","refresh_token":"{token}"}}"#);
+        assert_eq!(granted(Refresh, &body).refresh_token.unwrap().expose(), token);
+    }
     // What RFC 6749 appendix A.17 allows, and what it does not: it was issued all the same.
     for (written, token) in [("a b", "a b"), (r"a\nb", "a\nb"), ("\u{e9}", "\u{e9}"), (r"a\/b", "a/b")] {
         let body = format!(r#"{{"access_token":"t","refresh_token":"{written}"}}"#);
@@ -515,6 +520,12 @@ fn what_is_not_a_successor_is_not_taken_for_one() {
         r#"{"access_token":"t","refresh_token":""}"#,
         r#"{"access_token":"t","refresh_token":"None"}"#,
         r#"{"access_token":"t","refresh_token":false}"#,
+    ] {
+        assert!(granted(Refresh, body).refresh_token.is_none(), "{body}");
+    }
+    for body in [
+        r#"{"access_token":"t","user":{"identities":[{"provider":"google","refresh_token":"x1234567"}]}}"#,
+        r#"{"access_token":"t","authed_user":{"access_token":"u","refresh_token":"x1234567"}}"#,
     ] {
         assert!(granted(Refresh, body).refresh_token.is_none(), "{body}");
     }
@@ -580,6 +591,24 @@ fn every_lifetime_is_read_and_none_keeps_a_token_from_being_used() {
         let hour = AnswerRules { token_lifetime: Some(Duration::from_secs(7200)), ..AnswerRules::default() };
         let with_default = granted_with(hour, body).unwrap().lifetime;
         assert_eq!(with_default, seconds(lifetime.or(Some(7200))), "{body}");
+    }
+}
+
+#[test]
+fn a_jwt_tells_its_life_where_the_answer_does_not() {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let jwt = |payload: &str| format!("eyJhbGciOiJub25lIn0.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
+    let life = |token: &str, member: &str| {
+        granted(Client, &format!(r#"{{"access_token":"{token}"{member}}}"#))
+            .lifetime
+            .map(|life| life.as_secs())
+    };
+    let hour = jwt(r#"{"exp":1800003600}"#);
+    assert_eq!(life(&hour, ""), Some(3600));
+    assert_eq!(life(&hour, r#","expires_in":0"#), Some(3600));
+    assert_eq!(life(&hour, r#","expires_in":900"#), Some(900));
+    for odd in [r#"{"exp":1700000000}"#, r#"{"exp":"soon"}"#, r#"{"exp":1e300}"#, "{}", "[]"] {
+        assert_eq!(life(&jwt(odd), ""), None, "{odd}");
     }
 }
 

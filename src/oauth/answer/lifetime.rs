@@ -2,6 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
 /// A lifetime beyond this is not a lifetime but something else (milliseconds, a date): 10 years.
 const LONGEST: f64 = 10.0 * 365.0 * 86_400.0;
 
@@ -25,6 +29,18 @@ pub(super) fn read(value: &str, now: SystemTime) -> Option<Said> {
         Ok(milliseconds) if (1e12..1e14).contains(&milliseconds) => until(milliseconds / 1000.0, now),
         Ok(_) => None,
         Err(_) => whole_seconds(date(value)?.duration_since(now).ok()?.as_secs_f64()),
+    }
+}
+
+/// What a token that is a JWT says of its own end (RFC 7519 §4.1.4).
+pub(super) fn of_jwt(token: &str, now: SystemTime) -> Option<Duration> {
+    let mut parts = token.split('.');
+    let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    let payload = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload).ok()?);
+    let claims: Value = serde_json::from_slice(&payload).ok()?;
+    match until(claims.get("exp")?.as_f64()?, now)? {
+        Said::For(life) => Some(life),
+        Said::Zero => None,
     }
 }
 

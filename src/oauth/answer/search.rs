@@ -64,6 +64,23 @@ const DESCRIBING: [&str; 11] = [
     "title",
 ];
 
+/// Members whose objects are of somebody, who may have tokens from elsewhere: a refresh token there is ours only beside our
+/// access token.
+const OF_SOMEBODY: [&str; 12] = [
+    "accounts",
+    "autheduser",
+    "connections",
+    "identities",
+    "identity",
+    "integrations",
+    "linkedaccounts",
+    "profile",
+    "provider",
+    "providers",
+    "user",
+    "users",
+];
+
 /// More objects than this are not looked at.
 const MOST_OBJECTS: usize = 10_000;
 
@@ -77,6 +94,8 @@ struct Place<'a> {
     parent: Option<usize>,
     /// Whether it is where RFC 6749 §5.1 has the members.
     is_principal: bool,
+    /// Whether it lies below one of [`OF_SOMEBODY`].
+    of_somebody: bool,
 }
 
 /// An answer made ready to be searched.
@@ -120,7 +139,7 @@ impl<'a> Search<'a> {
     pub(super) fn new(document: &'a Document, rules: &'a AnswerRules, success: bool) -> Self {
         let mut search = Self { document, rules, places: Vec::new() };
         for root in &document.roots {
-            search.visit(root, None, 0);
+            search.visit(root, None, 0, false);
         }
         let has_access =
             |place: &Place<'_>| leaves(&place.members, TokenMember::AccessToken).next().is_some();
@@ -130,12 +149,17 @@ impl<'a> Search<'a> {
         search
     }
 
-    fn visit(&mut self, node: &'a Node, parent: Option<usize>, depth: usize) {
+    fn visit(&mut self, node: &'a Node, parent: Option<usize>, depth: usize, of_somebody: bool) {
         match node {
             Node::Object(object) if self.places.len() < MOST_OBJECTS => {
                 // The root element of XML is an object around the members.
                 let principal = if self.document.kind == Kind::Xml { 1 } else { 0 };
-                self.places.push(Place { members: Vec::new(), parent, is_principal: depth <= principal });
+                self.places.push(Place {
+                    members: Vec::new(),
+                    parent,
+                    is_principal: depth <= principal,
+                    of_somebody,
+                });
                 let here = self.places.len() - 1;
                 for (name, node) in object {
                     let name = plain(name);
@@ -143,12 +167,15 @@ impl<'a> Search<'a> {
                         self.places[here].members.push((member, node));
                     }
                     if !is_leaf_alone(node) && !is_talk(&name, node) {
-                        self.visit(node, Some(here), depth + 1);
+                        let of_somebody = of_somebody || OF_SOMEBODY.contains(&name.as_str());
+                        self.visit(node, Some(here), depth + 1, of_somebody);
                     }
                 }
             }
-            Node::List(values) => values.iter().for_each(|value| self.visit(value, parent, depth + 1)),
-            Node::Leaf(Leaf { inner: Some(inner), .. }) => self.visit(inner, parent, depth),
+            Node::List(values) => {
+                values.iter().for_each(|value| self.visit(value, parent, depth + 1, of_somebody))
+            }
+            Node::Leaf(Leaf { inner: Some(inner), .. }) => self.visit(inner, parent, depth, of_somebody),
             Node::Object(_) | Node::Leaf(_) => {}
         }
     }
@@ -203,6 +230,9 @@ impl<'a> Search<'a> {
         for (index, place) in self.places.iter().enumerate() {
             let has_access = leaves(&place.members, TokenMember::AccessToken).next().is_some();
             let rank = (Some(index) == beside, place.is_principal, has_access);
+            if place.of_somebody && !rank.0 && !(beside.is_none() && has_access) {
+                continue;
+            }
             for leaf in leaves(&place.members, TokenMember::RefreshToken) {
                 match refresh_value(leaf) {
                     Value::Token(token) => {
@@ -387,18 +417,27 @@ fn is_bare_token(text: &str) -> bool {
     text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
 }
 
-/// What stands for a token that is not to be seen, or for one of an example.
+/// What stands for a token that is not to be seen, or for one of an example. A random token must not look like it.
 fn is_masked(text: &str) -> bool {
     const WORDS: [&str; 8] =
         ["redacted", "filtered", "hidden", "masked", "removed", "string", "secret", "refresh_token"];
-    let all = |sign: char| text.chars().all(|c| c.eq_ignore_ascii_case(&sign));
     let lower = text.to_ascii_lowercase();
-    let framed = [('<', '>'), ('[', ']'), ('{', '}'), ('(', ')')];
+    let all = |sign: char| lower.chars().all(|c| c == sign);
+    let run = lower.split(|c| c != 'x').map(str::len).max().unwrap_or_default();
     WORDS.contains(&lower.as_str())
         || text.contains(['\u{2026}', '\u{2022}', '\u{25cf}'])
-        || ["***", "...", "xxxxx"].iter().any(|mask| lower.contains(mask))
+        || text.contains("***")
+        || text.contains("...")
+        || (run >= 4 && run * 3 >= text.len())
         || (text.len() >= 3 && ['x', '*', '#', '-', '.', '0'].into_iter().any(all))
-        || framed.iter().any(|(open, close)| text.starts_with(*open) && text.ends_with(*close))
-        || lower.starts_with("your_")
-        || lower.starts_with("your-")
+        || is_placeholder(&lower)
+}
+
+/// `<refresh_token>`, `[FILTERED]`, `your_refresh_token`.
+fn is_placeholder(lower: &str) -> bool {
+    let is_word = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '-' | ' '));
+    let framed = [('<', '>'), ('[', ']'), ('{', '}')].iter().find_map(|(open, close)| {
+        Some(lower.strip_prefix(*open)?.strip_suffix(*close)?.trim_matches(['{', '}']))
+    });
+    framed.is_some_and(is_word) || (lower.starts_with("your") && is_word(lower))
 }
