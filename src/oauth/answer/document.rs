@@ -39,12 +39,13 @@ impl Document {
     /// Reads a body. `cut`: something of it is known to be missing.
     pub(super) fn read(body: &[u8], cut: bool) -> Self {
         let text = text::read(body);
-        let trimmed =
-            text.trim_start_matches('\u{feff}').trim_matches(|c: char| c.is_whitespace() || c == '\0');
+        let trimmed = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\0'));
         let mut document =
             Self { kind: Kind::Text, roots: Vec::new(), embedded: false, cut, text: Zeroizing::default() };
         match trimmed.as_bytes() {
             [] => document.kind = Kind::Empty,
+            // JSON with the quotes of a text in a text, but without the outer ones.
+            [b'{', b'\\', ..] if document.read_quoted(&format!("\"{trimmed}\"")) => {}
             [b'{' | b'[', ..] => document.read_json(trimmed),
             [b'"' | b'\'', ..] if document.read_quoted(trimmed) => {}
             [b'<', ..] if html::is_html(trimmed) => document.read_page(trimmed),
@@ -72,9 +73,13 @@ impl Document {
     /// JSON written as a text.
     fn read_quoted(&mut self, text: &str) -> bool {
         let parsed = json::read(text);
-        let Node::Leaf(Leaf { inner: Some(inner), .. }) = parsed.node else { return false };
-        (self.kind, self.cut) = (Kind::Json, parsed.cut);
-        self.roots.push(*inner);
+        let Node::Leaf(Leaf { inner: Some(_), text, .. }) = parsed.node else { return false };
+        let inner = json::read(text.trim());
+        (self.kind, self.cut) = (Kind::Json, parsed.cut || inner.cut);
+        self.roots.push(match inner.node {
+            Node::Leaf(Leaf { inner: Some(inner), .. }) => *inner,
+            node => node,
+        });
         true
     }
 
@@ -108,7 +113,8 @@ impl Document {
             let begin = at + found;
             let parsed = json::read(&text[begin..]);
             at = begin + parsed.end;
-            let is_last = text[at..].trim_matches([')', ';', ']', '*', '/', '\'', '"']).trim().is_empty();
+            // The end of a call of JavaScript, of a comment, or of chunks within chunks.
+            let is_last = text[at..].chars().all(|c| c.is_whitespace() || ");]*/'\"0".contains(c));
             if is_last && stands_apart(&text[..begin]) {
                 self.embedded = true;
                 self.cut = parsed.cut;
@@ -121,7 +127,7 @@ impl Document {
 
 fn stands_apart(before: &str) -> bool {
     let line = before.rsplit('\n').next().unwrap_or_default();
-    line.trim().is_empty() || before.ends_with(['>', '(', ';', '\'', '&', '/', ',', '='])
+    matches!(line.trim(), "" | "data:") || before.ends_with(['>', '(', ';', '\'', '&', '/', ',', '='])
 }
 
 /// `application/x-www-form-urlencoded`, as some servers answered before RFC 6749. `whole`: the last value is known to be.

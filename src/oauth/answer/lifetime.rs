@@ -20,7 +20,7 @@ pub(super) enum Said {
 
 /// A lifetime or a date, whichever it is: servers write either under either name. `now` is the server's.
 pub(super) fn read(value: &str, now: SystemTime) -> Option<Said> {
-    let value = value.trim();
+    let value = without_unit(value.trim());
     match value.parse::<f64>() {
         Ok(number) if !number.is_finite() => None,
         Ok(number) if number < 1.0 => (number == 0.0 || number == -1.0).then_some(Said::Zero),
@@ -30,6 +30,13 @@ pub(super) fn read(value: &str, now: SystemTime) -> Option<Said> {
         Ok(_) => None,
         Err(_) => whole_seconds(date(value)?.duration_since(now).ok()?.as_secs_f64()),
     }
+}
+
+/// `3600s`, `3600 seconds`.
+fn without_unit(value: &str) -> &str {
+    let number = value.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+    let unit = value[number.len()..].trim_start();
+    if ["s", "sec", "secs", "second", "seconds"].contains(&unit) { number } else { value }
 }
 
 /// What a token that is a JWT says of its own end (RFC 7519 §4.1.4).
@@ -95,6 +102,9 @@ mod tests {
             ("900", Some(900)),
             (" 299.9 ", Some(299)),
             ("1e3", Some(1000)),
+            ("3600s", Some(3600)),
+            ("3600 seconds", Some(3600)),
+            ("seconds", None),
             ("315360000", Some(315_360_000)),
             ("0", Some(0)),
             ("-1", Some(0)),

@@ -51,6 +51,19 @@ impl Node {
         }
     }
 
+    /// The value as a leaf, also where it is wrapped: `{"token":"…","expires_in":…}`, `<accessToken type="…">…</accessToken>`.
+    pub(super) fn value(&self) -> Option<&Leaf> {
+        const WRAPPED: [&str; 4] = ["", "token", "value", "jwtToken"];
+        match self {
+            Self::Object(members) => {
+                let wrapped = |name: &&str| members.iter().find(|(known, _)| known == name)?.1.leaf();
+                WRAPPED.iter().find_map(wrapped)
+            }
+            Self::Leaf(leaf) => Some(leaf),
+            Self::List(_) => None,
+        }
+    }
+
     /// The value at a path of names and indexes.
     pub(super) fn at(&self, steps: &[String]) -> Option<&Self> {
         let Some((step, rest)) = steps.split_first() else { return Some(self) };

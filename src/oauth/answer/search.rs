@@ -102,6 +102,7 @@ struct Place<'a> {
 pub(super) struct Search<'a> {
     document: &'a Document,
     rules: &'a AnswerRules,
+    success: bool,
     places: Vec<Place<'a>>,
 }
 
@@ -137,7 +138,7 @@ enum Value<'a> {
 impl<'a> Search<'a> {
     /// `success`: the status says that tokens were issued. In any other answer JSON behind a text has to hold both tokens.
     pub(super) fn new(document: &'a Document, rules: &'a AnswerRules, success: bool) -> Self {
-        let mut search = Self { document, rules, places: Vec::new() };
+        let mut search = Self { document, rules, success, places: Vec::new() };
         for root in &document.roots {
             search.visit(root, None, 0, false);
         }
@@ -235,6 +236,8 @@ impl<'a> Search<'a> {
             }
             for leaf in leaves(&place.members, TokenMember::RefreshToken) {
                 match refresh_value(leaf) {
+                    // In an error it is likelier to be a sentence.
+                    Value::Token(token) if !self.success && token.contains(char::is_whitespace) => {}
                     Value::Token(token) => {
                         let Some(found) = judged(token, shown, sent) else { continue };
                         if best.as_ref().is_none_or(|best| is_better((rank, &found), (best.0, &best.1))) {
@@ -315,7 +318,7 @@ impl<'a> Search<'a> {
             [TokenMember::AccessToken, TokenMember::RefreshToken, TokenMember::IdToken];
         let of_place = |place: &Place<'a>| {
             let of_member = |(member, node): &(TokenMember, &'a Node)| {
-                node.leaf().filter(|_| SECRET.contains(member)).map(|leaf| leaf.text.as_str())
+                node.value().filter(|_| SECRET.contains(member)).map(|leaf| leaf.text.as_str())
             };
             place.members.iter().filter_map(of_member).collect::<Vec<_>>()
         };
@@ -371,7 +374,7 @@ fn judged<'a>(token: &'a str, shown: Option<&str>, sent: &[&str]) -> Option<Succ
 }
 
 fn leaves<'a>(members: &Members<'a>, member: TokenMember) -> impl DoubleEndedIterator<Item = &'a Leaf> {
-    members.iter().filter(move |(meant, _)| *meant == member).filter_map(|(_, node)| node.leaf())
+    members.iter().filter(move |(meant, _)| *meant == member).filter_map(|(_, node)| node.value())
 }
 
 fn is_leaf_alone(node: &Node) -> bool {
@@ -405,6 +408,8 @@ fn refresh_value(leaf: &Leaf) -> Value<'_> {
         Value::Unusable("a refresh token that is cut")
     } else if text.contains(char::REPLACEMENT_CHARACTER) || !(leaf.quoted || is_bare_token(text)) {
         Value::Unusable("a refresh token that cannot be used")
+    } else if is_remark(text) {
+        Value::Unusable("a remark in place of a refresh token")
     } else if is_masked(text.trim()) {
         Value::Unusable("a refresh token that is masked")
     } else {
@@ -415,6 +420,25 @@ fn refresh_value(leaf: &Leaf) -> Value<'_> {
 /// A token that is written as a number or without quotes: long enough to be no figure and no flag.
 fn is_bare_token(text: &str) -> bool {
     text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
+}
+
+/// What is said about a token in its place: `{"refresh_token":"This field is required."}`.
+fn is_remark(text: &str) -> bool {
+    const REMARKS: [&str; 10] = [
+        "blank",
+        "expired",
+        "invalid",
+        "malformed",
+        "missing",
+        "not found",
+        "not_found",
+        "required",
+        "revoked",
+        "unknown",
+    ];
+    let lower = text.to_ascii_lowercase();
+    let is_prose = lower.chars().all(|c| c.is_ascii_alphabetic() || " _-.,:;!'".contains(c));
+    is_prose && REMARKS.iter().any(|remark| lower.contains(remark))
 }
 
 /// What stands for a token that is not to be seen, or for one of an example. A random token must not look like it.

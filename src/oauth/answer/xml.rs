@@ -24,13 +24,18 @@ struct Element {
 }
 
 impl Element {
+    /// The text of an element that has attributes or elements too is a member without a name.
     fn close(self, whole: bool) -> (String, Node) {
-        let node = if self.members.is_empty() {
-            Node::Leaf(Leaf::text(self.text.trim(), whole))
-        } else {
-            Node::Object(self.members)
-        };
-        (self.name, node)
+        let Self { name, mut members, text } = self;
+        let text = text.trim();
+        let leaf = Node::Leaf(Leaf::text(text, whole));
+        if members.is_empty() {
+            return (name, leaf);
+        }
+        if !text.is_empty() {
+            members.push((String::new(), leaf));
+        }
+        (name, Node::Object(members))
     }
 }
 
