@@ -2,7 +2,7 @@
 //! status, in whatever coding and however broken, is looked through for a new refresh token, and that is in the outcome.
 //!
 //! [`coding`] takes content codings off, [`document`] reads the body as a tree ([`node`]) whether it is [`json`], [`xml`], a
-//! form or a page ([`html`]), [`search`] finds the tokens by their [`members`] and [`lifetime`]s, [`fault`] the server's
+//! form or a page ([`html`]), [`search`] finds the tokens by their [`members`], [`value`]s and [`lifetime`]s, [`fault`] the server's
 //! words, [`refusal`] says what those mean and [`advice`] what helps. All of it is pure.
 
 mod advice;
@@ -18,6 +18,7 @@ mod redirect;
 mod refusal;
 mod search;
 mod text;
+mod value;
 mod xml;
 
 use std::{

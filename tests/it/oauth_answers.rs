@@ -462,6 +462,12 @@ fn a_successor_is_found_in_every_answer_that_has_one() {
         let found = granted.refresh_token.as_ref().map(Secret::expose);
         assert_eq!((granted.access_token.expose(), found), ("t", Some("new-refresh")), "{body}");
     }
+    let crowded = format!(
+        r#"{{"x":[{}1],{}"access_token":"t","refresh_token":"new-refresh"}}"#,
+        "1,".repeat(30_000),
+        r#""a":1,"#.repeat(30_000)
+    );
+    assert_eq!(granted(Refresh, &crowded).refresh_token.unwrap().expose(), "new-refresh");
     let long = format!(
         r#"{{"padding":"{}","access_token":"t","refresh_token":"new-refresh"}}"#,
         "x".repeat(500_000)

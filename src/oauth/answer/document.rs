@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{
     html, json,
-    node::{Leaf, Node},
+    node::{Leaf, Node, is_kept},
     text, xml,
 };
 
@@ -144,6 +144,9 @@ fn form(text: &str, whole: bool) -> Option<Node> {
     let member = |(index, pair): (usize, &str)| {
         // A plus in a token is a plus: who forgets to encode it is likelier than a token with a space.
         let pair = if pair.contains("token=") { pair.replace('+', "%2B") } else { pair.to_owned() };
+        if !is_kept(index, &pair) {
+            return None;
+        }
         let (name, value) = form_urlencoded::parse(pair.as_bytes()).next()?;
         Some((name.into_owned(), Node::Leaf(Leaf::text(value, whole || index < last))))
     };

@@ -1,7 +1,7 @@
 //! JSON read as far as it goes: cut, with members given twice, with trailing commas, single quotes, bare words and texts that
 //! are JSON themselves. It never fails; it says where it ended, and which values are whole.
 
-use super::node::{DEEPEST, Leaf, Node, Object};
+use super::node::{DEEPEST, Leaf, Node, Object, is_kept};
 
 /// JSON within a text within a text …
 const DEEPEST_TEXT: usize = 3;
@@ -21,7 +21,7 @@ pub(super) fn read(text: &str) -> Parsed {
 }
 
 fn read_within(text: &str, texts: usize) -> Parsed {
-    let mut parser = Parser { text, at: 0, cut: false, texts };
+    let mut parser = Parser { text, at: 0, cut: false, kept: 0, texts };
     let node = parser.value(0);
     Parsed { node, end: parser.at, cut: parser.cut }
 }
@@ -30,6 +30,8 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     cut: bool,
+    /// How many values are kept.
+    kept: usize,
     /// How many texts this one lies within.
     texts: usize,
 }
@@ -84,7 +86,7 @@ impl<'a> Parser<'a> {
                     return members;
                 }
                 // A value without a name: what stood before this object was none.
-                Some(b'{' | b'[') => members.push((String::new(), self.value(depth + 1))),
+                Some(b'{' | b'[') => self.keep(String::new(), depth, &mut members),
                 Some(quote @ (b'"' | b'\'')) => {
                     let name = self.string(quote);
                     self.member(name, depth, &mut members);
@@ -107,7 +109,15 @@ impl<'a> Parser<'a> {
             return;
         }
         if name.whole {
-            members.push((name.text.to_string(), self.value(depth + 1)));
+            self.keep(name.text.to_string(), depth, members);
+        }
+    }
+
+    fn keep(&mut self, name: String, depth: usize, members: &mut Object) {
+        let value = self.value(depth + 1);
+        if is_kept(self.kept, &name) {
+            self.kept += 1;
+            members.push((name, value));
         }
     }
 
@@ -126,7 +136,13 @@ impl<'a> Parser<'a> {
                     return values;
                 }
                 Some(b',') => self.at += 1,
-                Some(_) => values.push(self.value(depth + 1)),
+                Some(_) => {
+                    let value = self.value(depth + 1);
+                    if is_kept(self.kept, "") {
+                        self.kept += 1;
+                        values.push(value);
+                    }
+                }
             }
         }
     }

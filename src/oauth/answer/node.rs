@@ -8,6 +8,14 @@ pub(super) type Object = Vec<(String, Node)>;
 /// Deeper values are passed over: no answer is that deep, and a deeper tree could exhaust the stack.
 pub(super) const DEEPEST: usize = 64;
 
+/// How many values of a body are kept; of more only what is called a token.
+const MOST_KEPT: usize = 10_000;
+
+/// Whether a member of this name is kept beside `kept` others: a tree takes much more memory than its text.
+pub(super) fn is_kept(kept: usize, name: &str) -> bool {
+    kept < MOST_KEPT || name.contains("oken") || name.contains("OKEN")
+}
+
 pub(super) enum Node {
     Object(Object),
     List(Vec<Node>),

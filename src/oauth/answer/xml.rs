@@ -7,7 +7,7 @@ use quick_xml::{
     events::{BytesRef, BytesStart, Event},
 };
 
-use super::node::{DEEPEST, Leaf, Node, Object};
+use super::node::{DEEPEST, Leaf, Node, Object, is_kept};
 
 /// What was read.
 pub(super) struct Parsed {
@@ -44,6 +44,7 @@ struct Tree {
     open: Vec<Element>,
     /// Elements below the deepest that are kept.
     too_deep: usize,
+    kept: usize,
     roots: Object,
 }
 
@@ -99,6 +100,10 @@ impl Tree {
             return;
         }
         let Some(element) = self.open.pop() else { return };
+        if !is_kept(self.kept, &element.name) {
+            return;
+        }
+        self.kept += 1;
         let member = element.close(whole);
         match self.open.last_mut() {
             Some(parent) => parent.members.push(member),
