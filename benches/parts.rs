@@ -141,6 +141,7 @@ impl TokenCalls for Endpoints {
             lifetime: Some(Duration::from_secs(3600)),
             refresh_token: None,
             refresh_lifetime: None,
+            id_token: None,
             scope: None,
             token_type: None,
         };

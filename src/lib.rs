@@ -26,7 +26,7 @@
 //! | [`http`] | what doors share: the listener, the gate before the parser, answers of our own |
 //! | [`accounts`] | what can be done to accounts: find, list, import, connect, log out, export, keep alive |
 //! | [`grant`] | the heart: accounts in use, their keepers, when to refresh, the order of a rotation, the meters |
-//! | [`oauth`] | the wire: a token call and its answer sorted, a consent's address and its callback |
+//! | [`oauth`] | the wire: a token call and its answer judged, a consent's address and its callback |
 //! | [`store`] | what must survive: accounts, grants, intents; its SQLite form, sealed |
 //! | [`tls`], [`telemetry`] | certificates; log lines |
 //! | [`config`] | `proxy.toml`: from text to checked settings, every mistake where it stands |

@@ -16,8 +16,8 @@ use crate::{
     config::{Account, App, Credentials},
     names::AccountId,
     oauth::{
-        AuthorizationRequest, Callback, CallbackError, Class, GrantRequest, Granted, Outcome, TokenRequest,
-        Verifier, identity, state,
+        AuthorizationRequest, Callback, CallbackError, Class, GrantRequest, Granted, Outcome,
+        RefreshLifetime, TokenRequest, Verifier, identity, state,
     },
     provider::{Authorization, Dressing, GrantKind, Identity},
     secret::Secret,
@@ -241,7 +241,7 @@ impl Accounts {
         let Some(error) = refusal else { return Err(no_consent(app)) };
         let action = match error.class {
             Class::InvalidGrant | Class::Ambiguous | Class::ServerTrouble => start_again(&pending.account),
-            class => format!("{}; then {}", class.action(), start_again(&pending.account)),
+            _ => format!("{}; then {}", error.action(), start_again(&pending.account)),
         };
         let detail = format!("the code was not exchanged: {error}");
         Err(AccountsError::new(Refusal::Marketplace, "code_refused", detail, action))
@@ -324,7 +324,8 @@ impl Accounts {
             check_identity(id, pinned.as_deref(), identity.as_deref())?;
         }
         let now = self.clock.now().wall;
-        let lifetime = granted.refresh_lifetime.or(app.profile.lifetimes.refresh_token);
+        let lifetime =
+            granted.refresh_lifetime.and_then(RefreshLifetime::known).or(app.profile.lifetimes.refresh_token);
         let mut settings = before.as_ref().map(|record| record.settings.clone()).unwrap_or_default();
         if let Some(Identity::Parameter { setting: Some(setting), .. }) = &app.profile.identity {
             settings.extend(account.setting(setting).map(|value| (setting.clone(), value.into_owned())));

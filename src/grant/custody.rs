@@ -7,7 +7,7 @@ use super::{endpoint::Endpoint, state::Credential};
 use crate::{
     clock::Moment,
     names::AccountId,
-    oauth::Granted,
+    oauth::{Granted, RefreshLifetime},
     provider::Profile,
     secret::Secret,
     store::{
@@ -88,7 +88,8 @@ impl Custody {
     ) -> Option<Record> {
         let lifetime = granted.lifetime.unwrap_or(super::timing::ASSUMED_LIFETIME);
         let token = KeptToken { secret: granted.access_token.clone(), asked_at: asked.wall, lifetime };
-        let rotated = self.rotated(granted.refresh_token.as_ref(), granted.refresh_lifetime, now, profile)?;
+        let lifetime = granted.refresh_lifetime.and_then(RefreshLifetime::known);
+        let rotated = self.rotated(granted.refresh_token.as_ref(), lifetime, now, profile)?;
         Some(Record { token: Some(token), standing: Standing::Active, ..rotated })
     }
 

@@ -231,7 +231,7 @@ impl Keeper {
     /// Decides what a refused showing means for the grant.
     async fn bear_refusal(&mut self, account: &Arc<LiveAccount>, mut error: TokenError) {
         let now = self.surroundings.clock.now();
-        if let Some(token) = error.rescued.take() {
+        if let Some(token) = error.successor.take() {
             let profile = &account.app().profile;
             let rotated = self.custody.as_ref().and_then(|c| c.rotated(Some(&token), None, now, profile));
             if let Some(next) = rotated {

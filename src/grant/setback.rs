@@ -32,7 +32,7 @@ impl From<TokenError> for Setback {
             passes: !error.class.is_definite(),
             credentials_refused: error.class == Class::InvalidClient,
             detail: error.to_string(),
-            action: error.class.action().to_owned(),
+            action: error.action().to_owned(),
             retry_after: error.retry_after,
         }
     }

@@ -48,7 +48,7 @@ impl Shown {
         match self {
             Self::Granted(..) => true,
             Self::Refused(error, _) => {
-                error.may_have_rotated() || error.rescued.is_some() || error.class == Class::InvalidGrant
+                error.may_have_rotated() || error.successor.is_some() || error.class == Class::InvalidGrant
             }
             Self::Withheld(_) | Self::Outdated | Self::NoTurn => false,
         }

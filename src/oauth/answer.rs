@@ -1,26 +1,55 @@
-//! A token endpoint's answer sorted: tokens, or why not. The rule: pure, and on the safe side; what may have been executed
-//! is never called refused, and only the standard `invalid_grant` says that a grant has ended.
+//! A token endpoint's answer: tokens, or why there are none. It is searched before it is judged: whatever came, with whatever
+//! status, in whatever coding and however broken, is looked through for a new refresh token, and that is in the outcome.
+//!
+//! [`coding`] takes content codings off, [`document`] reads the body as a tree ([`node`]) whether it is [`json`], [`xml`], a
+//! form or a page ([`html`]), [`search`] finds the tokens by their [`members`], [`value`]s and [`lifetime`]s, [`fault`] the server's
+//! words, [`refusal`] says what those mean and [`advice`] what helps. All of it is pure.
 
-use std::time::{Duration, SystemTime};
+mod advice;
+pub(in crate::oauth) mod coding;
+mod document;
+pub(in crate::oauth) mod fault;
+mod html;
+mod json;
+mod lifetime;
+mod members;
+mod node;
+mod redirect;
+mod refusal;
+mod search;
+mod text;
+mod value;
+mod xml;
+
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use http::{
-    HeaderMap, StatusCode,
-    header::{CONTENT_ENCODING, LOCATION},
+    HeaderMap, HeaderValue, StatusCode,
+    header::{DATE, WWW_AUTHENTICATE},
 };
-use serde_json::Value;
 
+use self::{
+    advice::{Case, advise},
+    document::{Document, Kind},
+    fault::Fault,
+    lifetime::Said,
+    redirect::Redirect,
+    refusal::Refusal,
+    search::{Access, Found, Search, Successor},
+};
 use super::{
     detail,
-    fault::Fault,
-    members::{Member, Members, Unreadable},
-    request::GrantRequest,
+    request::{GrantRequest, TokenRequest},
     retry_after,
     token_error::{Class, TokenError},
 };
-use crate::secret::Secret;
-
-/// A lifetime beyond this is no lifetime but something else (milliseconds, a date) and counts as not said: 10 years.
-const LONGEST_LIFETIME: f64 = 10.0 * 365.0 * 86_400.0;
+use crate::{
+    provider::{TokenMember, TokenTypes},
+    secret::Secret,
+};
 
 /// An answer as it came.
 #[derive(Clone, Copy)]
@@ -29,9 +58,11 @@ pub struct Answer<'a> {
     pub status: StatusCode,
     /// Its header fields.
     pub headers: &'a HeaderMap,
-    /// Its body, or as much of it as was read of an error's.
+    /// Its body, or as much of it as was read, in its content coding.
     pub body: &'a [u8],
-    /// When it came, for a `Retry-After` that is a date.
+    /// Why the body is not whole, in words that go on from "the answer is".
+    pub cut: Option<&'a str>,
+    /// When it came, for dates in it where it has no `Date` of its own.
     pub received: SystemTime,
 }
 
@@ -40,201 +71,285 @@ pub struct Answer<'a> {
 pub struct Granted {
     /// The access token: visible ASCII, not empty.
     pub access_token: Secret,
-    /// `expires_in`, whole seconds rounded down, never zero. None: the server did not say, or said what cannot be a
-    /// lifetime; RFC 6749 §5.1 leaves the default to the client.
+    /// How long it lives: what the answer says, else the app's `token_lifetime`, else the token itself where it is a JWT;
+    /// whole seconds, never zero. None: nobody knows; RFC 6749 §5.1 leaves the default to the client.
     pub lifetime: Option<Duration>,
-    /// A refresh token that replaces the one shown. None: the old one stays (RFC 6749 §6).
+    /// The refresh token of the answer, a new one or the one that was shown. None: it has none, and the old one stays (RFC 6749 §6).
     pub refresh_token: Option<Secret>,
-    /// `refresh_expires_in`. None: unknown; Keycloak says 0 for that.
-    pub refresh_lifetime: Option<Duration>,
-    /// `scope`, when it was said.
+    /// How long the refresh token lives. None: the answer does not say.
+    pub refresh_lifetime: Option<RefreshLifetime>,
+    /// The ID token (OpenID Connect Core §3.1.3.3, §12.2).
+    pub id_token: Option<Secret>,
+    /// The granted `scope`, when it was said: it may be less than was asked for (RFC 6749 §3.3).
     pub scope: Option<String>,
     /// `token_type` as written, when it was said.
     pub token_type: Option<String>,
 }
 
-/// Sorts an answer to a call that showed `grant` and `client_secret`.
-///
-/// # Errors
-/// Everything that is no usable token; see the table in [`crate::oauth`].
-pub fn sort(
-    answer: &Answer<'_>,
-    grant: &GrantRequest<'_>,
-    client_secret: &Secret,
-) -> Result<Granted, TokenError> {
-    let mut secrets = grant.secrets();
-    secrets.push(client_secret.expose());
-    let sorting = Sorting { answer, grant, secrets };
-    let members = if is_encoded(answer.headers) { None } else { Some(Members::read(answer.body)) };
-    match (answer.status.as_u16(), members) {
-        (200..=299, None) => Err(sorting.ambiguous("a compressed body, which was not asked for")),
-        (200..=299, Some(Err(unreadable))) => Err(sorting.ambiguous(&unreadable.to_string())),
-        (200..=299, Some(Ok(members))) => sorting.success(&members),
-        (300..=399, _) => Err(sorting.redirect()),
-        (_, members) => Err(sorting.refusal(&members.unwrap_or(Err(Unreadable::Malformed)))),
+/// What an answer says of the life of its refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshLifetime {
+    /// 0: it names no end. Keycloak says so for offline tokens, for which it may still enforce an idle limit.
+    Unlimited,
+    /// This long from now; whole seconds, never zero.
+    For(Duration),
+}
+
+impl RefreshLifetime {
+    /// None where no end was named.
+    pub fn known(self) -> Option<Duration> {
+        match self {
+            Self::Unlimited => None,
+            Self::For(life) => Some(life),
+        }
     }
 }
 
-/// No encoding is ever asked for, so whatever it is, it was not made for us.
-fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().any(|coding| {
-        let coding = coding.as_bytes().trim_ascii();
-        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
-    })
+/// Judges the answer to `request`.
+///
+/// # Errors
+/// Everything that is no usable token; see the table in [`crate::oauth`].
+pub fn judge(answer: &Answer<'_>, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
+    let decoded = coding::decode(answer.headers, answer.body);
+    let cut = answer.cut.or(decoded.trouble.as_deref());
+    let document = Document::read(&decoded.bytes, cut.is_some());
+    let success = answer.status.is_success();
+    let search = Search::new(&document, &request.endpoint.answers, success);
+    let judging = Judging { answer, request, cut, document: &document, search: &search };
+    judging.outcome()
 }
 
-struct Sorting<'a> {
+/// What a server says in its answer to another kind of call, uncleaned.
+pub(super) fn words(headers: &HeaderMap, body: &[u8]) -> Option<String> {
+    let decoded = coding::decode(headers, body);
+    let document = Document::read(&decoded.bytes, decoded.trouble.is_some());
+    Fault::of(&document, true, false).map(|fault| fault.words())
+}
+
+struct Judging<'a, 'r> {
     answer: &'a Answer<'a>,
-    grant: &'a GrantRequest<'a>,
-    secrets: Vec<&'a str>,
+    request: &'a TokenRequest<'r>,
+    /// Why the body is not whole.
+    cut: Option<&'a str>,
+    document: &'a Document,
+    search: &'a Search<'a>,
 }
 
-impl Sorting<'_> {
+impl Judging<'_, '_> {
+    fn outcome(&self) -> Result<Granted, TokenError> {
+        let access = self.search.access_token();
+        let spends = self.request.grant.spends();
+        let sent = self.request.secrets();
+        let sent: Vec<&str> = sent.iter().map(|secret| secret.as_str()).collect();
+        let shown = match self.request.grant {
+            GrantRequest::RefreshToken(token) => Some(token.expose()),
+            _ => None,
+        };
+        let successor = self.search.successor(&access, shown, &sent);
+        let outcome = match self.answer.status.as_u16() {
+            200..=299 => self.success(&access, &successor),
+            300..=399 => Err(self.redirect()),
+            _ => Err(self.refusal(self.fault(true, false).as_ref())),
+        };
+        match successor {
+            Successor::New(token) if spends => outcome.map_err(|error| with_successor(error, token)),
+            _ => outcome,
+        }
+    }
+
+    fn success(&self, access: &Access<'_>, successor: &Successor<'_>) -> Result<Granted, TokenError> {
+        let has_tokens = !matches!(access, Access::None) || matches!(successor, Successor::New(_));
+        match self.fault(false, has_tokens) {
+            Some(fault) if !has_tokens => return Err(self.refusal(Some(&fault))),
+            Some(fault) if fault.is_explicit => {
+                let words = self.words("an error beside tokens in an answer of success", Some(&fault));
+                return Err(self.error(Class::Ambiguous, words));
+            }
+            _ => {}
+        }
+        match access {
+            Access::Token(token, found) => self.granted(token, *found, successor),
+            Access::Unusable(why) => Err(self.ambiguous(why)),
+            Access::None => Err(self.ambiguous(self.cut.unwrap_or(match self.document.kind {
+                Kind::Empty => "an empty body",
+                Kind::Html => "an HTML page: a login page, an error page or a program in between answered",
+                Kind::Text => "neither JSON nor XML nor a form",
+                Kind::Json | Kind::Xml | Kind::Form if self.document.cut => "a body that is cut",
+                Kind::Json | Kind::Xml | Kind::Form => "without an access token",
+            }))),
+        }
+    }
+
+    fn granted(&self, token: &str, found: Found, successor: &Successor<'_>) -> Result<Granted, TokenError> {
+        let refresh_token = match successor {
+            Successor::New(token) | Successor::Same(token) => Some(Secret::new(*token)),
+            // Client credentials have no use for one (RFC 6749 §4.4.3).
+            _ if !self.request.grant.spends() => None,
+            Successor::Unusable(why) => return Err(self.ambiguous(why)),
+            // It may have been in the part that is missing.
+            Successor::None if self.document.cut => {
+                return Err(self.ambiguous(self.cut.unwrap_or("a body that is cut")));
+            }
+            Successor::None => None,
+        };
+        let token_type = self.search.text(found, TokenMember::TokenType);
+        if let Some(kind) = token_type.as_deref().filter(|kind| !self.takes(kind)) {
+            return Err(self.another_scheme(kind));
+        }
+        let now = self.servers_now();
+        let lifetime = match self.search.lifetime(found, now) {
+            Some(Said::For(life)) => Some(life),
+            Some(Said::Zero) | None => {
+                self.request.endpoint.answers.token_lifetime.or_else(|| lifetime::of_jwt(token, now))
+            }
+        };
+        let refresh_lifetime = self.search.refresh_lifetime(found, now).map(|said| match said {
+            Said::For(life) => RefreshLifetime::For(life),
+            Said::Zero => RefreshLifetime::Unlimited,
+        });
+        Ok(Granted {
+            access_token: Secret::new(token),
+            lifetime,
+            refresh_token,
+            refresh_lifetime,
+            id_token: self.search.text(found, TokenMember::IdToken).map(Secret::new),
+            scope: self.search.scope(found),
+            token_type,
+        })
+    }
+
+    fn takes(&self, kind: &str) -> bool {
+        match &self.request.endpoint.answers.token_type {
+            TokenTypes::Any => true,
+            TokenTypes::Only(meant) => kind.eq_ignore_ascii_case(meant),
+            TokenTypes::Usual => !names_another_scheme(kind),
+        }
+    }
+
+    fn another_scheme(&self, kind: &str) -> TokenError {
+        let kind = self.clean(kind);
+        let mut error = self.error(Class::Misconfigured, format!("the token is of type {kind}, not Bearer"));
+        error.advice = Some(if kind.to_ascii_lowercase().contains("dpop") {
+            Cow::Borrowed(
+                "the server binds its tokens to a key (DPoP, RFC 9449), which Marketgate cannot do: have the client registered \
+                 for plain bearer tokens",
+            )
+        } else {
+            Cow::Borrowed(
+                "have the client registered for plain bearer tokens; if the API takes this one behind token_prefix, write \
+                 token_type = \"any\"",
+            )
+        });
+        error
+    }
+
+    fn redirect(&self) -> TokenError {
+        let redirect = Redirect::of(self.answer.headers, &self.request.endpoint.url);
+        let target = self.clean(&redirect.target);
+        let detail = format!("redirected to {target} and not followed: token_url may be wrong");
+        let advice = Some(Cow::Owned(self.clean(&redirect.advice)));
+        TokenError { advice, ..self.error(Class::Misconfigured, detail) }
+    }
+
+    fn refusal(&self, fault: Option<&Fault>) -> TokenError {
+        let status = self.answer.status.as_u16();
+        let is_html = self.document.kind == Kind::Html;
+        let code = fault.and_then(|fault| fault.code.as_deref());
+        let refusal = Refusal {
+            status,
+            code,
+            pieces: fault.map(|fault| fault.pieces().collect()).unwrap_or_default(),
+            body: &self.document.text,
+            is_html,
+            spends: self.request.grant.spends(),
+            refreshes: matches!(self.request.grant, GrantRequest::RefreshToken(_)),
+        };
+        let class = refusal.class(&self.request.endpoint.answers.grant_ended);
+        let reason = refusal.reason().filter(|_| matches!(class, Class::InvalidGrant | Class::Refused));
+        let words = fault.map(Fault::words).unwrap_or_default();
+        let advice = advise(&Case { class, status, code, words: &words, is_html }, self.request);
+        TokenError { reason, advice, ..self.error(class, self.words(own_words(self.answer.status), fault)) }
+    }
+
+    /// The error that the body tells, or the challenge beside it.
+    fn fault(&self, is_error: bool, has_tokens: bool) -> Option<Fault> {
+        let challenges =
+            self.answer.headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let challenge = || challenges.filter(|_| is_error).find_map(Fault::of_challenge);
+        Fault::of(self.document, is_error, has_tokens).or_else(challenge)
+    }
+
     fn error(&self, class: Class, detail: impl Into<String>) -> TokenError {
         TokenError {
-            class,
             status: Some(self.answer.status.as_u16()),
-            detail: detail.into(),
             retry_after: retry_after::read(self.answer.headers, self.answer.received),
-            rescued: None,
+            ..TokenError::new(class, detail)
         }
     }
 
     fn ambiguous(&self, what: &str) -> TokenError {
-        self.error(Class::Ambiguous, format!("the answer is {what}"))
-    }
-
-    fn success(&self, members: &Members) -> Result<Granted, TokenError> {
-        let refresh_token = self.refresh_token(members);
-        let granted = match &refresh_token {
-            Ok(refresh_token) => self.granted(members, refresh_token.clone()),
-            Err(unusable) => Err(self.ambiguous(unusable)),
-        };
-        granted.map_err(|error| TokenError {
-            rescued: refresh_token.ok().flatten().filter(|_| self.grant.spends()),
-            ..error
-        })
-    }
-
-    fn granted(&self, members: &Members, refresh_token: Option<Secret>) -> Result<Granted, TokenError> {
-        if let Some(fault) = Fault::of(members) {
-            return Err(self.fault_in_success(&fault, members));
-        }
-        let Some(access_token) = members.value(Member::AccessToken) else {
-            return Err(self.ambiguous("without an access token"));
-        };
-        let access_token =
-            usable(access_token).ok_or_else(|| self.ambiguous("an access token that no header can carry"))?;
-        let token_type = members.text(Member::TokenType);
-        if token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
-            let kind = detail::clean(token_type.unwrap_or_default(), &self.secrets);
-            return Err(self.error(Class::Misconfigured, format!("the token is of type {kind}, not Bearer")));
-        }
-        let lifetime = members.value(Member::ExpiresIn).and_then(seconds);
-        if lifetime.is_some_and(|seconds| seconds < 1.0) {
-            return Err(self.ambiguous("a token without any lifetime left"));
-        }
-        Ok(Granted {
-            access_token,
-            lifetime: lifetime.and_then(whole_seconds),
-            refresh_token,
-            refresh_lifetime: members
-                .value(Member::RefreshExpiresIn)
-                .and_then(seconds)
-                .and_then(whole_seconds),
-            scope: members.value(Member::Scope).and_then(scope),
-            token_type: token_type.map(str::to_owned),
-        })
-    }
-
-    /// Client credentials have no use for a refresh token (RFC 6749 §4.4.3), so a broken one there does no harm.
-    fn refresh_token(&self, members: &Members) -> Result<Option<Secret>, &'static str> {
-        let Some(value) = members.value(Member::RefreshToken) else { return Ok(None) };
-        match usable(value) {
-            None if self.grant.spends() => Err("a refresh token that cannot be used"),
-            token => Ok(token),
-        }
-    }
-
-    /// Some servers report errors with status 200. Only a standard code without a token beside it is believed there;
-    /// anything else may have been executed.
-    fn fault_in_success(&self, fault: &Fault, members: &Members) -> TokenError {
-        let tokens = members.value(Member::AccessToken).or_else(|| members.value(Member::RefreshToken));
-        let code = fault.code.as_deref().filter(|_| tokens.is_none());
-        let class = code.and_then(|code| self.class_of(code));
-        self.error(
-            class.unwrap_or(Class::Ambiguous),
-            self.words("an error in an answer of success", Some(fault)),
-        )
-    }
-
-    fn redirect(&self) -> TokenError {
-        let location = self.answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let target = location.and_then(|text| text.parse::<url::Url>().ok());
-        let target = target.as_ref().and_then(url::Url::host_str).unwrap_or("another path");
-        let target = detail::clean(target, &self.secrets);
-        self.error(
-            Class::Misconfigured,
-            format!("redirected to {target} and not followed: token_url may be wrong"),
-        )
-    }
-
-    fn refusal(&self, members: &Result<Members, Unreadable>) -> TokenError {
-        let fault = members.as_ref().ok().and_then(Fault::of);
-        let code = fault.as_ref().and_then(|fault| fault.code.as_deref());
-        let class = match self.answer.status.as_u16() {
-            429 => Class::Throttled,
-            408 | 425 => Class::ServerTrouble,
-            status @ 400..=499 => code
-                .and_then(|code| self.class_of(code))
-                .unwrap_or_else(|| by_status(status, fault.is_some(), members.as_ref().err())),
-            _ => Class::ServerTrouble,
-        };
-        self.error(class, self.words(own_words(self.answer.status), fault.as_ref()))
-    }
-
-    /// The class of a standard error code (RFC 6749 §5.2, RFC 8707 §2, RFC 8628 §3.5, OpenID Connect).
-    fn class_of(&self, code: &str) -> Option<Class> {
-        Some(match code {
-            "invalid_grant" if self.grant.spends() => Class::InvalidGrant,
-            "invalid_grant" | "invalid_client" => Class::InvalidClient,
-            // Keycloak says this for a wrong secret, with 401; the RFC means a grant type that is not allowed, with 400.
-            "unauthorized_client" if self.answer.status == StatusCode::UNAUTHORIZED => Class::InvalidClient,
-            "unauthorized_client"
-            | "invalid_request"
-            | "unsupported_grant_type"
-            | "invalid_scope"
-            | "invalid_target"
-            | "invalid_redirect_uri"
-            | "redirect_uri_mismatch"
-            | "access_denied"
-            | "unsupported_token_type" => Class::Misconfigured,
-            "slow_down" => Class::Throttled,
-            "server_error" | "temporarily_unavailable" => Class::ServerTrouble,
-            _ => return None,
-        })
+        let (class, status, is_html) =
+            (Class::Ambiguous, self.answer.status.as_u16(), self.document.kind == Kind::Html);
+        let advice = advise(&Case { class, status, code: None, words: "", is_html }, self.request);
+        TokenError { advice, ..self.error(class, format!("the answer is {what}")) }
     }
 
     fn words(&self, own: &str, fault: Option<&Fault>) -> String {
-        let server = fault.map(Fault::words).unwrap_or_default();
-        match detail::clean(&server, &self.secrets) {
+        match self.clean(&fault.map(Fault::words).unwrap_or_default()) {
             server if server.is_empty() => own.to_owned(),
             server => format!("{own}: {server}"),
         }
     }
+
+    /// Without the secrets of the call and the tokens of the answer.
+    fn clean(&self, text: &str) -> String {
+        let sent = self.request.secrets();
+        let secrets: Vec<&str> =
+            sent.iter().map(|secret| secret.as_str()).chain(self.search.secrets()).collect();
+        detail::clean(text, &secrets)
+    }
+
+    /// By the server's clock, which its dates follow.
+    fn servers_now(&self) -> SystemTime {
+        let date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
+        self.answer.headers.get(DATE).and_then(date).unwrap_or(self.answer.received)
+    }
 }
 
-/// For a 4xx without a standard code. Walmart refuses credentials with a bare 400.
-fn by_status(status: u16, has_code: bool, unreadable: Option<&Unreadable>) -> Class {
-    match status {
-        401 => Class::InvalidClient,
-        400 if !has_code && unreadable != Some(&Unreadable::Html) => Class::InvalidClient,
-        _ => Class::Misconfigured,
-    }
+/// A refusal beside a successor is none: the server did rotate. So nobody takes the grant for over or shows the old one again.
+fn with_successor(error: TokenError, token: &str) -> TokenError {
+    let class = match error.class {
+        Class::InvalidGrant | Class::InvalidClient | Class::Refused => Class::Ambiguous,
+        class => class,
+    };
+    TokenError { class, successor: Some(Secret::new(token)), reason: None, ..error }
+}
+
+/// Types of tokens that are of no use by themselves: RFC 9449, the drafts of MAC and HOK, RFC 8693 §2.2.1, and the schemes of
+/// RFC 7617, 7616, 4559. Others (`User Access Token`, `BearerToken`) are Bearer under another name.
+fn names_another_scheme(kind: &str) -> bool {
+    const SCHEMES: [&str; 13] = [
+        "mac",
+        "dpop",
+        "na",
+        "hok",
+        "holderofkey",
+        "pop",
+        "basic",
+        "digest",
+        "negotiate",
+        "ntlm",
+        "hmac",
+        "signature",
+        "mutual",
+    ];
+    let plain: String = kind.chars().filter(char::is_ascii_alphanumeric).collect();
+    SCHEMES.contains(&plain.to_ascii_lowercase().as_str())
 }
 
 fn own_words(status: StatusCode) -> &'static str {
     match status.as_u16() {
+        200..=299 => "an error in an answer of success",
         400 => "the call was refused",
         401 => "the credentials were refused",
         403 => "the call was forbidden",
@@ -246,40 +361,5 @@ fn own_words(status: StatusCode) -> &'static str {
         _ if status.is_client_error() => "the call was refused with an unusual status",
         _ if status.is_server_error() => "the server failed",
         _ => "a status that is no answer",
-    }
-}
-
-/// A token that a header can carry: a string of visible ASCII without spaces (narrower than RFC 6749 appendix A.12, which
-/// allows spaces that RFC 6750 §2.1 then forbids).
-fn usable(value: &Value) -> Option<Secret> {
-    let token = value.as_str()?;
-    let visible = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    visible.then(|| Secret::new(token))
-}
-
-/// A number of seconds, written as a number or as text. None when it cannot be a lifetime: not a number, not finite,
-/// beyond [`LONGEST_LIFETIME`].
-fn seconds(value: &Value) -> Option<f64> {
-    let seconds = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    (seconds.is_finite() && seconds <= LONGEST_LIFETIME).then_some(seconds)
-}
-
-/// Rounded down; None for less than one.
-fn whole_seconds(seconds: f64) -> Option<Duration> {
-    let whole = Duration::try_from_secs_f64(seconds.floor()).ok()?;
-    Some(whole).filter(|whole| !whole.is_zero())
-}
-
-/// A scope as the RFC writes it, or a list of them.
-fn scope(value: &Value) -> Option<String> {
-    match value {
-        Value::String(scope) => Some(scope.clone()),
-        Value::Array(scopes) => Some(scopes.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "))
-            .filter(|scope| !scope.is_empty()),
-        _ => None,
     }
 }

@@ -1,5 +1,5 @@
-//! Sends token calls. The rule: one call is one request on one fresh connection, never repeated, never redirected, and
-//! its answer is read to at most 64 KiB.
+//! Sends token calls. One call is one request on one fresh connection, never repeated and never redirected; its answer is read
+//! to its end, or to 1 MiB, whatever its status.
 //!
 //! Every call opens a connection of its own, whatever its grant. For grants that rotate that takes the doubt out of a
 //! reset: a pooled connection that the server had already closed cannot be told from one that broke after the refresh
@@ -10,10 +10,10 @@ use http::{HeaderValue, Method};
 use reqwest::{Client, Proxy, Url, redirect, retry};
 
 use super::{
-    answer::{Answer, Granted, sort},
+    answer::{Answer, Granted, judge},
     exchange::{CONNECT_LIMIT, Exchange, NoAnswer, Received},
     request::TokenRequest,
-    token_error::{Class, TokenError},
+    token_error::TokenError,
 };
 use crate::{clock::Clock, config::settings::ForwardProxy};
 
@@ -41,7 +41,7 @@ pub enum TokenClientError {
 
 /// Makes token calls: over the network, or played by a test that decides what each brings.
 pub trait TokenCalls: std::fmt::Debug + Send + Sync {
-    /// Makes one call and sorts its answer; see [`TokenClient::call`].
+    /// Makes one call and judges its answer; see [`TokenClient::call`].
     fn call<'a>(&'a self, request: TokenRequest<'a>) -> Calling<'a>;
 }
 
@@ -81,7 +81,7 @@ impl TokenClient {
         Ok(Self { http: builder.build()? })
     }
 
-    /// Makes one call and sorts its answer.
+    /// Makes one call and judges its answer.
     ///
     /// Dropping the future breaks the call off, and for a grant that rotates its outcome is then unknown: run it to its
     /// end.
@@ -92,26 +92,13 @@ impl TokenClient {
         let (url, limit) = (&request.endpoint.url, request.limit);
         let (headers, body) = (request.headers()?, request.body());
         let received = self.exchange(Exchange { method: Method::POST, url, headers, body, limit }).await?;
-        sorted(&received, request)
+        let Received { status, headers, body, cut } = &received;
+        let received = Clock::system().now().wall;
+        judge(&Answer { status: *status, headers, body, cut: cut.as_deref(), received }, request)
     }
 
     pub(super) async fn exchange(&self, exchange: Exchange<'_>) -> Result<Received, NoAnswer> {
         exchange.run(&self.http).await
-    }
-}
-
-fn sorted(received: &Received, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
-    let Received { status, headers, body, cut } = received;
-    match cut {
-        Some(cut) if status.is_success() => Err(TokenError {
-            status: Some(status.as_u16()),
-            ..TokenError::new(Class::Ambiguous, format!("the answer is {cut}"))
-        }),
-        // An error's status says enough without its whole body.
-        _ => {
-            let answer = Answer { status: *status, headers, body, received: Clock::system().now().wall };
-            sort(&answer, &request.grant, request.client_secret)
-        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! One HTTP exchange: a request sent once, its answer read to at most 64 KiB. The one rule: an exchange without an answer
-//! says whether the server may have seen it.
+//! One HTTP exchange: a request sent once, its answer read to its end or its bound. What was read before an answer broke off
+//! is kept, and an exchange without an answer says whether the server may have seen it.
 
 use std::{error::Error as _, fmt, io, time::Duration};
 
@@ -9,6 +9,7 @@ use reqwest::{Client, Response};
 use zeroize::Zeroizing;
 
 use super::{
+    answer::coding::LONGEST,
     detail,
     token_error::{Class, TokenError},
 };
@@ -17,8 +18,10 @@ use crate::provider::HttpUrl;
 /// Name lookup, TCP, forward proxy and TLS together.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// The most that is read of an answer; real ones have a few KiB.
-const LONGEST_BODY: usize = 64 * 1024;
+const PROXY_CREDENTIALS: &str = "the forward proxy wants credentials: write them into upstream.proxy_url";
+
+/// Room for nearly every answer.
+const USUAL_BODY: usize = 16 * 1024;
 
 /// A request.
 pub(super) struct Exchange<'a> {
@@ -37,14 +40,13 @@ impl Exchange<'_> {
         let request = http.request(self.method, self.url.to_string()).headers(self.headers);
         // The buffer is wiped when the last reader lets go of it.
         let request = if self.body.is_empty() { request } else { request.body(Bytes::from_owner(self.body)) };
-        let exchange = async {
-            let response = request.send().await.map_err(|error| NoAnswer::of(&error, place))?;
-            Ok(Received::read(response).await)
-        };
-        tokio::time::timeout(self.limit, exchange).await.unwrap_or_else(|_| {
-            let detail = format!("no whole answer from {place} within {} s", self.limit.as_secs_f32());
-            Err(NoAnswer { class: Class::Ambiguous, detail })
-        })
+        let late = format!("no whole answer from {place} within {} s", self.limit.as_secs_f32());
+        let end = tokio::time::Instant::now() + self.limit;
+        match tokio::time::timeout_at(end, request.send()).await {
+            Ok(Ok(response)) => Ok(Received::read(response, end, late).await),
+            Ok(Err(error)) => Err(NoAnswer::of(&error, place)),
+            Err(_) => Err(NoAnswer { class: Class::Ambiguous, detail: late }),
+        }
     }
 }
 
@@ -52,29 +54,44 @@ impl Exchange<'_> {
 pub(super) struct Received {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// In its content coding.
     pub body: Zeroizing<Vec<u8>>,
     /// Why the body is not whole.
     pub cut: Option<String>,
 }
 
 impl Received {
-    /// Reads on only while there is room, so that an endless body costs 64 KiB and the connection.
-    async fn read(mut response: Response) -> Self {
+    /// Reads on only while there is room, so that an endless body costs its bound and the connection.
+    async fn read(mut response: Response, end: tokio::time::Instant, late: String) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
-        // Room for all at once: a growing buffer would leave copies of tokens behind.
-        let mut body = Zeroizing::new(Vec::with_capacity(LONGEST_BODY));
+        let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));
         let cut = loop {
-            match response.chunk().await {
-                Ok(Some(piece)) if body.len() + piece.len() > LONGEST_BODY => {
-                    break Some(format!("a body of more than {} KiB", LONGEST_BODY / 1024));
+            match tokio::time::timeout_at(end, response.chunk()).await {
+                Ok(Ok(Some(piece))) => {
+                    let room = LONGEST - body.len();
+                    push(&mut body, &piece[..piece.len().min(room)]);
+                    if piece.len() > room {
+                        break Some(format!("a body of more than {} KiB", LONGEST / 1024));
+                    }
                 }
-                Ok(Some(piece)) => body.extend_from_slice(&piece),
-                Ok(None) => break None,
-                Err(error) => break Some(format!("a body that broke off ({})", reason(&error))),
+                Ok(Ok(None)) => break None,
+                Ok(Err(error)) => break Some(format!("a body that broke off ({})", reason(&error))),
+                Err(_) => break Some(format!("a body that did not end ({late})")),
             }
         };
         Self { status, headers, body, cut }
     }
+}
+
+/// Grows the buffer without leaving a copy of what it holds behind.
+fn push(body: &mut Zeroizing<Vec<u8>>, piece: &[u8]) {
+    let length = body.len() + piece.len();
+    if length > body.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(length.max(2 * body.capacity())));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(piece);
 }
 
 /// An exchange that brought no answer.
@@ -111,7 +128,9 @@ impl std::error::Error for NoAnswer {}
 
 impl From<NoAnswer> for TokenError {
     fn from(none: NoAnswer) -> Self {
-        Self::new(none.class, none.detail)
+        let proxy_wants_credentials = none.detail.contains("proxy authorization required");
+        let advice = proxy_wants_credentials.then_some(PROXY_CREDENTIALS.into());
+        Self { advice, ..Self::new(none.class, none.detail) }
     }
 }
 

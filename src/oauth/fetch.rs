@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header::ACCEPT};
 use zeroize::Zeroizing;
 
 use super::{
+    answer::coding,
     client::TokenClient,
     exchange::{Exchange, NoAnswer},
 };
@@ -16,7 +17,7 @@ use crate::provider::HttpUrl;
 pub struct Fetched {
     /// Its status; a redirect's is passed on like any other.
     pub status: StatusCode,
-    /// The whole body; None when it has more than 64 KiB or broke off.
+    /// The whole body; None when it has more than 1 MiB, broke off or cannot be decoded.
     pub body: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -42,6 +43,8 @@ impl TokenClient {
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
         let body = Zeroizing::default();
         let received = self.exchange(Exchange { method: Method::GET, url, headers, body, limit }).await?;
-        Ok(Fetched { status: received.status, body: received.cut.is_none().then_some(received.body) })
+        let decoded = coding::decode(&received.headers, &received.body);
+        let whole = received.cut.is_none() && decoded.trouble.is_none();
+        Ok(Fetched { status: received.status, body: whole.then_some(decoded.bytes) })
     }
 }

@@ -6,7 +6,7 @@ use std::{borrow::Cow, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE},
 };
 use zeroize::Zeroizing;
 
@@ -77,17 +77,6 @@ impl GrantRequest<'_> {
         Duration::from_secs(if self.spends() { 60 } else { 30 })
     }
 
-    /// Every secret that the call shows beside the client's.
-    pub(super) fn secrets(&self) -> Vec<&str> {
-        match self {
-            Self::ClientCredentials => Vec::new(),
-            Self::RefreshToken(token) => vec![token.expose()],
-            Self::AuthorizationCode { code, verifier, .. } => {
-                std::iter::once(code.expose()).chain(verifier.map(Secret::expose)).collect()
-            }
-        }
-    }
-
     fn parameters(&self) -> Vec<(&str, &str)> {
         let mut parameters = vec![("grant_type", self.grant_type())];
         match self {
@@ -153,6 +142,7 @@ impl TokenRequest<'_> {
     pub fn headers(&self) -> Result<HeaderMap, TokenError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for (name, template) in &self.endpoint.headers {
             if let Some(value) = template.render(self.settings) {
                 let mut value = header_value(name, &value)?;
@@ -161,25 +151,41 @@ impl TokenRequest<'_> {
             }
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let basic = match self.endpoint.client_auth {
-            ClientAuth::Basic => Some(self.basic(form::encode)),
-            ClientAuth::BasicRaw => Some(self.basic(str::to_owned)),
-            ClientAuth::Body => None,
-        };
-        if let Some(basic) = basic.filter(|_| !self.is_public()) {
-            let mut value = header_value(&AUTHORIZATION, &basic)?;
+        if let Some(basic) = self.basic() {
+            let mut value = header_value(&AUTHORIZATION, &format!("Basic {}", *basic))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
         Ok(headers)
     }
 
-    /// HTTP Basic as RFC 6749 §2.3.1 wants it: id and secret are form-encoded first. Ids and secrets of unreserved
-    /// characters, and that is nearly all of them, are the same either way, so servers that skip the decoding work too.
-    fn basic(&self, encode: fn(&str) -> String) -> Zeroizing<String> {
+    /// The credentials of HTTP Basic as RFC 6749 §2.3.1 wants them: id and secret are form-encoded first. Ids and secrets of
+    /// unreserved characters, and that is nearly all of them, are the same either way, so servers that skip the decoding work
+    /// too; for the others there is [`ClientAuth::BasicRaw`].
+    fn basic(&self) -> Option<Zeroizing<String>> {
+        let encode: fn(&str) -> String = match self.endpoint.client_auth {
+            ClientAuth::Basic => form::encode,
+            ClientAuth::BasicRaw => str::to_owned,
+            ClientAuth::Body => return None,
+        };
         let secret = Zeroizing::new(encode(self.client_secret.expose()));
         let pair = Zeroizing::new(format!("{}:{}", encode(self.client_id), *secret));
-        Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
+        (!self.is_public()).then(|| Zeroizing::new(STANDARD.encode(pair.as_bytes())))
+    }
+
+    /// Every secret that the call shows.
+    pub(super) fn secrets(&self) -> Vec<Zeroizing<String>> {
+        let mut secrets = vec![self.client_secret.expose()];
+        match &self.grant {
+            GrantRequest::ClientCredentials => {}
+            GrantRequest::RefreshToken(token) => secrets.push(token.expose()),
+            GrantRequest::AuthorizationCode { code, verifier, .. } => {
+                secrets.push(code.expose());
+                secrets.extend(verifier.map(Secret::expose));
+            }
+        }
+        let secrets = secrets.into_iter().map(|secret| Zeroizing::new(secret.to_owned()));
+        secrets.chain(self.basic()).collect()
     }
 }
 

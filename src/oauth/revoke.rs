@@ -7,12 +7,11 @@ use http::Method;
 use zeroize::Zeroizing;
 
 use super::{
+    answer,
     client::TokenClient,
     detail,
     exchange::{Exchange, NoAnswer, Received},
-    fault::Fault,
     form,
-    members::Members,
     request::{GrantRequest, Lookup, TokenRequest},
     retry_after,
     token_error::Class,
@@ -129,9 +128,9 @@ impl<'a> RevocationRequest<'a> {
         if received.status.is_redirection() {
             return "redirected, and not followed".to_owned();
         }
-        let fault = Members::read(&received.body).ok().as_ref().and_then(Fault::of);
+        let said = answer::words(&received.headers, &received.body);
         let secrets = [self.refresh_token.expose(), self.client_secret.expose()];
-        let words = fault.map(|fault| detail::clean(&fault.words(), &secrets)).unwrap_or_default();
+        let words = said.map(|said| detail::clean(&said, &secrets)).unwrap_or_default();
         if words.is_empty() { "the server did not say why".to_owned() } else { words }
     }
 }

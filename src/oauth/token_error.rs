@@ -1,7 +1,6 @@
-//! Why a token call brought no tokens. The rule: a class says what may be done next; the detail is for a person and holds
-//! no secret.
+//! Why a token call brought no tokens. A class says what may be done next; the detail is for a person and holds no secret.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use crate::secret::Secret;
 
@@ -12,12 +11,15 @@ pub enum Class {
     NotSent,
     /// The server asks for fewer calls.
     Throttled,
-    /// The server is in trouble: 5xx, 408, 425.
+    /// The server is in trouble: 5xx, 408, 425, or words that say so.
     ServerTrouble,
     /// The call may or may not have been executed: a time limit, a broken connection, an unreadable 200.
     Ambiguous,
-    /// The refresh token or code is no longer accepted (RFC 6749 §5.2 `invalid_grant`).
+    /// The refresh token or code is no longer accepted: RFC 6749 §5.2 `invalid_grant`, what `grant_ended` names, or words
+    /// that are known to mean it.
     InvalidGrant,
+    /// The refresh token or code was refused in words that are neither standard nor known: a person has to read them.
+    Refused,
     /// The client's credentials are refused.
     InvalidClient,
     /// The call itself is wrong: URL, grant type, scope, redirect, header.
@@ -25,9 +27,21 @@ pub enum Class {
 }
 
 impl Class {
+    /// Every class.
+    pub const ALL: [Self; 8] = [
+        Self::NotSent,
+        Self::Throttled,
+        Self::ServerTrouble,
+        Self::Ambiguous,
+        Self::InvalidGrant,
+        Self::Refused,
+        Self::InvalidClient,
+        Self::Misconfigured,
+    ];
+
     /// Whether the server has judged the call and refused it: asking again unchanged brings the same answer.
     pub fn is_definite(self) -> bool {
-        matches!(self, Self::InvalidGrant | Self::InvalidClient | Self::Misconfigured)
+        matches!(self, Self::InvalidGrant | Self::Refused | Self::InvalidClient | Self::Misconfigured)
     }
 
     /// Its name in metrics, logs and events.
@@ -38,13 +52,14 @@ impl Class {
             Self::ServerTrouble => "server_trouble",
             Self::Ambiguous => "ambiguous",
             Self::InvalidGrant => "invalid_grant",
+            Self::Refused => "refused",
             Self::InvalidClient => "invalid_client",
             Self::Misconfigured => "misconfigured",
         }
     }
 
-    /// What mends it.
-    pub fn action(self) -> &'static str {
+    /// What helps, where nothing more is known; see [`TokenError::action`].
+    fn action(self) -> &'static str {
         match self {
             Self::NotSent => {
                 "check the network, name resolution, upstream.proxy_url and upstream.ca_file; \
@@ -60,6 +75,10 @@ impl Class {
                  stands between here and it"
             }
             Self::InvalidGrant => "log in again: marketgate login APP@ACCOUNT",
+            Self::Refused => {
+                "read what the server says: if the grant is over, log in again (marketgate login APP@ACCOUNT) and \
+                 name these words in grant_ended; else change what it asks for"
+            }
             Self::InvalidClient => {
                 "check client_id and client_secret, and that they belong to this environment"
             }
@@ -78,10 +97,20 @@ impl fmt::Display for Class {
             Self::ServerTrouble => "the token endpoint is in trouble",
             Self::Ambiguous => "the token call's outcome is unknown",
             Self::InvalidGrant => "the grant is no longer accepted",
+            Self::Refused => "the grant was refused",
             Self::InvalidClient => "the client's credentials were refused",
             Self::Misconfigured => "the token call was refused as wrong",
         })
     }
+}
+
+/// Why a grant is over, in the server's own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// It has reached its end.
+    Expired,
+    /// It was used before, here or elsewhere.
+    Reused,
 }
 
 /// A token call that brought no usable access token.
@@ -95,22 +124,32 @@ pub struct TokenError {
     pub detail: String,
     /// How long the server asked us to wait; at most [`super::retry_after::LONGEST`].
     pub retry_after: Option<Duration>,
-    /// A new refresh token that came with an answer otherwise unusable. The old one is spent: whoever drops this loses
-    /// the grant.
-    pub rescued: Option<Secret>,
+    /// The new refresh token of an answer that is unusable otherwise. The old one is spent: whoever drops this loses the
+    /// grant.
+    pub successor: Option<Secret>,
+    /// Why the grant is over, where the server says so.
+    pub reason: Option<EndReason>,
+    /// What helps in this very case, where that is known.
+    pub advice: Option<Cow<'static, str>>,
 }
 
 impl TokenError {
     /// A failure without an HTTP answer.
     pub fn new(class: Class, detail: impl Into<String>) -> Self {
-        Self { class, status: None, detail: detail.into(), retry_after: None, rescued: None }
+        let detail = detail.into();
+        Self { class, status: None, detail, retry_after: None, successor: None, reason: None, advice: None }
+    }
+
+    /// What helps.
+    pub fn action(&self) -> &str {
+        self.advice.as_deref().unwrap_or_else(|| self.class.action())
     }
 
     /// Whether the server may have spent a rotating refresh token (or a code) and its successor is unknown to us.
     ///
     /// Meaningful for grants that rotate: client credentials may always be shown again.
     pub fn may_have_rotated(&self) -> bool {
-        matches!(self.class, Class::ServerTrouble | Class::Ambiguous) && self.rescued.is_none()
+        matches!(self.class, Class::ServerTrouble | Class::Ambiguous) && self.successor.is_none()
     }
 }
 

@@ -36,6 +36,7 @@ mod moody;
 mod oauth_answers;
 mod oauth_client;
 mod oauth_consent;
+mod oauth_wire;
 mod outage;
 mod placeholder;
 mod power_cut;

@@ -34,14 +34,14 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 // ---- servers ----
 
-async fn listen() -> (TcpListener, SocketAddr) {
+pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
 /// Reads one request, body included.
-async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut request = Vec::new();
     loop {
         let mut piece = [0; 4096];
@@ -58,7 +58,10 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 /// Answers each connection's first request with `answer`, closes it, and tells what was asked.
-async fn serve(answer: impl Into<Vec<u8>>, connections: usize) -> (SocketAddr, JoinHandle<Vec<String>>) {
+pub(crate) async fn serve(
+    answer: impl Into<Vec<u8>>,
+    connections: usize,
+) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let (listener, address) = listen().await;
     let answer = answer.into();
     let task = tokio::spawn(async move {
@@ -74,18 +77,18 @@ async fn serve(answer: impl Into<Vec<u8>>, connections: usize) -> (SocketAddr, J
 }
 
 /// Makes the stream end in a reset rather than in order.
-fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
     drop(stream);
 }
 
-struct Certificates {
-    client: ClientConfig,
-    server: ServerConfig,
+pub(crate) struct Certificates {
+    pub(crate) client: ClientConfig,
+    pub(crate) server: ServerConfig,
 }
 
 /// A certificate for `name`, and a client that trusts it alone.
-fn certificates(name: &str) -> Certificates {
+pub(crate) fn certificates(name: &str) -> Certificates {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let key = rustls_pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
     let mut roots = RootCertStore::empty();
@@ -106,7 +109,7 @@ fn certificates(name: &str) -> Certificates {
 
 // ---- calls ----
 
-fn endpoint(url: &str, client_auth: ClientAuth) -> TokenEndpoint {
+pub(crate) fn endpoint(url: &str, client_auth: ClientAuth) -> TokenEndpoint {
     TokenEndpoint {
         url: url.parse().unwrap(),
         client_auth,
@@ -118,11 +121,11 @@ fn endpoint(url: &str, client_auth: ClientAuth) -> TokenEndpoint {
     }
 }
 
-fn at(address: SocketAddr) -> TokenEndpoint {
+pub(crate) fn at(address: SocketAddr) -> TokenEndpoint {
     endpoint(&format!("http://{address}/oauth/token/"), ClientAuth::Body)
 }
 
-fn client() -> TokenClient {
+pub(crate) fn client() -> TokenClient {
     TokenClient::new(certificates("unused.test").client, None).unwrap()
 }
 
@@ -140,7 +143,7 @@ fn can_be_spawned<F: Future + Send>(future: F) -> F {
     future
 }
 
-async fn call_within(
+pub(crate) async fn call_within(
     client: &TokenClient,
     endpoint: &TokenEndpoint,
     grant: GrantRequest<'_>,
@@ -157,7 +160,7 @@ async fn call_within(
     };
     let result = can_be_spawned(client.call(&request)).await;
     if let Err(error) = &result {
-        let shown = format!("{error} {error:?} {:?}", error.class.action());
+        let shown = format!("{error} {error:?} {:?}", error.action());
         assert!(!shown.contains(SECRET) && !shown.contains("refresh-1"), "{shown}");
     }
     result
@@ -199,6 +202,7 @@ async fn basic_credentials_go_into_the_header_and_templates_into_theirs() {
     assert_eq!(body, "grant_type=client_credentials&scope=read+write&audience=a%26b%3Dus");
     // `the client`, form-encoded as RFC 6749 §2.3.1 wants it: the+client:s3cret-of-the-client.
     let expected = [
+        "accept-encoding: identity",
         "accept: application/json",
         "authorization: Basic dGhlK2NsaWVudDpzM2NyZXQtb2YtdGhlLWNsaWVudA==",
         &format!("content-length: {}", body.len()),
@@ -219,6 +223,7 @@ async fn credentials_in_the_body_leave_no_authorization_header() {
     assert_eq!(line, "POST /oauth/token/ HTTP/1.1");
     assert_eq!(body, "grant_type=client_credentials&client_id=the+client&client_secret=s3cret-of-the-client");
     let expected = [
+        "accept-encoding: identity",
         "accept: application/json",
         &format!("content-length: {}", body.len()),
         "content-type: application/x-www-form-urlencoded",
@@ -336,13 +341,6 @@ async fn a_refusal_is_read_and_cleaned() {
 }
 
 #[tokio::test]
-async fn a_compressed_answer_is_refused() {
-    let answer = OK.replacen("\r\n", "\r\ncontent-encoding: gzip\r\n", 1);
-    let (address, _server) = serve(answer, 1).await;
-    assert_eq!(call(&client(), &at(address)).await.unwrap_err().class, Class::Ambiguous);
-}
-
-#[tokio::test]
 async fn an_endless_body_is_cut_off() {
     for (head, class) in [
         ("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", Class::Ambiguous),
@@ -364,10 +362,11 @@ async fn an_endless_body_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_body_of_64_kib_is_still_read() {
-    for (padding, fits) in [(64 * 1024 - 37, true), (64 * 1024 - 36, false)] {
-        let answer = OK.replace("content-length: 37", &format!("content-length: {}", 37 + padding));
-        let (address, _server) = serve(answer + &" ".repeat(padding), 1).await;
+async fn a_body_of_a_mebibyte_is_still_read() {
+    for (padding, fits) in [(1024 * 1024 - 37, true), (1024 * 1024 - 12, false)] {
+        let (before, body) = OK.split_once("{").unwrap();
+        let head = before.replace("content-length: 37", &format!("content-length: {}", 37 + padding));
+        let (address, _server) = serve(format!("{head}{}{{{body}", " ".repeat(padding)), 1).await;
         assert_eq!(call(&client(), &at(address)).await.is_ok(), fits, "{padding}");
     }
 }
@@ -377,8 +376,8 @@ async fn answers_that_break_off_are_ambiguous() {
     for answer in [
         "",
         "HTTP/1.1 200",
-        "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"access_token\":\"t\"}",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n14\r\n{\"access_token\":\"t\"}\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"access_token\":\"t",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n14\r\n{\"access_tok",
         "\0\0\0\0",
         "SSH-2.0-OpenSSH_9.9\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n{\"access_token\":\"t\"}",

@@ -162,8 +162,8 @@ impl Exchange {
             Fault::StallAfter | Fault::Silence => self.time_out().await,
             Fault::Unusable if refresh.is_some() => {
                 self.world.state().truth.granted(self.account, refresh);
-                let rescued = refresh.map(|number| self.refresh_token(number));
-                return Some(Err(TokenError { rescued, ..TokenError::new(Class::Ambiguous, "unusable") }));
+                let successor = refresh.map(|number| self.refresh_token(number));
+                return Some(Err(TokenError { successor, ..TokenError::new(Class::Ambiguous, "unusable") }));
             }
             Fault::Unusable | Fault::Garbage => TokenError::new(Class::Ambiguous, "garbage"),
             _ => return None,
@@ -193,6 +193,7 @@ impl Exchange {
             lifetime: Some(self.world.terms.lifetime),
             refresh_token: issued.refresh.map(|number| self.refresh_token(number)),
             refresh_lifetime: None,
+            id_token: None,
             scope: None,
             token_type: None,
         })

@@ -1,0 +1,349 @@
+//! Answers of a token endpoint that are broken on the wire: wrong framing, connections that end early, and content codings
+//! nobody asked for. What had come is searched; nothing here may cost a refresh token.
+
+use std::{
+    io::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use flate2::{Compression, write};
+use marketgate::{
+    oauth::{Class, GrantRequest, Granted, TokenClient, TokenError},
+    provider::{ClientAuth, TokenEndpoint},
+    secret::Secret,
+};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
+
+use crate::oauth_client::{
+    at, call_within, certificates, client, endpoint, listen, read_request, reset, serve,
+};
+
+const BODY: &str = r#"{"access_token":"t","refresh_token":"new-refresh","expires_in":900,"scope":"a"}"#;
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn refresh_within(
+    client: &TokenClient,
+    endpoint: &TokenEndpoint,
+    limit: Duration,
+) -> Result<Granted, TokenError> {
+    let token = Secret::new("refresh-1");
+    call_within(client, endpoint, GrantRequest::RefreshToken(&token), limit).await
+}
+
+/// The access token, if it can be used, and the successor.
+fn brought(outcome: &Result<Granted, TokenError>) -> (Option<&str>, Option<&str>) {
+    let token = |secret: &'_ Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+    let (access, successor) = match outcome {
+        Ok(granted) => (Some("t"), token(&granted.refresh_token)),
+        Err(error) => (None, token(&error.successor)),
+    };
+    assert!(outcome.as_ref().is_ok_and(|granted| granted.access_token.expose() == "t") || outcome.is_err());
+    (access, successor.map(|successor| if successor == "new-refresh" { "new-refresh" } else { "another" }))
+}
+
+const WHOLE: (Option<&str>, Option<&str>) = (Some("t"), Some("new-refresh"));
+const SUCCESSOR: (Option<&str>, Option<&str>) = (None, Some("new-refresh"));
+const NOTHING: (Option<&str>, Option<&str>) = (None, None);
+
+fn chunk(body: &str) -> String {
+    format!("{:x}\r\n{body}\r\n", body.len())
+}
+
+/// What stands on the wire before the connection ends, and what that brings.
+fn broken() -> Vec<(&'static str, String, (Option<&'static str>, Option<&'static str>))> {
+    let of_length = |status: &str, length: usize, body: &str| {
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
+    let chunked = |rest: &str| format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{rest}");
+    let (first, second) = BODY.split_at(30);
+    let length = BODY.len();
+    vec![
+        ("a length that is right", of_length("200 OK", length, BODY), WHOLE),
+        ("a length that is too great", of_length("200 OK", length + 100, BODY), WHOLE),
+        ("a length that is too small by a brace", of_length("200 OK", length - 1, BODY), WHOLE),
+        ("a length that is too small by half", of_length("200 OK", 52, BODY), WHOLE),
+        ("a length that cuts the successor", of_length("200 OK", 45, BODY), NOTHING),
+        ("no length", format!("HTTP/1.1 200 OK\r\n\r\n{BODY}"), WHOLE),
+        ("HTTP/1.0", format!("HTTP/1.0 200 OK\r\n\r\n{BODY}"), WHOLE),
+        ("no last chunk", chunked(&chunk(BODY)), WHOLE),
+        ("no last chunk after two", chunked(&(chunk(first) + &chunk(second))), WHOLE),
+        ("a chunk that is cut", chunked(&format!("{:x}\r\n{BODY}", length + 10)), WHOLE),
+        ("a chunk with nonsense behind it", chunked(&(chunk(BODY) + "nonsense\r\n")), WHOLE),
+        ("a cut within the last member", of_length("200 OK", length, &BODY[..length - 4]), WHOLE),
+        ("a cut within the successor", of_length("200 OK", length, &BODY[..45]), NOTHING),
+        ("a failure that holds the successor", of_length("500 Oops", length + 9, BODY), SUCCESSOR),
+        ("a refusal that holds the successor", of_length("400 Bad", length + 9, BODY), SUCCESSOR),
+        ("a form", of_length("200 OK", 99, "access_token=t&refresh_token=new-refresh&x="), WHOLE),
+        (
+            "a form that ends with the successor",
+            of_length("200 OK", 99, "access_token=t&refresh_token=new-ref"),
+            NOTHING,
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_came_before_the_connection_ended_is_searched() {
+    for (name, answer, expected) in broken() {
+        let (address, _server) = serve(answer, 1).await;
+        let outcome = refresh_within(&client(), &at(address), LIMIT).await;
+        assert_eq!(brought(&outcome), expected, "{name}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_a_reset_is_searched() {
+    for (name, answer, expected) in
+        broken().into_iter().filter(|(name, ..)| *name != "HTTP/1.0" && *name != "no length")
+    {
+        let (listener, address) = listen().await;
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_request(&mut stream).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            reset(stream);
+        });
+        let outcome = refresh_within(&client(), &at(address), LIMIT).await;
+        assert_eq!(brought(&outcome), expected, "{name}: {outcome:?}");
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn tls_that_ends_without_close_notify_loses_nothing() {
+    for (name, answer, expected) in broken() {
+        let tls = certificates("localhost");
+        let acceptor = TlsAcceptor::from(Arc::new(tls.server));
+        let (listener, address) = listen().await;
+        let server = tokio::spawn(async move {
+            let mut stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            read_request(&mut stream).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            let (mut stream, _) = stream.into_inner();
+            stream.shutdown().await.unwrap();
+        });
+        let client = TokenClient::new(tls.client, None).unwrap();
+        let endpoint = endpoint(&format!("https://localhost:{}/", address.port()), ClientAuth::Body);
+        let outcome = refresh_within(&client, &endpoint, LIMIT).await;
+        assert_eq!(brought(&outcome), expected, "{name}: {outcome:?}");
+        server.await.unwrap();
+    }
+}
+
+/// An HTTP/2 frame (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+#[tokio::test]
+async fn an_http_2_stream_that_is_reset_after_its_data_loses_nothing() {
+    let (data, headers, rst_stream, settings) = (0, 1, 3, 4);
+    // `:status` by its index in the static table (RFC 7541 appendix A).
+    for (status, expected) in [(0x88, WHOLE), (0x8e, SUCCESSOR)] {
+        let mut tls = certificates("localhost");
+        tls.server.alpn_protocols = vec![b"h2".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(tls.server));
+        let (listener, address) = listen().await;
+        let server = tokio::spawn(async move {
+            let mut stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            stream.write_all(&frame(settings, 0, 0, b"")).await.unwrap();
+            let mut request = Vec::new();
+            while !request.windows(9).any(|part| part == b"refresh-1") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            let answer = [
+                frame(headers, 0x4, 1, &[status]),
+                frame(data, 0, 1, BODY.as_bytes()),
+                frame(rst_stream, 0, 1, &[0, 0, 0, 2]),
+            ];
+            stream.write_all(&answer.concat()).await.unwrap();
+            // Until the client hangs up.
+            while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+        });
+        let client = TokenClient::new(tls.client, None).unwrap();
+        let endpoint = endpoint(&format!("https://localhost:{}/", address.port()), ClientAuth::Body);
+        let outcome = refresh_within(&client, &endpoint, LIMIT).await;
+        assert_eq!(brought(&outcome), expected, "{outcome:?}");
+        drop(client);
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_the_time_limit_is_searched() {
+    let (listener, address) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        let answer = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", chunk(BODY));
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        // Until the client hangs up.
+        _ = stream.read(&mut [0; 16]).await;
+    });
+    let outcome = refresh_within(&client(), &at(address), Duration::from_millis(300)).await;
+    assert_eq!(brought(&outcome), WHOLE, "{outcome:?}");
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_successor_in_front_of_an_endless_body_is_kept() {
+    let (listener, address) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{BODY}").as_bytes()).await.unwrap();
+        // Ends only when the client has hung up.
+        while stream.write_all(&[b' '; 65536]).await.is_ok() {}
+    });
+    let outcome = refresh_within(&client(), &at(address), LIMIT).await;
+    assert_eq!(brought(&outcome), WHOLE, "{outcome:?}");
+    server.await.unwrap();
+}
+
+// ---- content codings ----
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut out = write::GzEncoder::new(Vec::new(), Compression::best());
+    out.write_all(body).unwrap();
+    out.finish().unwrap()
+}
+
+fn zlib(body: &[u8]) -> Vec<u8> {
+    let mut out = write::ZlibEncoder::new(Vec::new(), Compression::best());
+    out.write_all(body).unwrap();
+    out.finish().unwrap()
+}
+
+fn deflate(body: &[u8]) -> Vec<u8> {
+    let mut out = write::DeflateEncoder::new(Vec::new(), Compression::best());
+    out.write_all(body).unwrap();
+    out.finish().unwrap()
+}
+
+fn zstd(body: &[u8]) -> Vec<u8> {
+    compress_to_vec(body, CompressionLevel::Fastest)
+}
+
+/// One uncompressed block (RFC 7932 §9.2) of at most 64 KiB, and the empty last one.
+fn brotli(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() - 1).unwrap();
+    let head = (length << 4 | 1 << 20).to_le_bytes();
+    [&head[..3], body, &[0b11]].concat()
+}
+
+/// Brotli's own: `{"access_token":"t","refresh_token":"new-refresh"}` compressed by the reference encoder is covered by its
+/// crate; here the way of a coding through the client is.
+fn coded() -> Vec<(&'static str, Vec<u8>)> {
+    let body = BODY.as_bytes();
+    vec![
+        ("gzip", gzip(body)),
+        ("x-gzip", gzip(body)),
+        ("GZip", gzip(body)),
+        ("deflate", zlib(body)),
+        ("deflate", deflate(body)),
+        ("br", brotli(body)),
+        ("zstd", zstd(body)),
+        ("identity", body.to_vec()),
+        ("identity, gzip", gzip(body)),
+        ("gzip, br", brotli(&gzip(body))),
+        ("zstd, deflate, gzip", gzip(&zlib(&zstd(body)))),
+        // The header lies.
+        ("identity", gzip(body)),
+        ("identity", zstd(body)),
+        ("gzip", body.to_vec()),
+        ("br", body.to_vec()),
+        ("gzip", gzip(&gzip(body))),
+        // Several members or frames, and something behind them.
+        ("gzip", [gzip(&body[..20]), gzip(&body[20..])].concat()),
+        ("zstd", [zstd(&body[..20]), zstd(&body[20..])].concat()),
+        ("gzip", [gzip(body), vec![0; 20]].concat()),
+    ]
+}
+
+fn with_coding(status: &str, coding: &str, body: &[u8]) -> Vec<u8> {
+    let head =
+        format!("HTTP/1.1 {status}\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+#[tokio::test]
+async fn every_content_coding_is_taken_off_though_none_was_asked_for() {
+    for (coding, body) in coded() {
+        for (status, expected) in [("200 OK", WHOLE), ("502 Bad Gateway", SUCCESSOR)] {
+            let (address, server) = serve(with_coding(status, coding, &body), 1).await;
+            let outcome = refresh_within(&client(), &at(address), LIMIT).await;
+            assert_eq!(brought(&outcome), expected, "{coding} {status}: {outcome:?}");
+            assert!(server.await.unwrap()[0].contains("accept-encoding: identity"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_refusal_is_understood() {
+    let (address, _server) =
+        serve(with_coding("400 Bad", "gzip", &gzip(br#"{"error":"invalid_grant"}"#)), 1).await;
+    let error = refresh_within(&client(), &at(address), LIMIT).await.unwrap_err();
+    assert_eq!(error.class, Class::InvalidGrant, "{error}");
+}
+
+#[tokio::test]
+async fn a_coding_that_cannot_be_read_is_never_a_loss() {
+    for (coding, body) in
+        [("compress", b"\x1f\x9d\x90".as_slice()), ("aes128gcm", b"\x01"), ("gzip", b"\x1f\x8b\x08\0")]
+    {
+        let (address, _server) = serve(with_coding("200 OK", coding, body), 1).await;
+        let error = refresh_within(&client(), &at(address), LIMIT).await.unwrap_err();
+        assert_eq!((error.class, error.may_have_rotated()), (Class::Ambiguous, true), "{coding}: {error}");
+        assert!(error.detail.contains("coding") || error.detail.contains("compressed"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_that_is_cut_gives_what_it_held() {
+    // What follows the tokens does not compress, so that the cut is behind them.
+    let mut noise = 1_u32;
+    let mut random = || {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'a' + u8::try_from(noise >> 24).unwrap() % 26)
+    };
+    let padding: String = (0..60_000).map(|_| random()).collect();
+    let body = BODY.replace("\"scope\":\"a\"", &format!("\"scope\":\"a\",\"x\":\"{padding}\""));
+    for (coding, coded) in [
+        ("gzip", gzip(body.as_bytes())),
+        ("deflate", zlib(body.as_bytes())),
+        ("deflate", deflate(body.as_bytes())),
+        ("br", brotli(body.as_bytes())),
+    ] {
+        let half = &coded[..coded.len() * 2 / 3];
+        let (address, _server) = serve(with_coding("200 OK", coding, half), 1).await;
+        let outcome = refresh_within(&client(), &at(address), LIMIT).await;
+        assert_eq!(brought(&outcome), WHOLE, "{coding}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_costs_a_mebibyte() {
+    let large = vec![b' '; 20 * 1024 * 1024];
+    let begun = Instant::now();
+    for (coding, bomb) in [
+        ("gzip", gzip(&large)),
+        ("gzip, gzip", gzip(&gzip(&large))),
+        ("deflate", zlib(&large)),
+        ("zstd", zstd(&large)),
+    ] {
+        let (address, _server) = serve(with_coding("200 OK", coding, &bomb), 1).await;
+        let made = begun.elapsed();
+        let error = refresh_within(&client(), &at(address), LIMIT).await.unwrap_err();
+        assert_eq!(error.class, Class::Ambiguous, "{coding}: {error}");
+        assert!(begun.elapsed() - made < Duration::from_secs(10), "{coding}");
+    }
+    // What stands in front of it is kept.
+    let (address, _server) =
+        serve(with_coding("200 OK", "gzip", &gzip(&[BODY.as_bytes(), &large].concat())), 1).await;
+    assert_eq!(brought(&refresh_within(&client(), &at(address), LIMIT).await), WHOLE);
+}
