@@ -54,6 +54,8 @@ pub(super) struct Demand {
     pub(super) waiting: AtomicUsize,
     /// Whether a refresh was ordered, needed or not.
     pub(super) ordered: AtomicBool,
+    /// Whether the account is due for a refresh though nobody uses it.
+    pub(super) due: AtomicBool,
     /// Whether a refresh that an earlier process left open is to be repeated at once.
     pub(super) healing: AtomicBool,
     /// Set when the account is gone, or is to be made anew, and its keeper must end.
@@ -247,6 +249,11 @@ impl LiveAccount {
                 "ask again; `marketgate status` shows what the token endpoint is doing".to_owned(),
                 Duration::ZERO,
             ),
+            None if self.complaint().is_some() => (
+                self.complaint().unwrap_or_default(),
+                "nothing to do: Marketgate asks with one account at a time and goes on when it gets a token".to_owned(),
+                self.endpoint.as_ref().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate(true)),
+            ),
             None => (
                 "the token endpoint's budget is used up, and this account waits for its turn".to_owned(),
                 "ask again when Retry-After says so; `marketgate check` shows how many accounts the endpoint carries"
@@ -259,10 +266,25 @@ impl LiveAccount {
         Unavailable { state: published.state, detail, action, retry_after, changed: false }
     }
 
+    fn complaint(&self) -> Option<String> {
+        self.endpoint.as_ref()?.meter.complaint()
+    }
+
     /// Has a refresh repeated at once whose answer an earlier process did not live to see (law 4).
     pub fn heal(&self) {
         self.demand.healing.store(true, Relaxed);
         self.demand.wake.notify_one();
+    }
+
+    /// Has the account refreshed though nobody uses it, as soon as the usual pauses allow it.
+    pub fn keep_up(&self) {
+        self.demand.due.store(true, Relaxed);
+        self.demand.wake.notify_one();
+    }
+
+    /// The scope of its newest token, where that is narrower than what the app asks for.
+    pub fn narrower_scope(&self) -> Option<Arc<str>> {
+        self.published.borrow().credential.as_ref()?.narrower_scope.clone()
     }
 
     /// Has the token refreshed now, whether it is due or not. A refresh that is under way already is what was ordered.

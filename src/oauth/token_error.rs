@@ -18,6 +18,8 @@ pub enum Class {
     Ambiguous,
     /// The refresh token or code is no longer accepted (RFC 6749 §5.2 `invalid_grant`).
     InvalidGrant,
+    /// The call was understood and the grant refused, in words that are not known to mean its end.
+    Refused,
     /// The client's credentials are refused.
     InvalidClient,
     /// The call itself is wrong: URL, grant type, scope, redirect, header.
@@ -27,7 +29,7 @@ pub enum Class {
 impl Class {
     /// Whether the server has judged the call and refused it: asking again unchanged brings the same answer.
     pub fn is_definite(self) -> bool {
-        matches!(self, Self::InvalidGrant | Self::InvalidClient | Self::Misconfigured)
+        matches!(self, Self::InvalidGrant | Self::Refused | Self::InvalidClient | Self::Misconfigured)
     }
 
     /// Its name in metrics, logs and events.
@@ -38,6 +40,7 @@ impl Class {
             Self::ServerTrouble => "server_trouble",
             Self::Ambiguous => "ambiguous",
             Self::InvalidGrant => "invalid_grant",
+            Self::Refused => "refused",
             Self::InvalidClient => "invalid_client",
             Self::Misconfigured => "misconfigured",
         }
@@ -60,6 +63,10 @@ impl Class {
                  stands between here and it"
             }
             Self::InvalidGrant => "log in again: marketgate login APP@ACCOUNT",
+            Self::Refused => {
+                "correct what the marketplace names, then `marketgate accounts refresh APP@ACCOUNT`; if these words mean \
+                 that the grant is over, add them to grant_ended and log in again"
+            }
             Self::InvalidClient => {
                 "check client_id and client_secret, and that they belong to this environment"
             }
@@ -78,6 +85,7 @@ impl fmt::Display for Class {
             Self::ServerTrouble => "the token endpoint is in trouble",
             Self::Ambiguous => "the token call's outcome is unknown",
             Self::InvalidGrant => "the grant is no longer accepted",
+            Self::Refused => "the token endpoint refused the grant",
             Self::InvalidClient => "the client's credentials were refused",
             Self::Misconfigured => "the token call was refused as wrong",
         })

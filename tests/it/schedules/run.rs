@@ -103,6 +103,7 @@ fn consents(world: &World) -> MemoryStore {
             consented_at: Some(now),
             created_at: now,
             changed_at: now,
+            notes: Default::default(),
             intent: None,
         };
         use futures_util::FutureExt;
