@@ -239,22 +239,23 @@ impl LiveAccount {
     }
 
     fn unavailable(&self, published: &Published) -> Unavailable {
-        let (detail, action, retry_after) = match &published.trouble {
-            Some(trouble) => {
+        let complaint = self.endpoint.as_ref().and_then(|endpoint| endpoint.meter.complaint());
+        let (detail, action, retry_after) = match (&published.trouble, complaint) {
+            (Some(trouble), _) => {
                 let until_next_try = self.clock.now().until(trouble.next_try(true));
                 (trouble.detail.clone(), trouble.action.clone(), until_next_try)
             }
-            None if published.state == AccountState::Refreshing => (
+            (None, _) if published.state == AccountState::Refreshing => (
                 "the token endpoint has not answered yet".to_owned(),
                 "ask again; `marketgate status` shows what the token endpoint is doing".to_owned(),
                 Duration::ZERO,
             ),
-            None if self.complaint().is_some() => (
-                self.complaint().unwrap_or_default(),
+            (None, Some(complaint)) => (
+                complaint,
                 "nothing to do: Marketgate asks with one account at a time and goes on when it gets a token".to_owned(),
                 self.endpoint.as_ref().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate(true)),
             ),
-            None => (
+            (None, None) => (
                 "the token endpoint's budget is used up, and this account waits for its turn".to_owned(),
                 "ask again when Retry-After says so; `marketgate check` shows how many accounts the endpoint carries"
                     .to_owned(),
@@ -264,10 +265,6 @@ impl LiveAccount {
         let retry_after =
             (!published.state.needs_a_person()).then(|| retry_after.max(Duration::from_secs(1)));
         Unavailable { state: published.state, detail, action, retry_after, changed: false }
-    }
-
-    fn complaint(&self) -> Option<String> {
-        self.endpoint.as_ref()?.meter.complaint()
     }
 
     /// Has a refresh repeated at once whose answer an earlier process did not live to see (law 4).

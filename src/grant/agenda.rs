@@ -138,10 +138,17 @@ fn kept_alive(profile: &Profile, record: &Record) -> Option<SystemTime> {
     if end_is_fixed(profile, record) {
         return None;
     }
-    let life = end.duration_since(*obtained_at).unwrap_or_default();
-    let margin = NEAR.min(life / NEAR_PART);
     // Accounts that were connected together are not refreshed together.
-    Some(*end - margin.mul_f64(1.0 - spread(&record.id) / 2.0))
+    Some(*end - margin(*obtained_at, *end).mul_f64(1.0 - spread(&record.id) / 2.0))
+}
+
+fn margin(obtained_at: SystemTime, end: SystemTime) -> Duration {
+    NEAR.min(end.duration_since(obtained_at).unwrap_or_default() / NEAR_PART)
+}
+
+/// Whether so little is left of a refresh token's life that it would be replaced.
+pub(super) fn is_near(obtained_at: SystemTime, end: SystemTime, now: SystemTime) -> bool {
+    now >= end - margin(obtained_at, end)
 }
 
 /// Between 0 and 1, the same for an account each time.

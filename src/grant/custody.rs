@@ -159,8 +159,13 @@ impl Custody {
             return Some(Record { grant: Some(record.grant?), generation, changed_at: now.wall, ..record });
         };
         let known = lifetime.or(profile.lifetimes.refresh_token.filter(|_| refresh_token.is_some()));
-        let told = lifetime.and_then(|life| is_fixed(obtained_at, ends_at?, now.wall, now.wall + life));
         let is_new = refresh_token.is_some_and(|new| new.expose() != token.expose());
+        let told = match lifetime {
+            Some(life) => ends_at.and_then(|end| is_fixed(obtained_at, end, now.wall, now.wall + life)),
+            None if is_new => known.map(|_| false),
+            // Some servers replace a refresh token only near its end: one that stays there ends there.
+            None => ends_at.filter(|end| agenda::is_near(obtained_at, *end, now.wall)).map(|_| true),
+        };
         let grant = if is_new || known.is_some() {
             Grant::Refresh {
                 token: refresh_token.unwrap_or(&token).clone(),

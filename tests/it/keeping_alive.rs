@@ -137,3 +137,18 @@ async fn a_thousand_idle_sellers_are_not_refreshed_all_at_once() {
         (0..60).map(|minute| shown.iter().filter(|s| s.at.as_secs() / 60 == minute).count()).max().unwrap();
     assert!(most <= 400, "{most} in one minute");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_that_stays_the_same_near_its_end_is_not_asked_for_again_and_again() {
+    let stage = Stage::with_sellers(&app("refresh_token_lifetime = \"10m\""), 1).await;
+    stage.play(|shown| {
+        let mut granted = granted(shown, MINUTE);
+        granted.refresh_token = granted.refresh_token.filter(|_| shown.token == 0);
+        Ok(granted)
+    });
+    assert!(stage.ask(0).await.is_ok());
+    stage.shown();
+    pass(9 * MINUTE + 50 * SECOND).await;
+    assert_eq!(stage.shown().len(), 1);
+    assert!(stage.show(0).await.login_required_by.is_some(), "its end is fixed");
+}

@@ -73,7 +73,7 @@ fn one_life(world: &Arc<World>, store: &Arc<FaultyStore>) -> (End, Duration) {
         } else {
             dice.millis(100, 5_000)
         };
-        let open = store.open().await;
+        let open: Vec<usize> = store.open().await.into_iter().map(|(account, _)| account).collect();
         let now = world.now();
         world.end_life(down, end == End::Crashed && world.terms.reboots);
         world.state().truth.gone("crash", &open, now);
