@@ -75,8 +75,7 @@ impl Keeper {
         }
         let reason = end_of_grant(custody.record.as_ref(), error, follows_a_lost_answer, now);
         let words = error.to_string();
-        let is_about_the_grant = matches!(reason, None | Some(LoginReason::Revoked));
-        if is_about_the_grant && self.is_held(account, &words) {
+        if self.is_held(account, reason, &words) {
             return self.hold(account, &words, was_lost, now).await;
         }
         let chance = self.surroundings.chance.draw();
@@ -96,10 +95,15 @@ impl Keeper {
         }
     }
 
-    /// Whether the endpoint refuses everybody, so that a refusal says nothing about this grant.
-    fn is_held(&self, account: &LiveAccount, words: &str) -> bool {
-        let verdict = account.endpoint().map(|endpoint| endpoint.meter.refused(account.id(), words));
-        verdict == Some(Verdict::Held)
+    /// Whether the endpoint refuses everybody, so that a refusal says nothing about this grant. Where there is another reason
+    /// for the refusal, it does not count among those that have the endpoint held.
+    fn is_held(&self, account: &LiveAccount, reason: Option<LoginReason>, words: &str) -> bool {
+        let Some(endpoint) = account.endpoint() else { return false };
+        match reason {
+            None | Some(LoginReason::Revoked) => endpoint.meter.refused(account.id(), words) == Verdict::Held,
+            Some(LoginReason::RotationResponseLost) => endpoint.meter.is_held(),
+            Some(_) => false,
+        }
     }
 
     /// The endpoint refuses everybody: nothing is said of this grant, and its token is used to its end.

@@ -132,6 +132,11 @@ impl Meter {
         self.note(|health, now| health.refused(id, words, now))
     }
 
+    /// Whether the endpoint refuses everybody.
+    pub fn is_held(&self) -> bool {
+        self.0.lock().health.is_held()
+    }
+
     /// How other accounts fare at this endpoint since `since`.
     pub fn others(&self, since: Moment) -> Others {
         self.0.lock().health.others(since.boot)

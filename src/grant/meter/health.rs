@@ -90,6 +90,10 @@ impl Health {
         self.last = now;
     }
 
+    pub(super) fn is_held(&self) -> bool {
+        self.held_since.is_some()
+    }
+
     pub(super) fn was_refused(&self, id: &AccountId) -> bool {
         self.held_since.is_some() && self.refused.contains_key(id)
     }
