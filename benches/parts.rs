@@ -126,7 +126,12 @@ fn header_policy(criterion: &mut Criterion) {
 fn credential() -> Credential {
     let (secret, asked) = (Secret::new("token"), Clock::system().now());
     let token = Token { secret, asked, lifetime: None, generation: 1 };
-    Credential { token, header: HeaderValue::from_static("Bearer token"), refresh_age: None }
+    Credential {
+        token,
+        header: HeaderValue::from_static("Bearer token"),
+        refresh_age: None,
+        narrower_scope: None,
+    }
 }
 
 /// Token endpoints that answer at once, each time with another token.
@@ -197,6 +202,7 @@ fn record(account: AccountName) -> Record {
         consented_at: None,
         created_at: now,
         changed_at: now,
+        notes: Default::default(),
         intent: None,
     }
 }

@@ -351,20 +351,23 @@ async fn housekeeping(accounts: Arc<Accounts>, stop: CancellationToken) {
     }
 }
 
-/// Takes up what an earlier process left, then looks after the accounts of the store from time to time.
+/// Takes up what an earlier process left, then sees to accounts that fall due, and looks through the store from time to time.
 async fn looking_after(accounts: Arc<Accounts>, metrics: Arc<Metrics>, stop: CancellationToken) {
     if let Err(error) = accounts.take_up().await {
         tracing::error!(%error, "what an earlier process left could not be taken up");
     }
-    loop {
-        match accounts.look_after().await {
-            Ok(counted) => metrics.stored_accounts(&counted),
-            Err(error) => tracing::warn!(%error, "the accounts of the store could not be looked through"),
+    let look = async {
+        loop {
+            match accounts.look_after().await {
+                Ok(counted) => metrics.stored_accounts(&counted),
+                Err(error) => tracing::warn!(%error, "the accounts of the store could not be looked through"),
+            }
+            tokio::time::sleep(LOOKING_AFTER).await;
         }
-        if stop.run_until_cancelled(tokio::time::sleep(LOOKING_AFTER)).await.is_none() {
-            return;
-        }
-    }
+    };
+    let both = async { tokio::join!(look, accounts.keep_up()) };
+    // Neither ends by itself, and neither leaves anything half done.
+    let _ = stop.run_until_cancelled(both).await;
 }
 
 /// Opens what must survive the process; None when nothing must. Blocks, perhaps until another process lets go of it.

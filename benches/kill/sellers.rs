@@ -75,6 +75,7 @@ impl Sellers {
             consented_at: None,
             created_at: now,
             changed_at: now,
+            notes: Default::default(),
             intent: None,
         };
         assert_eq!(store.replace(record, Origin::Brought).await.unwrap(), Replaced::Durable);

@@ -62,6 +62,7 @@ impl Shop {
             consented_at: None,
             created_at: now,
             changed_at: now,
+            notes: Default::default(),
             intent: None,
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Accounts, AccountsError, document::AccountDocument, error::Refusal};
 use crate::{
     clock::rfc3339,
-    grant::Credential,
+    grant::{Credential, refresh_end},
     names::AccountId,
     store::{Grant, LoginReason, Origin, ParkReason, Record, Replaced, Standing, Stored},
 };
@@ -44,6 +44,9 @@ pub struct Exported {
     /// When the seller first consented, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consented_at: Option<String>,
+    /// When the refresh token ends by itself, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token_expires_at: Option<String>,
     /// Whom it is connected to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
@@ -123,6 +126,7 @@ impl Accounts {
             client_secret: None,
             api_key: None,
             consented_at: record.consented_at.map(rfc3339),
+            refresh_token_expires_at: refresh_end(&record).map(rfc3339),
             identity: record.identity.clone(),
             settings: record.settings.clone(),
         };

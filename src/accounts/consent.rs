@@ -14,6 +14,7 @@ use super::{Accounts, AccountsError, change::durable, error::Refusal};
 use crate::{
     clock::rfc3339,
     config::{Account, App, Credentials},
+    grant::narrower_scope,
     names::AccountId,
     oauth::{
         AuthorizationRequest, Callback, CallbackError, Class, GrantRequest, Granted, Outcome,
@@ -21,7 +22,7 @@ use crate::{
     },
     provider::{Authorization, Dressing, GrantKind, Identity},
     secret::Secret,
-    store::{Grant, KeptToken, Origin, PendingConsent, Record, Standing, Store, Stored},
+    store::{Grant, KeptToken, Notes, Origin, PendingConsent, Record, Standing, Store, Stored},
 };
 
 /// How long a seller has for it.
@@ -168,7 +169,8 @@ impl Accounts {
         let record = self.record(&app, &account, pending, &granted, asked.wall, identity.clone()).await?;
         let token_expires_at =
             record.token.as_ref().map_or(asked.wall, |token| token.asked_at + token.lifetime);
-        let login_required_by = super::document::login_required_by(&app, &record).map(rfc3339);
+        let login_required_by =
+            super::document::login_required_by(&app, &record, self.clock.now().wall).map(rfc3339);
         let replaced = store.replace(record, Origin::Brought).await?;
         self.changed(id).await;
         durable(id, replaced)?;
@@ -351,6 +353,10 @@ impl Accounts {
             consented_at: Some(now),
             created_at: before.map_or(now, |record| record.created_at),
             changed_at: now,
+            notes: Notes {
+                narrower_scope: narrower_scope(&app.profile, granted.scope.as_deref()),
+                ..Notes::default()
+            },
             intent: None,
         })
     }

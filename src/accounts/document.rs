@@ -1,18 +1,17 @@
 //! What is told of an account, in commands and over the API. The one rule: fingerprints, never tokens.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{Clock, Moment, rfc3339},
     config::{Account, App, Credentials},
-    grant::{AccountState, LiveAccounts, Published, halt},
+    grant::{
+        AccountState, LiveAccounts, Published, TOLERANCE, advice, agenda::end_is_fixed, halt, refresh_end,
+    },
     names::AccountId,
-    store::{Grant, KeptToken, Record, Stored},
+    store::{Grant, KeptToken, LoginReason, Record, Standing, Stored},
     token::usable_life,
 };
 
@@ -31,7 +30,7 @@ pub struct AccountDocument {
     pub grant: String,
     /// Where it is kept: `configuration` or `store`.
     pub kept_in: String,
-    /// `ready`, `refreshing`, `degraded`, `misconfigured`, `login_required`, `store_corrupt`, `identity_mismatch`, `parked`.
+    /// `ready`, `refreshing`, `degraded`, `misconfigured`, `refused`, `login_required`, `store_corrupt`, `identity_mismatch`, `parked`.
     pub state: String,
     /// Why, for `login_required` (`revoked`, `expired`, `rotation_response_lost`, `logged_out`, `exported`,
     /// `never_connected`) and `parked` (`restored`, `environment_changed`).
@@ -43,8 +42,15 @@ pub struct AccountDocument {
     pub settings: BTreeMap<String, String>,
     /// When the seller first consented, RFC 3339.
     pub consented_at: Option<String>,
-    /// When the consent or its refresh token ends by itself, so that the seller must have logged in again, RFC 3339.
+    /// When the consent or its refresh token ends whatever is refreshed meanwhile, so that the seller must have logged in
+    /// again, RFC 3339.
     pub login_required_by: Option<String>,
+    /// When its refresh token ends by itself unless it is refreshed before, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token_expires_at: Option<String>,
+    /// The granted scope, where it is narrower than what the app asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_scope: Option<String>,
     /// Counts the durable changes; none for accounts of the configuration.
     pub generation: Option<u64>,
     /// Its newest token; none before the first request.
@@ -111,6 +117,10 @@ impl AccountDocument {
         if let Some(published) = known(stored, live) {
             document.tell(&published, now);
         }
+        if let Some(end) = ended(app, stored, live, now) {
+            let (reason, detail) = (LoginReason::Expired, LoginReason::Expired.sentence());
+            document.halt(stored.id(), AccountState::LoginRequired(reason), detail, end);
+        }
         document
     }
 
@@ -128,6 +138,8 @@ impl AccountDocument {
             settings: BTreeMap::new(),
             consented_at: None,
             login_required_by: None,
+            refresh_token_expires_at: None,
+            granted_scope: None,
             generation: None,
             token: None,
             trouble: None,
@@ -136,6 +148,9 @@ impl AccountDocument {
 
     fn tell(&mut self, published: &Published, now: Moment) {
         self.set_state(published.state);
+        if let Some(scope) = published.narrower_scope() {
+            self.granted_scope = Some(scope.to_owned());
+        }
         self.token = published.credential.as_ref().map(|credential| {
             let token = &credential.token;
             TokenDocument {
@@ -164,7 +179,11 @@ impl AccountDocument {
         self.identity.clone_from(&record.identity);
         self.settings.clone_from(&record.settings);
         self.consented_at = record.consented_at.map(rfc3339);
-        self.login_required_by = login_required_by(app, record).map(rfc3339);
+        let now = clock.now().wall;
+        self.login_required_by = login_required_by(app, record, now).map(rfc3339);
+        self.refresh_token_expires_at =
+            refresh_end(record).filter(|end| *end > now && is_alive(record)).map(rfc3339);
+        self.granted_scope.clone_from(&record.notes.narrower_scope);
         self.token = record.token.as_ref().and_then(|token| kept_document(token, record.generation, clock));
         if let Some((state, detail)) = halt(record, &app.profile) {
             self.halt(&record.id, state, &detail, record.changed_at);
@@ -173,7 +192,7 @@ impl AccountDocument {
 
     fn halt(&mut self, id: &AccountId, state: AccountState, detail: &str, since: SystemTime) {
         self.set_state(state);
-        let (detail, action) = (detail.to_owned(), state.action(id));
+        let (detail, action) = (detail.to_owned(), advice(state, id, detail));
         self.trouble = Some(TroubleDocument { detail, action, failures: 1, since: rfc3339(since) });
     }
 
@@ -200,8 +219,24 @@ fn known(stored: &Stored, live: &LiveAccounts) -> Option<Published> {
     live.peek(stored.id()).map(|live| live.published()).filter(Published::is_known)
 }
 
+/// When the refresh token of an idle account ended that has no valid access token left: it is `expired` before anybody asks
+/// the marketplace, which is asked all the same when a request comes, since clocks err.
+fn ended(app: &App, stored: &Stored, live: &LiveAccounts, now: Moment) -> Option<SystemTime> {
+    let Stored::Whole(record) = stored else { return None };
+    let end = refresh_end(record).filter(|end| *end + TOLERANCE <= now.wall)?;
+    let has_token = match known(stored, live) {
+        Some(published) if published.state != AccountState::Ready => return None,
+        Some(published) => published.usable(now).is_some(),
+        None => record.token.as_ref().is_some_and(|token| token.asked_at + token.lifetime > now.wall),
+    };
+    (!has_token && halt(record, &app.profile).is_none()).then_some(end)
+}
+
 /// The state that [`AccountDocument::of_stored`] tells.
-pub fn state_of(app: &App, stored: &Stored, live: &LiveAccounts) -> AccountState {
+pub fn state_of(app: &App, stored: &Stored, live: &LiveAccounts, now: Moment) -> AccountState {
+    if ended(app, stored, live, now).is_some() {
+        return AccountState::LoginRequired(LoginReason::Expired);
+    }
     match (known(stored, live), stored) {
         (Some(published), _) => published.state,
         (None, Stored::Corrupt { .. }) => AccountState::StoreCorrupt,
@@ -211,18 +246,17 @@ pub fn state_of(app: &App, stored: &Stored, live: &LiveAccounts) -> AccountState
     }
 }
 
-/// When the seller must have logged in again, as far as it is known: a consent with a fixed length counts from the first
-/// one, and a refresh token that is not replaced in time ends as well.
-pub fn login_required_by(app: &App, record: &Record) -> Option<SystemTime> {
-    let consent_end = record.consented_at.zip(app.profile.lifetimes.consent).map(|(at, life)| at + life);
-    let token_end = match record.grant {
-        Some(Grant::Refresh { ends_at, .. }) => ends_at,
-        _ => None,
-    };
-    [consent_end, token_end].into_iter().flatten().min()
+/// Whether its grant is not known to be over.
+fn is_alive(record: &Record) -> bool {
+    record.grant.is_some() && record.standing == Standing::Active
 }
 
-/// How long it still is until then.
-pub fn time_left(app: &App, record: &Record, now: SystemTime) -> Option<Duration> {
-    login_required_by(app, record).map(|end| end.duration_since(now).unwrap_or_default())
+/// By when the seller must have logged in again, as far as it is known: a consent with a fixed length counts from the first
+/// one, and a refresh token whose end no refresh moves ends as well. Nothing is due any more where that time has passed, or
+/// the grant is over.
+pub fn login_required_by(app: &App, record: &Record, now: SystemTime) -> Option<SystemTime> {
+    let consent_end = record.consented_at.zip(app.profile.lifetimes.consent).map(|(at, life)| at + life);
+    let token_end = refresh_end(record).filter(|_| end_is_fixed(&app.profile, record));
+    let end = [consent_end, token_end].into_iter().flatten().min()?;
+    (is_alive(record) && end > now).then_some(end)
 }

@@ -29,6 +29,7 @@ pub struct NewGrant {
     /// What entitles us to tokens.
     grant: Brought,
     consented_at: Option<SystemTime>,
+    refresh_token_expires_at: Option<SystemTime>,
     identity: Option<String>,
     settings: BTreeMap<String, String>,
 }
@@ -62,8 +63,15 @@ pub enum Imported {
 }
 
 /// Members of an import beside the provider's settings.
-const MEMBERS: [&str; 6] =
-    ["refresh_token", "client_id", "client_secret", "api_key", "consented_at", "identity"];
+const MEMBERS: [&str; 7] = [
+    "refresh_token",
+    "client_id",
+    "client_secret",
+    "api_key",
+    "consented_at",
+    "refresh_token_expires_at",
+    "identity",
+];
 
 impl NewGrant {
     /// Reads the members of a JSON object, `account` excepted.
@@ -75,7 +83,9 @@ impl NewGrant {
         for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
             texts.insert(name.as_str(), text(name, value)?);
         }
-        let consented_at = texts.remove("consented_at").map(|at| moment(&at)).transpose()?;
+        let mut time = |name| texts.remove(name).map(|at| moment(name, &at)).transpose();
+        let (consented_at, refresh_token_expires_at) =
+            (time("consented_at")?, time("refresh_token_expires_at")?);
         let identity = texts.remove("identity");
         let grant = brought(app, &mut texts)?;
         if let Some(name) = texts.keys().find(|name| MEMBERS.contains(name)) {
@@ -83,7 +93,7 @@ impl NewGrant {
             return Err(AccountsError::invalid(detail, format!("it takes {}", wanted(app))));
         }
         let settings = texts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Ok(Self { grant, consented_at, identity, settings })
+        Ok(Self { grant, consented_at, refresh_token_expires_at, identity, settings })
     }
 
     /// The refresh token, if that is what it brings.
@@ -125,12 +135,12 @@ fn text(name: &str, value: &Value) -> Result<String, AccountsError> {
     Ok(text)
 }
 
-fn moment(text: &str) -> Result<SystemTime, AccountsError> {
+fn moment(name: &str, text: &str) -> Result<SystemTime, AccountsError> {
     let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
     let at = text.parse::<jiff::Timestamp>().ok().or_else(|| Some(day()?.timestamp()));
     at.map(SystemTime::from).ok_or_else(|| {
         let action = "write it as 2026-01-31T12:00:00Z or 2026-01-31";
-        AccountsError::invalid("`consented_at` is no time", action)
+        AccountsError::invalid(format!("`{name}` is no time"), action)
     })
 }
 
@@ -252,7 +262,9 @@ impl Accounts {
             Brought::Refresh(token) => Grant::Refresh {
                 token,
                 obtained_at,
-                ends_at: app.profile.lifetimes.refresh_token.map(|life| obtained_at + life),
+                ends_at: new
+                    .refresh_token_expires_at
+                    .or_else(|| app.profile.lifetimes.refresh_token.map(|life| obtained_at + life)),
             },
             Brought::Client { id, secret } => Grant::Client { id, secret },
             Brought::Key(key) => Grant::Key(key),
@@ -270,6 +282,7 @@ impl Accounts {
             consented_at: new.consented_at,
             created_at: before.map_or(now, |record| record.created_at),
             changed_at: now,
+            notes: Default::default(),
             intent: None,
         };
         let replaced = store.replace(record, Origin::Brought).await?;

@@ -1,5 +1,5 @@
-//! Keeps idle grants from dying of disuse, and knows which will need a login soon. The one rule: an idle account is left
-//! alone until the end of its refresh token is near; each rotation is a risk.
+//! Sees to accounts that nobody uses: keeps idle grants from dying of disuse, tries refused ones again, and takes up what an
+//! earlier process left. The one rule: an idle account is left alone until something is due; each rotation is a risk.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,9 +8,10 @@ use super::{
     document::{login_required_by, state_of},
 };
 use crate::{
-    config::App,
+    grant::{LiveAccount, agenda, refresh_end, repeats_at_once},
     metrics::StoredAccounts,
-    store::{Grant, PageQuery, Record, Standing, StoreError, Stored},
+    names::AccountId,
+    store::{PageQuery, Record, StoreError, Stored},
 };
 
 /// How many records are read at once: whoever asks the store for an account meanwhile waits for no more than that.
@@ -19,15 +20,11 @@ const BATCH: usize = 100;
 /// Looking through the store rests so many times as long as it worked: requests go first.
 const REST: u32 = 3;
 
-/// A refresh token is replaced when no more than this is left of it,
-const NEAR: Duration = Duration::from_secs(30 * 86_400);
-
-/// or this part of its whole life, where that is less.
-const NEAR_PART: u32 = 6;
+/// A suspended machine and a stepped clock are noticed after this long.
+const LOOK_AT_CLOCKS: Duration = Duration::from_secs(30);
 
 impl Accounts {
-    /// Looks through the store once: refreshes accounts whose refresh token would soon end of itself, and counts all by
-    /// state.
+    /// Looks through the store once: notes what falls due before the next look, and counts all accounts by state.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -40,15 +37,16 @@ impl Accounts {
                 let begun = Instant::now();
                 let query = PageQuery { app: Some(app.name.clone()), after: after.take(), limit: BATCH };
                 let batch = store.page(query).await?;
+                let now = self.clock.now();
                 for stored in &batch {
                     let record = match stored {
                         Stored::Whole(record) => Some(record.as_ref()),
                         Stored::Corrupt { .. } => None,
                     };
-                    let end = record.and_then(|record| login_required_by(app, record));
-                    counted.count(&app.name, state_of(app, stored, &self.live).as_str(), end);
-                    if record.is_some_and(|record| is_near_its_end(app, record, self.clock.now().wall)) {
-                        self.keep_alive(app, stored).await;
+                    let end = record.and_then(|record| login_required_by(app, record, now.wall));
+                    counted.count(&app.name, state_of(app, stored, &self.live, now).as_str(), end);
+                    if let Some(at) = record.and_then(|record| due(app, record)) {
+                        self.live.agenda().note(stored.id(), Some(at), now.wall);
                     }
                 }
                 match batch.last() {
@@ -63,20 +61,63 @@ impl Accounts {
         Ok(counted)
     }
 
-    async fn keep_alive(&self, app: &std::sync::Arc<App>, stored: &Stored) {
-        match self.find(app, Some(&stored.id().account)).await {
-            Ok(live) => {
-                tracing::info!(account = %live.id(), "refreshing an idle account before its refresh token ends");
-                live.order_refresh();
+    /// Sees to every account that falls due, each at its time, until the future is dropped.
+    pub async fn keep_up(&self) {
+        let agenda = self.live.agenda();
+        loop {
+            let now = self.clock.now().wall;
+            if let Some((id, is_order)) = agenda.take_due(now) {
+                self.attend(&id, is_order, now).await;
+                continue;
             }
-            Err(missing) => {
-                tracing::warn!(account = %stored.id(), ?missing, "cannot keep this account alive");
+            let rest = agenda.next().map(|at| at.duration_since(now).unwrap_or_default());
+            tokio::select! {
+                () = tokio::time::sleep(rest.unwrap_or(LOOK_AT_CLOCKS).min(LOOK_AT_CLOCKS)) => {}
+                () = agenda.changed() => {}
             }
         }
     }
 
-    /// Takes up what an earlier process left: token calls that still count, and refreshes whose outcome is unknown, which
-    /// are tried again at once (law 4).
+    /// Has an account refreshed if it is still due: what was noted may have changed. `is_order`: its endpoint accepts grants
+    /// again, so that one that was refused may try.
+    async fn attend(&self, id: &AccountId, is_order: bool, now: SystemTime) {
+        let (Some(store), Some(app)) = (&self.store, self.apps.get(&id.app)) else { return };
+        let Ok(Some(Stored::Whole(record))) = store.account(id).await else { return };
+        let agenda = self.live.agenda();
+        if is_order {
+            let has_trouble = |live: &LiveAccount| live.published().trouble.is_some();
+            let live = self.live.peek(id).filter(|live| has_trouble(live));
+            if live.is_some() || record.notes.refusal.is_some() {
+                self.wake(id, "the token endpoint accepts grants again", LiveAccount::order_refresh).await;
+            }
+            return;
+        }
+        let Some(at) = due(app, &record) else { return };
+        if at > now {
+            return agenda.note(id, Some(at), now);
+        }
+        if refresh_end(&record).is_some_and(|end| end <= now) {
+            return; // It has ended: asking now would spend a call, and nothing else.
+        }
+        self.wake(id, "refreshing an account that is due though nobody uses it", LiveAccount::keep_up).await;
+        // Unless something comes of it: then its keeper notes when to look next.
+        agenda.note(id, Some(now + look_again(&record, now)), now);
+    }
+
+    async fn wake(&self, id: &AccountId, why: &str, how: fn(&LiveAccount)) {
+        let Some(app) = self.apps.get(&id.app) else { return };
+        match self.find(app, Some(&id.account)).await {
+            Ok(live) => {
+                tracing::info!(account = %id, "{why}");
+                how(&live);
+            }
+            Err(missing) => tracing::warn!(account = %id, ?missing, "cannot see to this account"),
+        }
+    }
+
+    /// Takes up what an earlier process left: token calls that still count, and refreshes whose outcome is unknown. Those are
+    /// repeated at once where the server takes that for a repetition for a time that still runs, else when the stored token
+    /// has ended.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -87,13 +128,17 @@ impl Accounts {
         }
         for id in store.open_intents().await? {
             let Some(app) = self.apps.get(&id.app) else { continue };
-            match self.find(app, Some(&id.account)).await {
-                Ok(live) => {
-                    tracing::warn!(account = %id, "a refresh was cut off: its outcome is unknown, and it is repeated once");
-                    live.heal();
+            let Some(Stored::Whole(record)) = store.account(&id).await? else { continue };
+            let now = self.clock.now().wall;
+            match record.intent {
+                Some(open) if repeats_at_once(&app.profile, &open, now) => {
+                    let why = "a refresh was cut off: its outcome is unknown, and it is repeated once";
+                    self.wake(&id, why, LiveAccount::heal).await;
                 }
-                Err(missing) => {
-                    tracing::warn!(account = %id, ?missing, "cannot take up a refresh that was cut off");
+                _ => {
+                    tracing::warn!(account = %id,
+                        "a refresh was cut off: its outcome is unknown, and the stored token is used to its end first");
+                    self.live.agenda().note(&id, due(app, &record), now);
                 }
             }
         }
@@ -101,64 +146,14 @@ impl Accounts {
     }
 }
 
-/// Whether a refresh token is about to end that a refresh would replace by one that lives longer.
-fn is_near_its_end(app: &App, record: &Record, now: SystemTime) -> bool {
-    let Some(Grant::Refresh { obtained_at, ends_at: Some(end), .. }) = &record.grant else { return false };
-    // Where the consent itself ends, a new refresh token would end with it.
-    let extends = app.profile.rotates && app.profile.lifetimes.consent.is_none();
-    let life = end.duration_since(*obtained_at).unwrap_or_default();
-    let left = end.duration_since(now).unwrap_or_default();
-    extends && record.standing == Standing::Active && !left.is_zero() && left <= NEAR.min(life / NEAR_PART)
+fn due(app: &crate::config::App, record: &Record) -> Option<SystemTime> {
+    agenda::due(&app.profile, record, record.intent.map(|open| open.at))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{config, secret::Secret};
-
-    const DAY: Duration = Duration::from_secs(86_400);
-
-    fn record(app: &App, life: Duration) -> Record {
-        let now = SystemTime::UNIX_EPOCH;
-        Record {
-            id: crate::names::AccountId { app: app.name.clone(), account: "shop".parse().unwrap() },
-            provider: app.profile.provider.clone(),
-            environment: app.profile.environment.clone(),
-            generation: 1,
-            grant: Some(Grant::Refresh {
-                token: Secret::new("r"),
-                obtained_at: now,
-                ends_at: Some(now + life),
-            }),
-            standing: Standing::Active,
-            token: None,
-            identity: None,
-            settings: Default::default(),
-            consented_at: None,
-            created_at: now,
-            changed_at: now,
-            intent: None,
-        }
-    }
-
-    #[test]
-    fn only_a_refresh_token_that_a_refresh_would_extend_is_kept_alive_and_only_near_its_end() {
-        let text = "[apps.w]\nprovider = \"wallapop\"\nclient_id = \"a\"\nclient_secret = \"b\"\n\
-            [apps.d]\nprovider = \"depop\"\nenvironment = \"production\"\ngrant = \"authorization_code\"\n\
-            client_id = \"a\"\nclient_secret = \"b\"\n";
-        let loaded = config::parse("t", text, std::path::Path::new("/"), &|_| None).unwrap();
-        let (wallapop, depop) = (&loaded.settings.apps["w"], &loaded.settings.apps["d"]);
-        let at = |days: u32| SystemTime::UNIX_EPOCH + DAY * days;
-        let long = record(wallapop, 180 * DAY);
-        assert!(!is_near_its_end(wallapop, &long, at(149)) && is_near_its_end(wallapop, &long, at(151)));
-        assert!(
-            !is_near_its_end(wallapop, &long, at(181)),
-            "it has ended: asking now spends nothing but a call"
-        );
-        let short = record(wallapop, 6 * DAY);
-        assert!(!is_near_its_end(wallapop, &short, at(4)) && is_near_its_end(wallapop, &short, at(5)));
-        assert!(!is_near_its_end(depop, &record(depop, 180 * DAY), at(179)));
-        let parked = Record { standing: Standing::LoginRequired(crate::store::LoginReason::Revoked), ..long };
-        assert!(!is_near_its_end(wallapop, &parked, at(170)));
-    }
+/// When an account that is due is looked at again, if nothing comes of it: often enough before its refresh token ends.
+fn look_again(record: &Record, now: SystemTime) -> Duration {
+    const LEAST: Duration = Duration::from_secs(1);
+    const MOST: Duration = Duration::from_secs(60);
+    let left = refresh_end(record).map(|end| end.duration_since(now).unwrap_or_default());
+    left.map_or(MOST, |left| (left / 4).clamp(LEAST, MOST))
 }

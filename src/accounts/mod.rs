@@ -3,7 +3,7 @@
 //!
 //! [`roster`] finds the account a request means; [`document`] is what is told of an account, [`list`] many of them;
 //! [`import`] takes grants in, [`change`] everything done to an account that is there; [`consent`] connects a seller;
-//! `keep_alive` looks after those nobody uses, and takes up what an earlier process left.
+//! `keep_alive` sees to those nobody uses, and takes up what an earlier process left.
 
 pub mod change;
 pub mod consent;
@@ -112,5 +112,7 @@ impl Accounts {
     async fn changed(&self, id: &AccountId) {
         self.implicit.forget(&id.app);
         self.live.renew(id).await;
+        let now = self.clock.now().wall;
+        self.live.agenda().note(id, Some(now), now);
     }
 }

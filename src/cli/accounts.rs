@@ -138,7 +138,7 @@ fn with(
 }
 
 /// States that a person must end first.
-const FOR_A_PERSON: [&str; 4] = ["login_required", "parked", "store_corrupt", "identity_mismatch"];
+const FOR_A_PERSON: [&str; 5] = ["refused", "login_required", "parked", "store_corrupt", "identity_mismatch"];
 
 /// One that did not bring a new token has failed.
 async fn refresh(client: &AdminClient, id: &AccountId) -> Result<AccountDocument, Failure> {
@@ -157,7 +157,7 @@ async fn refresh(client: &AdminClient, id: &AccountId) -> Result<AccountDocument
 
 fn without_token(account: &AccountDocument) -> Failure {
     let exit = match account.state.as_str() {
-        "login_required" => Exit::LoginRequired,
+        "refused" | "login_required" => Exit::LoginRequired,
         "store_corrupt" => Exit::Store,
         _ => Exit::Unreachable,
     };
@@ -181,6 +181,8 @@ fn one_text(account: &AccountDocument) -> String {
         ("identity", text(&account.identity)),
         ("consented", text(&account.consented_at)),
         ("log in again by", text(&account.login_required_by)),
+        ("grant ends", text(&account.refresh_token_expires_at)),
+        ("granted scope", text(&account.granted_scope)),
         ("generation", account.generation.map(|generation| generation.to_string())),
     ];
     lines.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));

@@ -1,6 +1,6 @@
 //! `marketgate check`.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use clap::Args;
 
@@ -15,6 +15,7 @@ use crate::{
     config::{self, Account, App, Settings},
     gateway::{Gateway, Options},
     grant::Unavailable,
+    names::AppName,
     store::PageQuery,
 };
 
@@ -38,32 +39,39 @@ pub fn run(place: &Place, arguments: &CheckArguments) -> Result<(), Failure> {
     let settings = load(place)?;
     let stored = block_on(async { Ok(stored(&settings).await) })?;
     match place.output {
-        Output::Text => streams::data(text(&settings, stored).trim_end()),
-        Output::Json => streams::data(json(&settings, stored)),
+        Output::Text => streams::data(text(&settings, stored.as_ref()).trim_end()),
+        Output::Json => streams::data(json(&settings, stored.as_ref())),
     }
     if arguments.online { check_online(&settings) } else { Ok(()) }
 }
 
-/// How many accounts the store holds, if there is one and it tells without being waited for. None is made.
-async fn stored(settings: &Settings) -> Option<usize> {
+/// How many accounts of each app the store holds.
+type Stored = BTreeMap<AppName, usize>;
+
+/// What the store holds, if there is one and it tells without being waited for. None is made.
+async fn stored(settings: &Settings) -> Option<Stored> {
     let store = settings.store.as_ref()?;
+    let mut counted = Stored::new();
     if let Ok(Some(client)) = session::serving(Some(settings)).await {
         let accounts = remote::accounts(&client, &Wanted::default()).await.ok()?;
-        return Some(accounts.iter().filter(|account| account.kept_in == "store").count());
+        for account in accounts.iter().filter(|account| account.kept_in == "store") {
+            *counted.entry(account.app.parse().ok()?).or_default() += 1;
+        }
+        return Some(counted);
     }
     if !store.path.exists() {
         return None;
     }
     let opened = opening::open_at_once(settings).ok()??;
-    let (mut count, mut after) = (0, None);
+    let mut after = None;
     loop {
         let batch = opened.page(PageQuery { app: None, after: after.take(), limit: BATCH }).await.ok()?;
-        count += batch.len();
+        batch.iter().for_each(|stored| *counted.entry(stored.id().app.clone()).or_default() += 1);
         match batch.last() {
             Some(last) if batch.len() == BATCH => {
                 after = Some((last.id().app.clone(), last.id().account.clone()));
             }
-            _ => return Some(count),
+            _ => return Some(counted),
         }
     }
 }
@@ -80,7 +88,7 @@ fn load(place: &Place) -> Result<Settings, Failure> {
     Ok(loaded.settings)
 }
 
-fn text(settings: &Settings, stored: Option<usize>) -> String {
+fn text(settings: &Settings, stored: Option<&Stored>) -> String {
     let row = |app: &App, account: String| {
         let profile = &app.profile;
         let grant = profile.grant.as_str().to_owned();
@@ -99,16 +107,17 @@ fn text(settings: &Settings, stored: Option<usize>) -> String {
         let _ = writeln!(out, "\n…: accounts in the store; `marketgate {how} {}@ACCOUNT` adds one", app.name);
     }
     if let Some(stored) = stored {
-        let _ = writeln!(out, "accounts in the store: {stored}");
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "accounts in the store: {}", stored.values().sum::<usize>());
     }
-    for capacity in config::capacity(settings) {
+    for capacity in config::capacity(settings, stored.unwrap_or(&Stored::new())) {
         let _ = writeln!(out, "\n{capacity}");
     }
     out.push_str("\nthe configuration is valid\n");
     out
 }
 
-fn json(settings: &Settings, stored: Option<usize>) -> String {
+fn json(settings: &Settings, stored: Option<&Stored>) -> String {
     let accounts: Vec<_> = accounts(settings)
         .map(|(app, account)| {
             serde_json::json!({ "app": app.name, "account": account.id.account, "provider": app.profile.provider,
@@ -116,7 +125,9 @@ fn json(settings: &Settings, stored: Option<usize>) -> String {
                 "upstream": app.profile.api.to_string() })
         })
         .collect();
-    let capacity: Vec<String> = config::capacity(settings).iter().map(ToString::to_string).collect();
+    let capacity = config::capacity(settings, stored.unwrap_or(&Stored::new()));
+    let capacity: Vec<String> = capacity.iter().map(ToString::to_string).collect();
+    let stored = stored.map(|stored| stored.values().sum::<usize>());
     serde_json::json!({ "valid": true, "accounts": accounts, "stored_accounts": stored, "capacity": capacity })
         .to_string()
 }

@@ -26,7 +26,7 @@ pub struct ImportArguments {
     /// APP@ACCOUNT, whose secret is read from stdin; APP alone together with --file
     account: AccountRef,
     /// Take in many accounts: a file with one JSON object a line, each with `account` and its secret; `-` is stdin
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["set", "consented_at", "identity"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["set", "consented_at", "refresh_token_expires_at", "identity"])]
     file: Option<PathBuf>,
     /// With --file: append what became of each line to this file, one JSON object a line
     #[arg(long, value_name = "FILE", requires = "file")]
@@ -37,6 +37,9 @@ pub struct ImportArguments {
     /// When the seller consented, such as 2026-01-31: some consents end so long after it
     #[arg(long, value_name = "TIME")]
     consented_at: Option<String>,
+    /// When the refresh token ends by itself, such as 2026-01-31T12:00:00Z: an idle account is refreshed before
+    #[arg(long, value_name = "TIME")]
+    refresh_token_expires_at: Option<String>,
     /// Whom the grant belongs to, as the marketplace names him
     #[arg(long, value_name = "IDENTITY")]
     identity: Option<String>,

@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::settings::{App, Settings};
-use crate::provider::{Budget, Preset};
+use crate::{
+    names::AppName,
+    provider::{Budget, Preset},
+};
 
 /// What one token endpoint carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub struct Capacity {
     pub budget: Budget,
     /// The accounts in the configuration that ask it for tokens.
     pub accounts: usize,
+    /// The accounts in the store that do.
+    pub stored: usize,
     /// How many continuously busy accounts it carries; None when its tokens' lifetime is not known.
     pub carries: Option<u64>,
 }
@@ -31,12 +36,17 @@ impl fmt::Display for Capacity {
         if let Some(carries) = self.carries {
             write!(f, ": about {carries} accounts that are busy all the time")?;
         }
-        write!(f, "; this configuration has {}", self.accounts)
+        match (self.accounts, self.stored) {
+            (written, 0) => write!(f, "; this configuration has {written}"),
+            (0, stored) => write!(f, "; the store has {stored}"),
+            (written, stored) => write!(f, "; this configuration has {written}, the store {stored}"),
+        }
     }
 }
 
-/// Every token endpoint with a budget, in the order of their URLs. Apps that share an endpoint share its budget.
-pub fn capacity(settings: &Settings) -> Vec<Capacity> {
+/// Every token endpoint with a budget, in the order of their URLs. Apps that share an endpoint share its budget. `stored`: how
+/// many accounts of each app are in the store.
+pub fn capacity(settings: &Settings, stored: &BTreeMap<AppName, usize>) -> Vec<Capacity> {
     let mut endpoints: BTreeMap<String, Capacity> = BTreeMap::new();
     for app in settings.apps.values() {
         let Some((endpoint, budget)) =
@@ -45,9 +55,11 @@ pub fn capacity(settings: &Settings) -> Vec<Capacity> {
             continue;
         };
         let url = endpoint.url.to_string();
-        let fresh = Capacity { endpoint: url.clone(), budget, accounts: 0, carries: carries(app, budget) };
+        let fresh =
+            Capacity { endpoint: url.clone(), budget, accounts: 0, stored: 0, carries: carries(app, budget) };
         let entry = endpoints.entry(url).or_insert(fresh);
         entry.accounts += app.accounts.len();
+        entry.stored += stored.get(&app.name).copied().unwrap_or_default();
         entry.carries = [entry.carries, carries(app, budget)].into_iter().flatten().min();
     }
     endpoints.into_values().collect()

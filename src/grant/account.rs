@@ -55,6 +55,8 @@ pub(super) struct Demand {
     pub(super) waiting: AtomicUsize,
     /// Whether a refresh was ordered, needed or not.
     pub(super) ordered: AtomicBool,
+    /// Whether the account is due for a refresh though nobody uses it.
+    pub(super) due: AtomicBool,
     /// Whether a refresh that an earlier process left open is to be repeated at once.
     pub(super) healing: AtomicBool,
     /// Requests under way that cannot be repeated, where a refresh would end the token they carry.
@@ -301,17 +303,23 @@ impl LiveAccount {
     }
 
     pub(super) fn unavailable(&self, published: &Published) -> Unavailable {
-        let (detail, action, retry_after) = match &published.trouble {
-            Some(trouble) => {
+        let complaint = self.endpoint.as_ref().and_then(|endpoint| endpoint.meter.complaint());
+        let (detail, action, retry_after) = match (&published.trouble, complaint) {
+            (Some(trouble), _) => {
                 let until_next_try = self.clock.now().until(trouble.next_try(true));
                 (trouble.detail.clone(), trouble.action.clone(), until_next_try)
             }
-            None if published.state == AccountState::Refreshing => (
+            (None, _) if published.state == AccountState::Refreshing => (
                 "the token endpoint has not answered yet".to_owned(),
                 "ask again; `marketgate status` shows what the token endpoint is doing".to_owned(),
                 Duration::ZERO,
             ),
-            None => (
+            (None, Some(complaint)) => (
+                complaint,
+                "nothing to do: Marketgate asks with one account at a time and goes on when it gets a token".to_owned(),
+                self.endpoint.as_ref().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate(true)),
+            ),
+            (None, None) => (
                 "the token endpoint's budget is used up, and this account waits for its turn".to_owned(),
                 "ask again when Retry-After says so; `marketgate check` shows how many accounts the endpoint carries"
                     .to_owned(),
@@ -327,6 +335,17 @@ impl LiveAccount {
     pub fn heal(&self) {
         self.demand.healing.store(true, Relaxed);
         self.demand.wake.notify_one();
+    }
+
+    /// Has the account refreshed though nobody uses it, as soon as the usual pauses allow it.
+    pub fn keep_up(&self) {
+        self.demand.due.store(true, Relaxed);
+        self.demand.wake.notify_one();
+    }
+
+    /// The scope of its newest token, where that is narrower than what the app asks for.
+    pub fn narrower_scope(&self) -> Option<Arc<str>> {
+        self.published.borrow().credential.as_ref()?.narrower_scope.clone()
     }
 
     /// Has the token refreshed now, whether it is due or not. A refresh that is under way already is what was ordered.

@@ -3,13 +3,17 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{
-    account::LiveAccount, endpoint::Endpoint, keeper::Keeper, meter::Permit, setback::Setback,
+    account::LiveAccount,
+    endpoint::Endpoint,
+    keeper::Keeper,
+    meter::Permit,
+    setback::{Cause, Setback},
     state::AccountState,
 };
 use crate::{
     clock::Moment,
     config::Credentials,
-    oauth::{GrantRequest, Granted, TokenError, TokenRequest},
+    oauth::{Class, GrantRequest, Granted, TokenError, TokenRequest},
     secret::Secret,
 };
 
@@ -34,10 +38,10 @@ impl Keeper {
     /// Waits for its place at the token endpoint: before all others while requests wait for it, and no longer before them
     /// once the last of those requests has gone. A refresh token whose answer was lost goes before all others in any case:
     /// the server may forgive its repetition, but not for long.
-    pub(super) async fn permit(&self, endpoint: &Endpoint, urgent: bool) -> Permit {
+    pub(super) async fn permit(&self, account: &LiveAccount, endpoint: &Endpoint, urgent: bool) -> Permit {
         let pressing = self.is_doubtful();
         let mut urgent = urgent || pressing;
-        let mut place = Box::pin(endpoint.meter.permit(urgent));
+        let mut place = Box::pin(endpoint.meter.permit_for(account.id(), urgent));
         loop {
             tokio::select! {
                 permit = &mut place => return permit,
@@ -45,7 +49,7 @@ impl Keeper {
                     let wanted = pressing || self.demand.waiting.load(Relaxed) > 0;
                     if wanted != urgent {
                         urgent = wanted;
-                        place = Box::pin(endpoint.meter.permit(urgent));
+                        place = Box::pin(endpoint.meter.permit_for(account.id(), urgent));
                     }
                 }
             }
@@ -67,7 +71,7 @@ impl Keeper {
             let index = (self.secret_index + step) % secrets.len();
             let setback = match secrets[index].read() {
                 Ok(secret) => match self.call_once(account, endpoint, urgent, &secret).await {
-                    Err(setback) if setback.credentials_refused => setback,
+                    Err(setback) if setback.cause == Cause::Client => setback,
                     outcome => {
                         self.secret_index = index;
                         return outcome;
@@ -87,7 +91,7 @@ impl Keeper {
         urgent: bool,
         secret: &Secret,
     ) -> Result<(Granted, Moment), Setback> {
-        let permit = self.permit(endpoint, urgent).await;
+        let permit = self.permit(account, endpoint, urgent).await;
         account.publish(|p| p.state = AccountState::Refreshing);
         let asked = self.surroundings.clock.now();
         let outcome = self.send(account, GrantRequest::ClientCredentials, secret).await;
@@ -105,7 +109,7 @@ impl Keeper {
         let (Some(endpoint), Credentials::Client { id: client_id, .. }) =
             (&account.app().profile.token_endpoint, &account.account().credentials)
         else {
-            return Err(TokenError::new(crate::oauth::Class::Misconfigured, NO_CLIENT));
+            return Err(TokenError::new(Class::Misconfigured, NO_CLIENT));
         };
         let started = std::time::Instant::now();
         let settings = |name: &str| account.account().setting(name);
@@ -114,7 +118,33 @@ impl Keeper {
         let outcome = self.surroundings.client.call(request).await;
         let label = outcome.as_ref().map_or_else(|error| error.class.outcome(), |_| "ok");
         self.surroundings.metrics.refreshed(&account.id().app, label, started.elapsed());
+        self.report(account, &outcome);
         outcome
+    }
+
+    /// Tells the endpoint's other accounts how it fares. What a refused grant means is for the rotation to say.
+    fn report(&self, account: &LiveAccount, outcome: &Result<Granted, TokenError>) {
+        let Some(endpoint) = account.endpoint() else { return };
+        match outcome {
+            Ok(_) => {
+                let now = self.surroundings.clock.now().wall;
+                for id in endpoint.meter.succeeded(account.id()) {
+                    self.surroundings.agenda.order(&id, now);
+                }
+            }
+            Err(error) => match error.class {
+                Class::InvalidGrant | Class::Refused | Class::InvalidClient => endpoint.meter.answered(),
+                Class::NotSent
+                | Class::Throttled
+                | Class::ServerTrouble
+                | Class::Ambiguous
+                | Class::Misconfigured => {
+                    // Elsewhere a `Retry-After` speaks to this account.
+                    let asked = error.retry_after.filter(|_| matches!(error.status, Some(429 | 503)));
+                    endpoint.meter.failed(account.id(), asked, &error.to_string());
+                }
+            },
+        }
     }
 }
 

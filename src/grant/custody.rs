@@ -1,18 +1,21 @@
 //! An account's durable record in the hands of its keeper. The one rule: what came from a token endpoint is in the store or
 //! in here; it is never dropped.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use super::{endpoint::Endpoint, state::Credential};
+use super::{agenda, endpoint::Endpoint, scope::narrower_scope, showing::ReuseWindow, state::Credential};
 use crate::{
-    clock::Moment,
+    clock::{Clock, Moment},
     names::AccountId,
     oauth::{Granted, RefreshLifetime},
     provider::Profile,
     secret::Secret,
     store::{
-        Begun, Grant, Intent, KeptToken, LoginReason, Origin, Record, Replaced, Standing, Store, StoreError,
-        Stored,
+        Begun, Grant, Intent, KeptToken, LoginReason, Notes, Origin, Record, Refusal, Replaced, Standing,
+        Store, StoreError, Stored,
     },
 };
 
@@ -25,6 +28,10 @@ pub(super) struct Custody {
     pub(super) record: Option<Record>,
     /// Answers to this very refresh token that never arrived.
     pub(super) lost_answers: u32,
+    /// When the call was sent to which the last of them belongs.
+    lost_at: Option<Moment>,
+    /// How long the server takes a refresh token shown again for a repetition.
+    reuse_window: Duration,
     /// A change that the store refused to take.
     pub(super) unstored: Option<Box<Unstored>>,
 }
@@ -39,18 +46,59 @@ pub(super) struct Unstored {
 }
 
 impl Custody {
-    pub(super) fn new(store: Arc<dyn Store>, id: AccountId) -> Self {
-        Self { store, id, record: None, lost_answers: 0, unstored: None }
+    pub(super) fn new(store: Arc<dyn Store>, id: AccountId, reuse_window: Duration) -> Self {
+        Self { store, id, record: None, lost_answers: 0, lost_at: None, reuse_window, unstored: None }
+    }
+
+    /// An answer to the refresh token, shown at `sent`, will never come.
+    pub(super) fn note_lost_answer(&mut self, sent: Moment) {
+        self.lost_answers = self.lost_answers.saturating_add(1);
+        self.lost_at = Some(sent);
+    }
+
+    /// What was read as an open intent was answered.
+    pub(super) fn forget_lost_answers(&mut self) {
+        (self.lost_answers, self.lost_at) = (0, None);
+    }
+
+    /// Whether an answer to this refresh token was lost, or it came from a repetition after one.
+    pub(super) fn follows_a_lost_answer(&self) -> bool {
+        self.lost_answers > 0 || self.record.as_ref().is_some_and(|record| record.notes.after_lost_answer)
+    }
+
+    /// The window in which the lost call may be repeated.
+    pub(super) fn window(&self) -> Option<ReuseWindow> {
+        Some(ReuseWindow::new(self.lost_at.filter(|_| self.lost_answers > 0)?, self.reuse_window))
+    }
+
+    /// Whether the server takes the refresh token shown now for a repetition of the lost call.
+    pub(super) fn is_repeatable(&self, now: Moment) -> bool {
+        self.window().is_some_and(|window| !window.left(now).is_zero())
+    }
+
+    /// How long a call of an earlier process may still be working at the server.
+    pub(super) fn orphan_left(&self, now: Moment) -> Duration {
+        let lost_at = self.lost_at.filter(|_| self.lost_answers > 0);
+        lost_at.map_or(Duration::ZERO, |sent| agenda::ORPHANED_CALL.saturating_sub(now.since(sent)))
+    }
+
+    /// When the account has to be seen to next though nobody asks for it.
+    pub(super) fn due(&self, profile: &Profile) -> Option<SystemTime> {
+        let lost = self.lost_at.filter(|_| self.lost_answers > 0);
+        agenda::due(profile, self.record.as_ref()?, lost.map(|sent| sent.wall))
     }
 
     /// Reads the record again. An intent found open is an answer that was lost with an earlier process.
-    pub(super) async fn read(&mut self) -> Result<Option<Stored>, StoreError> {
+    pub(super) async fn read(&mut self, clock: &Clock) -> Result<Option<Stored>, StoreError> {
         let stored = self.store.account(&self.id).await?;
         self.record = match &stored {
             Some(Stored::Whole(record)) => Some((**record).clone()),
             _ => None,
         };
-        self.lost_answers = self.record.as_ref().map_or(0, |r| u32::from(r.intent.is_some()));
+        let open = self.record.as_ref().and_then(|record| record.intent);
+        self.lost_answers = u32::from(open.is_some());
+        // What lies in the future was written before a clock was set back: it may have been just now.
+        self.lost_at = open.map(|open| clock.recall(open.at).unwrap_or_else(|| clock.now()));
         Ok(stored)
     }
 
@@ -88,41 +136,75 @@ impl Custody {
     ) -> Option<Record> {
         let lifetime = granted.lifetime.unwrap_or(super::timing::ASSUMED_LIFETIME);
         let token = KeptToken { secret: granted.access_token.clone(), asked_at: asked.wall, lifetime };
-        let lifetime = granted.refresh_lifetime.and_then(RefreshLifetime::known);
-        let rotated = self.rotated(granted.refresh_token.as_ref(), lifetime, now, profile)?;
-        Some(Record { token: Some(token), standing: Standing::Active, ..rotated })
+        let refresh_lifetime = granted.refresh_lifetime.and_then(RefreshLifetime::known);
+        let mut next = self.rotated(granted.refresh_token.as_ref(), refresh_lifetime, now, profile)?;
+        if granted.scope.is_some() {
+            next.notes.narrower_scope = narrower_scope(profile, granted.scope.as_deref());
+        }
+        next.notes.refusal = None;
+        Some(Record { token: Some(token), standing: Standing::Active, ..next })
     }
 
     /// The record with a new refresh token and everything else as it was.
     pub(super) fn rotated(
         &self,
         refresh_token: Option<&Secret>,
-        lifetime: Option<std::time::Duration>,
+        lifetime: Option<Duration>,
         now: Moment,
         profile: &Profile,
     ) -> Option<Record> {
         let record = self.record.clone()?;
-        let grant = match (record.grant, refresh_token) {
-            (Some(Grant::Refresh { .. }), Some(token)) => {
-                let ends_in = lifetime.or(profile.lifetimes.refresh_token);
-                Grant::Refresh {
-                    token: token.clone(),
-                    obtained_at: now.wall,
-                    ends_at: ends_in.map(|life| now.wall + life),
-                }
+        let Some(Grant::Refresh { token, obtained_at, ends_at }) = record.grant else {
+            let generation = record.generation + 1;
+            return Some(Record { grant: Some(record.grant?), generation, changed_at: now.wall, ..record });
+        };
+        let known = lifetime.or(profile.lifetimes.refresh_token.filter(|_| refresh_token.is_some()));
+        let is_new = refresh_token.is_some_and(|new| new.expose() != token.expose());
+        let told = match lifetime {
+            Some(life) => ends_at.and_then(|end| is_fixed(obtained_at, end, now.wall, now.wall + life)),
+            None if is_new => known.map(|_| false),
+            // Some servers replace a refresh token only near its end: one that stays there ends there.
+            None => ends_at.filter(|end| agenda::is_near(obtained_at, *end, now.wall)).map(|_| true),
+        };
+        let grant = if is_new || known.is_some() {
+            Grant::Refresh {
+                token: refresh_token.unwrap_or(&token).clone(),
+                obtained_at: now.wall,
+                ends_at: known.map(|life| now.wall + life),
             }
-            (grant, _) => grant?,
+        } else {
+            Grant::Refresh { token, obtained_at, ends_at }
+        };
+        let notes = Notes {
+            // What stays is not what the lost call may have replaced.
+            after_lost_answer: self.lost_answers > 0 && is_new,
+            end_is_fixed: told.or(record.notes.end_is_fixed),
+            ..record.notes
         };
         let generation = record.generation + 1;
-        Some(Record { grant: Some(grant), generation, changed_at: now.wall, ..record })
+        Some(Record { grant: Some(grant), generation, notes, changed_at: now.wall, ..record })
     }
 
-    /// The record when its grant is over. The refresh token stays: it is the last one there is.
-    pub(super) fn ended(&self, reason: LoginReason, now: Moment) -> Option<Record> {
+    /// The record when its refresh token was refused: the grant is over for `reason`, or a person has to read why. The token
+    /// stays: it is the last one there is.
+    pub(super) fn refused(
+        &self,
+        reason: Option<LoginReason>,
+        words: String,
+        now: Moment,
+        chance: f64,
+    ) -> Option<Record> {
         let record = self.record.clone()?;
-        let generation = record.generation + 1;
-        let standing = Standing::LoginRequired(reason);
-        Some(Record { standing, generation, changed_at: now.wall, ..record })
+        let before = record.notes.refusal.as_ref();
+        let times = before.map_or(1, |refusal| refusal.times.saturating_add(1));
+        let since = before.map_or(now.wall, |refusal| refusal.since);
+        let again = now.wall + super::timing::ask_again(times, chance);
+        let ends_before = refresh_end(&record).is_some_and(|end| end <= again);
+        let is_worth_it = matches!(reason, None | Some(LoginReason::Revoked)) && !ends_before;
+        let refusal = Some(Refusal { words, since, times, next: is_worth_it.then_some(again) });
+        let standing = reason.map_or(Standing::Active, Standing::LoginRequired);
+        let (generation, notes) = (record.generation + 1, Notes { refusal, ..record.notes });
+        Some(Record { standing, generation, notes, changed_at: now.wall, ..record })
     }
 
     /// Law 2: one durable compare-and-swap.
@@ -138,7 +220,7 @@ impl Custody {
             self.store.probe().await?;
         }
         self.record = Some(next);
-        self.lost_answers = 0;
+        (self.lost_answers, self.lost_at) = (0, None);
         Ok(Replaced::Durable)
     }
 
@@ -150,5 +232,34 @@ impl Custody {
             }
             _ => false,
         })
+    }
+}
+
+/// When the refresh token ends by itself, as far as that is known.
+pub fn refresh_end(record: &Record) -> Option<SystemTime> {
+    match record.grant {
+        Some(Grant::Refresh { ends_at, .. }) => ends_at,
+        _ => None,
+    }
+}
+
+/// Whether a refresh left the end where it was. None when too little time has passed to tell.
+fn is_fixed(obtained_at: SystemTime, end: SystemTime, now: SystemTime, new_end: SystemTime) -> Option<bool> {
+    const ENOUGH: Duration = Duration::from_secs(5);
+    let passed = now.duration_since(obtained_at).ok().filter(|passed| *passed >= ENOUGH)?;
+    Some(new_end.duration_since(end).unwrap_or_default() < passed / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_moves_with_each_refresh_is_told_from_one_that_stays() {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(is_fixed(at(0), at(1800), at(210), at(2010)), Some(false));
+        assert_eq!(is_fixed(at(0), at(1800), at(210), at(1800)), Some(true));
+        assert_eq!(is_fixed(at(0), at(1800), at(210), at(1799)), Some(true), "whole seconds were rounded");
+        assert_eq!(is_fixed(at(0), at(1800), at(2), at(1800)), None);
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     account::{Demand, LiveAccount},
+    agenda::Agenda,
     custody::Custody,
     plan::{Asked, Plan, plan},
     state::Published,
@@ -39,6 +40,7 @@ pub(super) struct Surroundings {
     pub(super) client: Arc<dyn TokenCalls>,
     pub(super) store: Option<Arc<dyn Store>>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) agenda: Agenda,
     pub(super) stop: CancellationToken,
     /// What keepers could not store before they ended.
     pub(super) leftovers: Mutex<Vec<Record>>,
@@ -98,13 +100,15 @@ impl Keeper {
 
     fn must_hold(&self, account: &LiveAccount) -> bool {
         let published = account.published();
-        let is_ordered = self.demand.ordered.load(Relaxed) && !published.state.needs_a_person();
+        let is_asked_for = self.demand.ordered.load(Relaxed) || self.demand.due.load(Relaxed);
+        let is_ordered = is_asked_for && !published.state.needs_a_person();
         is_ordered || self.heals(&published) || self.is_unsettled() || self.has_unstored()
     }
 
     /// Whether a refresh that an earlier process left open is to be repeated, as far as it is known before the record is read.
     fn heals(&self, published: &Published) -> bool {
-        let may_be = self.custody.as_ref().is_some_and(|c| c.record.is_none() || c.lost_answers > 0);
+        let now = self.surroundings.clock.now();
+        let may_be = self.custody.as_ref().is_some_and(|c| c.record.is_none() || c.is_repeatable(now));
         may_be && !published.state.needs_a_person() && self.demand.healing.load(Relaxed)
     }
 
@@ -140,12 +144,15 @@ impl Keeper {
             mended: published.trouble.as_ref().is_some_and(|t| t.is_mended(&account.account().credentials)),
             ordered: self.demand.ordered.load(Relaxed) || (self.is_doubtful() && self.heals(&published)),
             unsettled: self.is_unsettled(),
+            kept_up: self.demand.due.load(Relaxed),
             doubtful: self.is_doubtful(),
             uploading: account.has_uploads(),
         };
         Step::Plan(match plan(&published, &asked, now) {
             // A secret file may be mended at any moment.
-            Plan::Rest(Some(rest)) if published.trouble.as_ref().is_some_and(|t| !t.passes) => {
+            Plan::Rest(Some(rest))
+                if published.trouble.as_ref().is_some_and(|t| !t.passes) && has_a_file(account) =>
+            {
                 Plan::Rest(Some(rest.min(FILE_CHECK)))
             }
             plan => plan,
@@ -153,7 +160,8 @@ impl Keeper {
     }
 
     fn is_unsettled(&self) -> bool {
-        self.unsettled && self.is_doubtful()
+        let now = self.surroundings.clock.now();
+        self.unsettled && self.custody.as_ref().is_some_and(|custody| custody.is_repeatable(now))
     }
 
     /// Whether the refresh token may have been spent by a call whose answer was lost.
@@ -163,13 +171,15 @@ impl Keeper {
 
     async fn refresh(&mut self, account: &Arc<LiveAccount>, urgent: bool) {
         self.demand.used.store(false, Relaxed);
+        self.demand.due.store(false, Relaxed);
         let heals = self.demand.healing.swap(false, Relaxed) || self.is_unsettled();
         let rotates = self.custody.as_ref().is_some_and(|custody| {
             matches!(custody.record.as_ref().and_then(|r| r.grant.as_ref()), Some(Grant::Refresh { .. }))
         });
         match &account.account().credentials {
             _ if rotates => {
-                let was_seen = self.rotate(account, urgent).await;
+                let repeats = heals && account.published().usable(self.surroundings.clock.now()).is_some();
+                let was_seen = self.rotate(account, urgent, repeats).await;
                 self.unsettled = heals && !was_seen;
             }
             Credentials::Key(source) => self.read_key(account, source),
@@ -185,9 +195,18 @@ impl Keeper {
         let now = self.surroundings.clock.now();
         let check_again = matches!(source, SecretSource::File(_)).then_some(FILE_CHECK);
         match source.read() {
-            Ok(key) => self.publish_token(account, key, now, None, check_again),
+            Ok(key) => self.publish_key(account, key, now, check_again),
             Err(error) => self.publish_setback(account, error.into(), now),
         }
+    }
+}
+
+/// Whether a secret of the account may be replaced while the process lives.
+fn has_a_file(account: &LiveAccount) -> bool {
+    let is_file = |source: &SecretSource| matches!(source, SecretSource::File(_));
+    match &account.account().credentials {
+        Credentials::Key(source) => is_file(source),
+        Credentials::Client { secrets, .. } => secrets.iter().any(is_file),
     }
 }
 

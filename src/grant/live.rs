@@ -18,6 +18,7 @@ use tokio_util::{
 
 use super::{
     account::LiveAccount,
+    agenda::Agenda,
     custody::Custody,
     endpoint::Endpoints,
     keeper::{Keeper, Surroundings},
@@ -100,6 +101,7 @@ impl LiveAccounts {
             client: means.client,
             store: means.store,
             metrics: means.metrics,
+            agenda: Agenda::default(),
             stop: CancellationToken::new(),
             leftovers: Mutex::default(),
         });
@@ -146,7 +148,8 @@ impl LiveAccounts {
             seat => return seat,
         }
         let store = self.surroundings.store.clone();
-        let custody = store.map(|store| Custody::new(store, account.id.clone()));
+        let length = app.profile.reuse_window;
+        let custody = store.map(|store| Custody::new(store, account.id.clone(), length));
         let live = self.wake(&mut slots, app, account, custody);
         drop(slots);
         self.cache.insert(account.id.clone(), live.clone());
@@ -245,6 +248,11 @@ impl LiveAccounts {
             (Some(store), Some(endpoint)) => endpoint.recall(store.as_ref()).await,
             _ => Ok(()),
         }
+    }
+
+    /// Which accounts have to be seen to though nobody asks for them.
+    pub fn agenda(&self) -> &Agenda {
+        &self.surroundings.agenda
     }
 
     /// Where keepers run, and what must not end with the request that began it.

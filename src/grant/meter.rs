@@ -5,6 +5,7 @@
 //! There is no task behind it. Those who wait stand in a queue, and only the one in front looks at the window: it sleeps
 //! until the next slot is free, and rings the next in line when it goes, whether with a permit or because it was dropped.
 
+mod health;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -16,11 +17,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use health::Health;
+pub use health::{Others, Verdict, refuses_everybody};
 use tokio::sync::Notify;
 pub use window::CONCURRENT;
 use window::{Room, Window};
 
-use crate::{clock::Clock, provider::Budget};
+use crate::{
+    clock::{Clock, Moment},
+    names::AccountId,
+    provider::Budget,
+};
 
 /// The meter of one token endpoint and grant. Clones share it.
 #[derive(Clone)]
@@ -33,13 +40,15 @@ struct Shared {
 
 struct State {
     window: Window,
+    health: Health,
     queue: BTreeMap<Place, Arc<Notify>>,
     next_number: u64,
 }
 
-/// A place in the queue; the smallest is next. Urgent comes first.
+/// A place in the queue; the smallest is next. Urgent comes first, and last whom a held endpoint has refused already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
+    again: bool,
     may_wait: bool,
     number: u64,
 }
@@ -67,7 +76,12 @@ pub struct Snapshot {
 impl Meter {
     /// A meter that keeps to `budget`; None where nothing is known.
     pub fn new(budget: Option<Budget>, clock: Clock) -> Self {
-        let state = State { window: Window::new(budget), queue: BTreeMap::new(), next_number: 0 };
+        let state = State {
+            window: Window::new(budget),
+            health: Health::default(),
+            queue: BTreeMap::new(),
+            next_number: 0,
+        };
         Self(Arc::new(Shared { clock, state: Mutex::new(state) }))
     }
 
@@ -81,8 +95,64 @@ impl Meter {
     /// The place in the queue is taken when the future is first polled. Dropping the future gives it up, and with it
     /// nothing else: to make a waiting call urgent, drop the future and ask anew.
     pub fn permit(&self, urgent: bool) -> impl Future<Output = Permit> + Send + use<> {
+        self.admission(urgent, false)
+    }
+
+    /// As [`Meter::permit`], for a call of this account: while the endpoint fails or refuses everybody, one at a time is let
+    /// through, and accounts that it has refused already come last.
+    pub fn permit_for(&self, id: &AccountId, urgent: bool) -> impl Future<Output = Permit> + Send + use<> {
+        let again = self.0.lock().health.was_refused(id);
+        self.admission(urgent, again)
+    }
+
+    fn admission(&self, urgent: bool, again: bool) -> impl Future<Output = Permit> + Send + use<> {
         let shared = Arc::clone(&self.0);
-        async move { Waiter::enter(shared, urgent).admitted().await }
+        async move { Waiter::enter(shared, urgent, again).admitted().await }
+    }
+
+    /// A call of this account brought tokens. Returns the accounts that were refused while the endpoint refused everybody:
+    /// they may try again.
+    pub fn succeeded(&self, id: &AccountId) -> Vec<AccountId> {
+        self.note(|health, now| health.succeeded(id, now))
+    }
+
+    /// A call of this account brought neither tokens nor a judgement of its grant. `asked`: how long the server wants to be
+    /// left alone by everybody.
+    pub fn failed(&self, id: &AccountId, asked: Option<Duration>, words: &str) {
+        self.note(|health, now| health.failed(id, asked, words, now));
+    }
+
+    /// The endpoint answered a call and judged it.
+    pub fn answered(&self) {
+        self.note(Health::answered);
+    }
+
+    /// The endpoint refused this account's grant, of which no answer was lost.
+    pub fn refused(&self, id: &AccountId, words: &str) -> Verdict {
+        self.note(|health, now| health.refused(id, words, now))
+    }
+
+    /// Whether the endpoint refuses everybody.
+    pub fn is_held(&self) -> bool {
+        self.0.lock().health.is_held()
+    }
+
+    /// How other accounts fare at this endpoint since `since`.
+    pub fn others(&self, since: Moment) -> Others {
+        self.0.lock().health.others(since.boot)
+    }
+
+    /// Why calls have to wait beside the budget, if they have to.
+    pub fn complaint(&self) -> Option<String> {
+        self.0.lock().health.complaint()
+    }
+
+    fn note<T>(&self, change: impl FnOnce(&mut Health, Duration) -> T) -> T {
+        let mut state = self.0.lock();
+        let now = self.0.clock.now().boot;
+        let outcome = change(&mut state.health, now);
+        state.ring_front();
+        outcome
     }
 
     /// How long a newcomer would wait, for `Retry-After`: exact as long as calls take as long as they did lately.
@@ -90,7 +160,7 @@ impl Meter {
         let mut state = self.0.lock();
         let now = self.0.clock.now().boot;
         let ahead = state.queue.keys().filter(|place| !(urgent && place.may_wait)).count();
-        state.window.wait(ahead, now)
+        state.window.wait(ahead, now).max(state.health.wait(false, now))
     }
 
     /// How full it is.
@@ -163,10 +233,10 @@ enum Turn {
 }
 
 impl Waiter {
-    fn enter(shared: Arc<Shared>, urgent: bool) -> Self {
+    fn enter(shared: Arc<Shared>, urgent: bool, again: bool) -> Self {
         let bell = Arc::new(Notify::new());
         let mut state = shared.lock();
-        let place = Place { may_wait: !urgent, number: state.next_number };
+        let place = Place { again, may_wait: !urgent, number: state.next_number };
         state.next_number += 1;
         state.queue.insert(place, Arc::clone(&bell));
         drop(state);
@@ -194,12 +264,17 @@ impl Waiter {
         if state.queue.keys().next() != Some(&self.place) {
             return Turn::Wait;
         }
+        let probe = state.health.wait(self.place.again, now);
+        if !probe.is_zero() {
+            return Turn::Sleep(probe);
+        }
         match state.window.room(now) {
             Room::AfterACall => Turn::Wait,
             Room::In(time) => Turn::Sleep(time),
             Room::Now => {
                 state.queue.remove(&self.place);
                 state.window.send(now);
+                state.health.sent(now);
                 state.ring_front();
                 Turn::Go(Permit { shared: Arc::clone(&self.shared), sent: now, was_used: true })
             }

@@ -3,12 +3,17 @@
 //! [`live`] holds the accounts in use and finds or wakes the one a request needs; [`account`] is what a request borrows
 //! its token from; `keeper` is the task that keeps one account's token fresh: `plan` decides what it does next, [`timing`]
 //! when; `call` gets a token for a grant that does not rotate, `rotation` for one that may, by `showing` its refresh token,
-//! with `custody` of what must reach the store; `publish` tells the requests; [`replacement`] is what becomes of a request whose token was refused. [`meter`] keeps every token endpoint within its budget; [`setback`] is a
-//! failed attempt, and [`state`] what all of them say about an account.
+//! with `custody` of what must reach the store; `ending` says what becomes of a grant that was refused, `refusal` what a
+//! refusal means, `scope` what a token was granted for; `publish` tells the requests, and [`replacement`] is what becomes of
+//! a request whose access token was refused. [`meter`] keeps every token endpoint within its budget, and asks one that fails
+//! with one call at a time; [`agenda`] knows which accounts are due though nobody asks for them; [`setback`] is a failed
+//! attempt, and [`state`] what all of them say about an account.
 
 pub mod account;
+pub mod agenda;
 mod call;
 mod custody;
+mod ending;
 mod endpoint;
 mod forced;
 mod keeper;
@@ -16,15 +21,20 @@ pub mod live;
 pub mod meter;
 mod plan;
 mod publish;
+mod refusal;
 pub mod replacement;
 mod rotation;
+mod scope;
 pub mod setback;
 mod showing;
 pub mod state;
 pub mod timing;
 
 pub use account::{LiveAccount, Unavailable};
+pub use custody::refresh_end;
+pub use ending::TOLERANCE;
 pub use live::{LiveAccounts, Means};
 pub use replacement::Replacement;
-pub use rotation::halt;
-pub use state::{AccountState, Credential, Published, Trouble};
+pub use rotation::{halt, repeats_at_once};
+pub use scope::narrower_scope;
+pub use state::{AccountState, Credential, Published, Trouble, advice};

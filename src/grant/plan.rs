@@ -29,6 +29,8 @@ pub(super) struct Asked {
     pub(super) ordered: bool,
     /// An order that was to settle a lost answer has not reached the server: it is tried again, with the usual pauses.
     pub(super) unsettled: bool,
+    /// The account is due though nobody uses it: tried with the usual pauses.
+    pub(super) kept_up: bool,
     /// The refresh token may have been spent already by a call whose answer was lost: showing it again is the last resort.
     pub(super) doubtful: bool,
     /// Uploads that cannot be repeated are under way, and a refresh would end the token they carry.
@@ -38,7 +40,7 @@ pub(super) struct Asked {
 /// The keeper's whole decision.
 pub(super) fn plan(published: &Published, asked: &Asked, now: Moment) -> Plan {
     if published.state.needs_a_person() {
-        let go = asked.ordered && published.state.may_be_tried_again();
+        let go = (asked.ordered || asked.kept_up) && published.state.may_be_tried_again();
         return if go { Plan::Refresh { urgent: asked.waiting } } else { Plan::Rest(None) };
     }
     if asked.ordered {
@@ -47,9 +49,12 @@ pub(super) fn plan(published: &Published, asked: &Asked, now: Moment) -> Plan {
     let usable = published.usable(now);
     let wanted = asked.waiting || asked.used;
     let due = match usable {
-        None => wanted || asked.unsettled,
+        None => wanted || asked.unsettled || asked.kept_up,
         Some(credential) => {
-            asked.forced || asked.unsettled || (credential.due_at(now) && wanted && !asked.doubtful)
+            asked.forced
+                || asked.unsettled
+                || asked.kept_up
+                || (credential.due_at(now) && wanted && !asked.doubtful)
         }
     };
     if !due {
@@ -93,7 +98,10 @@ mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        grant::state::{AccountState, Trouble},
+        grant::{
+            state::{AccountState, Trouble},
+            timing::Failures,
+        },
         secret::Secret,
         store::LoginReason,
         token::Token,
@@ -117,6 +125,7 @@ mod tests {
             token,
             header,
             refresh_age: lifetime.map(|l| SECOND * (l as u32) * 7 / 10),
+            narrower_scope: None,
         });
         let trouble = trouble.map(Arc::new);
         Published { state: AccountState::Ready, credential: Some(credential), previous: None, trouble }
@@ -125,6 +134,7 @@ mod tests {
     fn trouble(asked: Option<Duration>) -> Trouble {
         let now = start().plus(70 * SECOND);
         let (detail, action, refused) = Default::default();
+        let pauses = Failures { in_a_row: 3, asked, ..Failures::default() }.pauses(0.5);
         Trouble {
             passes: true,
             detail,
@@ -132,9 +142,9 @@ mod tests {
             since: now,
             last: now,
             failures: 3,
-            asked,
+            alone: 0,
+            pauses,
             refused,
-            chance: 0.5,
         }
     }
 
@@ -211,6 +221,17 @@ mod tests {
         let failed = published(Some(100), Some(trouble(None)));
         assert!(matches!(plan(&failed, &unsettled, at(71)), Plan::Rest(Some(rest)) if rest < 5 * SECOND));
         assert_eq!(plan(&failed, &unsettled, at(80)), Plan::Refresh { urgent: false });
+    }
+
+    #[test]
+    fn an_account_that_is_due_is_refreshed_though_nobody_uses_it_and_with_the_usual_pauses() {
+        let due = Asked { kept_up: true, ..Asked::default() };
+        assert_eq!(plan(&published(Some(100), None), &due, at(10)), Plan::Refresh { urgent: false });
+        let failed = published(Some(100), Some(trouble(Some(60 * SECOND))));
+        assert!(matches!(plan(&failed, &due, at(71)), Plan::Rest(Some(_))));
+        let revoked = AccountState::LoginRequired(LoginReason::Revoked);
+        let refused = Published { state: revoked, ..published(None, None) };
+        assert_eq!(plan(&refused, &due, at(10)), Plan::Refresh { urgent: false });
     }
 
     #[test]

@@ -8,9 +8,11 @@ use super::{
     account::LiveAccount,
     endpoint::Endpoint,
     keeper::Keeper,
-    setback::Setback,
-    state::{AccountState, Credential, Published, Trouble},
-    timing,
+    meter::Others,
+    scope::narrower_scope,
+    setback::{Cause, Setback},
+    state::{AccountState, Credential, Published, Trouble, advice},
+    timing::{self, Failures, Pauses},
 };
 use crate::{clock::Moment, oauth::Granted, secret::Secret, token::Token};
 
@@ -23,8 +25,13 @@ impl Keeper {
         endpoint: &Endpoint,
     ) {
         let lifetime = granted.lifetime.unwrap_or(timing::ASSUMED_LIFETIME);
-        let age = self.refresh_age(account, lifetime, endpoint);
-        self.publish_token(account, granted.access_token, asked, Some(lifetime), Some(age));
+        let refresh_age = Some(self.refresh_age(account, lifetime, endpoint));
+        let before = account.published();
+        let scope = narrower_scope(&account.app().profile, granted.scope.as_deref());
+        warn_of_scope(account, scope.as_deref(), before.narrower_scope());
+        let generation = next_generation(&before, &granted.access_token);
+        let token = Token { secret: granted.access_token, asked, lifetime: Some(lifetime), generation };
+        self.publish_token(account, token, refresh_age, scope);
     }
 
     pub(super) fn refresh_age(
@@ -38,17 +45,28 @@ impl Keeper {
         timing::refresh_age(lifetime, fraction, late, self.surroundings.chance.draw())
     }
 
-    pub(super) fn publish_token(
+    /// A static key is its own token.
+    pub(super) fn publish_key(
         &mut self,
         account: &LiveAccount,
-        secret: Secret,
-        asked: Moment,
-        lifetime: Option<Duration>,
-        refresh_age: Option<Duration>,
+        key: Secret,
+        now: Moment,
+        again: Option<Duration>,
     ) {
-        let generation = next_generation(&account.published(), &secret);
-        let token = Token { secret, asked, lifetime, generation };
-        match credential(account, token, refresh_age) {
+        let generation = next_generation(&account.published(), &key);
+        let token = Token { secret: key, asked: now, lifetime: None, generation };
+        self.publish_token(account, token, again, None);
+    }
+
+    fn publish_token(
+        &mut self,
+        account: &LiveAccount,
+        token: Token,
+        refresh_age: Option<Duration>,
+        scope: Option<String>,
+    ) {
+        let asked = token.asked;
+        match credential(account, token, refresh_age, scope.as_deref()) {
             Some(credential) => publish_credential(account, credential),
             None => self.publish_setback(account, unsendable(), asked),
         }
@@ -56,24 +74,54 @@ impl Keeper {
 
     /// Why there is no new token, beside the old one.
     pub(super) fn publish_setback(&mut self, account: &LiveAccount, setback: Setback, now: Moment) {
-        let refused = if setback.passes { Vec::new() } else { account.account().credentials.fingerprints() };
+        let passes = setback.cause.passes();
+        let refused = if passes { Vec::new() } else { account.account().credentials.fingerprints() };
         let before = account.published();
         let failures = before.trouble.as_ref().map_or(1, |t| t.failures.saturating_add(1));
+        let since = before.trouble.as_ref().map_or(now, |t| t.since);
+        let others = account.endpoint().map(|endpoint| endpoint.meter.others(since));
+        let alone = alone(&before, setback.cause, others);
         tracing::warn!(account = %account.id(), failures, outcome = setback.outcome, action = setback.action,
             token_still_valid = before.usable(now).is_some(), "no new token: {}", setback.detail);
-        let state = if setback.passes { AccountState::Degraded } else { AccountState::Misconfigured };
-        let trouble = Trouble {
-            passes: setback.passes,
-            detail: setback.detail,
-            action: setback.action,
-            since: before.trouble.as_ref().map_or(now, |t| t.since),
-            last: now,
-            failures,
-            asked: setback.retry_after,
-            refused,
-            chance: self.surroundings.chance.draw(),
+        let pauses = match setback.cause {
+            Cause::Passing { perhaps_own } => {
+                let perhaps_own = perhaps_own && !others.is_some_and(|others| others.fail_too);
+                let failures =
+                    Failures { in_a_row: failures, alone, perhaps_own, asked: setback.retry_after };
+                failures.pauses(self.surroundings.chance.draw())
+            }
+            Cause::Store => {
+                let failures =
+                    Failures { in_a_row: failures, asked: setback.retry_after, ..Failures::default() };
+                failures.pauses(self.surroundings.chance.draw())
+            }
+            cause => self.pauses_for_a_person(&before, cause, failures, setback.retry_after),
         };
+        let state = if passes { AccountState::Degraded } else { AccountState::Misconfigured };
+        let (detail, action) = (setback.detail, setback.action);
+        let trouble = Trouble { passes, detail, action, since, last: now, failures, alone, pauses, refused };
         account.publish(|p| (p.state, p.trouble) = (state, Some(Arc::new(trouble))));
+    }
+
+    /// Where time alone does not help, it is tried all the same, ever more rarely: what is wrong may be corrected elsewhere.
+    fn pauses_for_a_person(
+        &self,
+        before: &Published,
+        cause: Cause,
+        failures: u32,
+        asked: Option<Duration>,
+    ) -> Pauses {
+        const RARELY: Duration = Duration::from_secs(300);
+        const OFTEN: Duration = Duration::from_secs(30);
+        let chance = self.surroundings.chance.draw();
+        let pause = match cause {
+            Cause::Client => timing::ask_again_with_client(failures, before.credential.is_some(), chance),
+            Cause::Call => timing::retry_after_refusal(failures, RARELY, chance),
+            Cause::Configuration | Cause::Passing { .. } | Cause::Store => {
+                timing::retry_after_refusal(failures, OFTEN, chance)
+            }
+        };
+        Pauses::even(pause.max(asked.unwrap_or_default()))
     }
 
     /// A state that only a person can change, with what he is to do.
@@ -84,7 +132,8 @@ impl Keeper {
         detail: impl Into<String>,
         now: Moment,
     ) {
-        let (detail, action) = (detail.into(), state.action(account.id()));
+        let detail = detail.into();
+        let action = advice(state, account.id(), &detail);
         tracing::error!(account = %account.id(), state = state.as_str(), reason = state.reason(), action,
             "{detail}");
         let trouble = Trouble {
@@ -93,14 +142,14 @@ impl Keeper {
             action,
             since: now,
             last: now,
-            failures: account.published().failures() + 1,
-            asked: None,
+            failures: account.published().failures().saturating_add(1),
+            alone: 0,
+            pauses: Pauses::default(),
             refused: Vec::new(),
-            chance: 0.0,
         };
         account.publish(|p| {
             // Whoever the token belongs to now, it is not known to be this account's seller.
-            let keeps_token = matches!(state, AccountState::LoginRequired(_));
+            let keeps_token = matches!(state, AccountState::LoginRequired(_) | AccountState::Refused);
             p.credential = p.credential.take().filter(|_| keeps_token);
             p.previous = None;
             (p.state, p.trouble) = (state, Some(Arc::new(trouble)));
@@ -113,9 +162,30 @@ pub(super) fn credential(
     account: &LiveAccount,
     token: Token,
     refresh_age: Option<Duration>,
+    narrower_scope: Option<&str>,
 ) -> Option<Arc<Credential>> {
     let header = credential_header(&account.app().profile.token_prefix, &token.secret)?;
-    Some(Arc::new(Credential { token, header, refresh_age }))
+    let narrower_scope = narrower_scope.map(Arc::from);
+    Some(Arc::new(Credential { token, header, refresh_age, narrower_scope }))
+}
+
+/// How many failures in a row came after another account had got a token from the same endpoint.
+fn alone(before: &Published, cause: Cause, others: Option<Others>) -> u32 {
+    let known = before.trouble.as_ref().map_or(0, |trouble| trouble.alone);
+    match (cause, others) {
+        (Cause::Passing { .. }, Some(others)) if others.succeeded && !others.fail_too => {
+            known.saturating_add(1)
+        }
+        _ => known,
+    }
+}
+
+/// Says once that a token was granted with less than was asked for.
+pub(super) fn warn_of_scope(account: &LiveAccount, scope: Option<&str>, before: Option<&str>) {
+    if let Some(scope) = scope.filter(|scope| Some(*scope) != before) {
+        tracing::warn!(account = %account.id(), granted = scope,
+            "the token was granted with a narrower scope than the app asks for; calls that need more will be refused with 403");
+    }
 }
 
 /// Gives a new token to requests: all is well.

@@ -12,19 +12,20 @@ use std::{
 use super::{
     account::LiveAccount,
     custody::{Custody, Unstored},
+    endpoint::Endpoint,
     keeper::{Keeper, Step},
     plan::Plan,
-    publish::{credential, publish_credential},
-    setback::Setback,
+    publish::{credential, publish_credential, warn_of_scope},
+    setback::{Cause, Setback},
     showing::Shown,
     state::{AccountState, Credential},
 };
 use crate::{
     clock::Moment,
-    oauth::{Class, Granted, TokenError, identity::jwt_subject},
+    oauth::{Granted, identity::jwt_subject},
     provider::{Identity, Profile},
     secret::Secret,
-    store::{Grant, KeptToken, LoginReason, ParkReason, Record, Replaced, Standing, StoreError, Stored},
+    store::{KeptToken, LoginReason, OpenIntent, ParkReason, Record, Replaced, Standing, StoreError, Stored},
     token::Token,
 };
 
@@ -56,7 +57,7 @@ impl Keeper {
     /// Reads the durable record and publishes what it says.
     pub(super) async fn load(&mut self, account: &Arc<LiveAccount>) {
         let Some(custody) = &mut self.custody else { return };
-        let stored = custody.read().await;
+        let stored = custody.read(&self.surroundings.clock).await;
         let now = self.surroundings.clock.now();
         match stored {
             Ok(Some(Stored::Whole(record))) => self.present(account, &record, now),
@@ -75,7 +76,10 @@ impl Keeper {
         match halt(record, &account.app().profile) {
             None => match usable {
                 Some(credential) => publish_credential(account, credential),
-                None => account.publish(|p| (p.state, p.trouble) = (AccountState::Ready, None)),
+                None => {
+                    account.publish(|p| (p.state, p.trouble) = (AccountState::Ready, None));
+                    self.wait_for_orphan(account, now);
+                }
             },
             Some((state, detail)) => {
                 account.publish(|p| p.credential = usable);
@@ -84,9 +88,28 @@ impl Keeper {
         }
     }
 
+    /// Where an earlier process died with a call under way, the server may still be working on it; and there is no valid token
+    /// that would give it time.
+    fn wait_for_orphan(&mut self, account: &LiveAccount, now: Moment) {
+        let left = self.custody.as_ref().map_or(Duration::ZERO, |custody| custody.orphan_left(now));
+        if !left.is_zero() {
+            let detail = "a refresh was cut off by the end of an earlier process, and may still be under way at the server";
+            let action =
+                "nothing to do: Marketgate shows the refresh token once more when that call must have ended";
+            let setback = Setback {
+                outcome: "orphaned",
+                cause: Cause::Store,
+                detail: detail.to_owned(),
+                action: action.to_owned(),
+                retry_after: Some(left),
+            };
+            self.publish_setback(account, setback, now);
+        }
+    }
+
     fn recall(&self, account: &LiveAccount, record: &Record, kept: &KeptToken) -> Option<Arc<Credential>> {
         let asked = self.surroundings.clock.recall(kept.asked_at)?;
-        self.credential_of(account, kept, asked, record.generation)
+        self.credential_of(account, kept, asked, record)
     }
 
     fn credential_of(
@@ -94,46 +117,72 @@ impl Keeper {
         account: &LiveAccount,
         kept: &KeptToken,
         asked: Moment,
-        generation: u64,
+        record: &Record,
     ) -> Option<Arc<Credential>> {
         let age = self.refresh_age(account, kept.lifetime, account.endpoint()?);
-        let lifetime = Some(kept.lifetime);
-        credential(account, Token { secret: kept.secret.clone(), asked, lifetime, generation }, Some(age))
+        let (lifetime, generation) = (Some(kept.lifetime), record.generation);
+        let token = Token { secret: kept.secret.clone(), asked, lifetime, generation };
+        credential(account, token, Some(age), record.notes.narrower_scope.as_deref())
     }
 
     /// One refresh. After an answer that never arrived the same refresh token is shown once more, if the server still
-    /// takes that for a repetition (law 4).
+    /// takes that for a repetition. `heals`: this is itself the repetition of a call that an earlier process lost.
     ///
     /// Returns whether the server may have seen it.
-    pub(super) async fn rotate(&mut self, account: &Arc<LiveAccount>, urgent: bool) -> bool {
+    pub(super) async fn rotate(&mut self, account: &Arc<LiveAccount>, urgent: bool, heals: bool) -> bool {
         let Some(endpoint) = account.endpoint().cloned() else { return false };
         let was = account.published().state;
-        let mut shown = self.show(account, &endpoint, urgent, None).await;
+        let window = self.custody.as_ref().and_then(Custody::window).filter(|_| heals);
+        let mut shown = self.show(account, &endpoint, urgent, window).await;
         let was_seen = shown.was_seen();
-        let length = account.app().profile.reuse_window;
-        if let Some(window) = shown.reuse_window(length, self.surroundings.clock.now()) {
-            self.note_lost_answer();
-            match self.show(account, &endpoint, true, Some(window)).await {
-                Shown::NoTurn => {}
-                again => shown = again,
-            }
+        if window.is_none()
+            && let Some(again) = self.repeat(account, &endpoint, &shown).await
+        {
+            shown = again;
         }
         account.publish(|p| p.state = was);
         match shown {
             Shown::Granted(granted, asked) => self.keep_granted(account, &granted, asked).await,
-            Shown::Refused(error, _) => self.bear_refusal(account, error).await,
+            Shown::Refused(error, sent) => self.bear_refusal(account, error, sent).await,
             Shown::Withheld(setback) => {
                 self.publish_setback(account, setback, self.surroundings.clock.now());
             }
             Shown::Outdated => self.load(account).await,
             Shown::NoTurn => {}
         }
+        self.note_due(account);
         was_seen
     }
 
-    fn note_lost_answer(&mut self) {
-        if let Some(custody) = &mut self.custody {
-            custody.lost_answers = custody.lost_answers.saturating_add(1);
+    /// Shows the refresh token once more after an answer that was lost, within the reuse window and not before the server
+    /// wants to be asked again.
+    async fn repeat(
+        &mut self,
+        account: &Arc<LiveAccount>,
+        endpoint: &Endpoint,
+        shown: &Shown,
+    ) -> Option<Shown> {
+        let custody = self.custody.as_mut()?;
+        custody.note_lost_answer(shown.lost()?);
+        let now = self.surroundings.clock.now();
+        let window = custody.window().filter(|window| !window.left(now).is_zero())?;
+        if !self.outwait(shown.asked(), window).await {
+            return None;
+        }
+        match self.show(account, endpoint, true, Some(window)).await {
+            Shown::NoTurn => None,
+            again => Some(again),
+        }
+    }
+
+    /// Notes when the account has to be seen to next.
+    fn note_due(&self, account: &LiveAccount) {
+        let Some(custody) = self.custody.as_ref().filter(|custody| custody.record.is_some()) else { return };
+        let now = self.surroundings.clock.now().wall;
+        match custody.due(&account.app().profile) {
+            // It was just tried: whoever saw that it was due looks again.
+            Some(at) if at <= now => {}
+            at => self.surroundings.agenda.note(account.id(), at, now),
         }
     }
 
@@ -145,17 +194,32 @@ impl Keeper {
             return;
         };
         let next = pin_identity(next, &granted.access_token, profile);
+        self.tell_what_changed(account, &next);
         let credential = next
             .token
             .as_ref()
             .filter(|_| next.standing == Standing::Active)
-            .and_then(|token| self.credential_of(account, token, asked, next.generation));
+            .and_then(|token| self.credential_of(account, token, asked, &next));
         self.store(account, next, credential).await;
         self.surroundings.metrics.stored(received.elapsed());
     }
 
+    fn tell_what_changed(&self, account: &LiveAccount, next: &Record) {
+        let Some(before) = self.custody.as_ref().and_then(|custody| custody.record.as_ref()) else { return };
+        warn_of_scope(account, next.notes.narrower_scope.as_deref(), before.notes.narrower_scope.as_deref());
+        if let Some((state, _)) = halt(before, &account.app().profile) {
+            tracing::info!(account = %account.id(), state = state.as_str(), reason = state.reason(),
+                "the marketplace accepts the grant again");
+        }
+    }
+
     /// Writes the record that came out of an answer, and uses its token only if that succeeds.
-    async fn store(&mut self, account: &Arc<LiveAccount>, next: Record, credential: Option<Arc<Credential>>) {
+    pub(super) async fn store(
+        &mut self,
+        account: &Arc<LiveAccount>,
+        next: Record,
+        credential: Option<Arc<Credential>>,
+    ) {
         let Some(custody) = &mut self.custody else { return };
         let outcome = custody.replace(next.clone()).await;
         let now = self.surroundings.clock.now();
@@ -228,53 +292,6 @@ impl Keeper {
         unstored.is_some_and(is_newer) && (published.usable(now).is_none() || account.is_forced())
     }
 
-    /// Decides what a refused showing means for the grant.
-    async fn bear_refusal(&mut self, account: &Arc<LiveAccount>, mut error: TokenError) {
-        let now = self.surroundings.clock.now();
-        if let Some(token) = error.successor.take() {
-            let profile = &account.app().profile;
-            let rotated = self.custody.as_ref().and_then(|c| c.rotated(Some(&token), None, now, profile));
-            if let Some(next) = rotated {
-                self.store(account, next, None).await;
-            }
-        } else if error.may_have_rotated() {
-            self.note_lost_answer();
-        } else if error.class == Class::InvalidGrant {
-            return self.end_grant(account, &error).await;
-        } else if let Some(custody) = self.custody.as_ref().filter(|custody| custody.lost_answers == 0) {
-            // As long as an earlier answer is missing, the intent stays open: a next process has to know.
-            custody.close(now.wall).await;
-        }
-        self.publish_setback(account, error.into(), now);
-    }
-
-    /// Law 5: only after the store was read again, and the refresh token is kept all the same.
-    async fn end_grant(&mut self, account: &Arc<LiveAccount>, error: &TokenError) {
-        let Some(custody) = &mut self.custody else { return };
-        let (shown, lost) = (custody.refresh_token().cloned(), custody.lost_answers);
-        let read = custody.read().await;
-        let now = self.surroundings.clock.now();
-        if let Err(error) = read {
-            return self.publish_setback(account, error.into(), now);
-        }
-        let same = custody.refresh_token().map(Secret::expose) == shown.as_ref().map(Secret::expose);
-        if !same {
-            return self.load(account).await;
-        }
-        let reason = end_of_grant(custody.record.as_ref(), lost, now);
-        if let Some(next) = custody.ended(reason, now) {
-            match custody.replace(next).await {
-                Ok(Replaced::Durable) => {}
-                Ok(Replaced::Newer) => return self.load(account).await,
-                // Nothing is lost: the next start finds the intent open and is told the same by the server.
-                Err(error) => {
-                    tracing::warn!(account = %account.id(), %error, "the end of a grant could not be stored");
-                }
-            }
-        }
-        self.publish_halt(account, AccountState::LoginRequired(reason), error.to_string(), now);
-    }
-
     /// The last act: one more try for what the store refused; what it refuses again is left to the end of the program.
     pub(super) async fn hand_over(&mut self) {
         let Some(custody) = &mut self.custody else { return };
@@ -287,23 +304,12 @@ impl Keeper {
     }
 }
 
-/// Why the grant is over.
-fn end_of_grant(record: Option<&Record>, lost_answers: u32, now: Moment) -> LoginReason {
-    if let Some(Standing::LoginRequired(known)) = record.map(|record| &record.standing) {
-        // A person had it tried once more, in vain.
-        return *known;
-    }
-    let ends_at = record.and_then(|record| match record.grant {
-        Some(Grant::Refresh { ends_at, .. }) => ends_at,
-        _ => None,
-    });
-    if lost_answers > 0 {
-        LoginReason::RotationResponseLost
-    } else if ends_at.is_some_and(|end| end <= now.wall) {
-        LoginReason::Expired
-    } else {
-        LoginReason::Revoked
-    }
+/// Whether a refresh that an earlier process left open is repeated at once: only where the server takes that for a repetition
+/// for a time, and the time still runs. Elsewhere the lost call is left to end, and the stored access token is used first.
+pub fn repeats_at_once(profile: &Profile, open: &OpenIntent, now: std::time::SystemTime) -> bool {
+    // A time that lies in the future was written before a clock was set back.
+    let passed = now.duration_since(open.at).unwrap_or_default();
+    passed < profile.reuse_window
 }
 
 /// What keeps a record from being used, if anything does.
@@ -316,13 +322,17 @@ pub fn halt(record: &Record, profile: &Profile) -> Option<(AccountState, String)
         return Some((AccountState::Parked(ParkReason::EnvironmentChanged), detail));
     }
     match &record.standing {
-        Standing::Active if record.grant.is_some() => None,
+        Standing::Active if record.grant.is_some() => {
+            record.notes.refusal.as_ref().map(|refusal| (AccountState::Refused, refusal.words.clone()))
+        }
         Standing::Active => {
             let reason = LoginReason::NeverConnected;
             Some((AccountState::LoginRequired(reason), "it has never been connected".to_owned()))
         }
         Standing::LoginRequired(reason) => {
-            Some((AccountState::LoginRequired(*reason), reason.sentence().to_owned()))
+            let words = record.notes.refusal.as_ref().map(|refusal| format!(": {}", refusal.words));
+            let detail = format!("{}{}", reason.sentence(), words.unwrap_or_default());
+            Some((AccountState::LoginRequired(*reason), detail))
         }
         Standing::Parked(reason) => Some((AccountState::Parked(*reason), reason.sentence().to_owned())),
         Standing::IdentityMismatch { found } => {

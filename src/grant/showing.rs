@@ -1,5 +1,5 @@
-//! Showing a refresh token. The one rule: a durable intent comes before every showing, and a showing again comes within the
-//! reuse window or not at all.
+//! Showing a refresh token. The one rule: a durable intent comes before every showing, and a repetition comes within the reuse
+//! window, after the time the server asked for, or not at all.
 
 use std::time::Duration;
 
@@ -29,15 +29,22 @@ pub(super) enum Shown {
     NoTurn,
 }
 
+/// How long the end of the program waits for the turn of a repetition.
+const LAST_TURN: Duration = Duration::from_secs(3);
+
 /// The time in which a server takes a refresh token shown again for a repetition (law 4).
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct ReuseWindow {
     opened: Moment,
     length: Duration,
 }
 
 impl ReuseWindow {
-    fn left(&self, now: Moment) -> Duration {
+    pub(super) fn new(opened: Moment, length: Duration) -> Self {
+        Self { opened, length }
+    }
+
+    pub(super) fn left(&self, now: Moment) -> Duration {
         self.length.saturating_sub(now.since(self.opened))
     }
 }
@@ -48,17 +55,27 @@ impl Shown {
         match self {
             Self::Granted(..) => true,
             Self::Refused(error, _) => {
-                error.may_have_rotated() || error.successor.is_some() || error.class == Class::InvalidGrant
+                let judged = matches!(error.class, Class::InvalidGrant | Class::Refused);
+                error.may_have_rotated() || error.successor.is_some() || judged
             }
             Self::Withheld(_) | Self::Outdated | Self::NoTurn => false,
         }
     }
 
-    /// The window after a showing whose answer was lost, if it is still open.
-    pub(super) fn reuse_window(&self, length: Duration, now: Moment) -> Option<ReuseWindow> {
-        let Self::Refused(error, opened) = self else { return None };
-        let window = ReuseWindow { opened: *opened, length };
-        (error.may_have_rotated() && !window.left(now).is_zero()).then_some(window)
+    /// When a refresh token was shown whose answer was lost.
+    pub(super) fn lost(&self) -> Option<Moment> {
+        match self {
+            Self::Refused(error, sent) if error.may_have_rotated() => Some(*sent),
+            _ => None,
+        }
+    }
+
+    /// How long the server wants to be left alone.
+    pub(super) fn asked(&self) -> Duration {
+        match self {
+            Self::Refused(error, _) => error.retry_after.unwrap_or_default(),
+            _ => Duration::ZERO,
+        }
     }
 }
 
@@ -108,7 +125,7 @@ impl Keeper {
         client_secret: &Secret,
     ) -> Shown {
         let Some(custody) = &self.custody else { return Shown::Outdated };
-        let Some(permit) = self.place(endpoint, urgent, window).await else { return Shown::NoTurn };
+        let Some(permit) = self.place(account, endpoint, urgent, window).await else { return Shown::NoTurn };
         account.publish(|p| p.state = AccountState::Refreshing);
         // From here on nothing is cancelled.
         let begun = custody.begin(self.surroundings.clock.now().wall, endpoint).await;
@@ -130,13 +147,37 @@ impl Keeper {
         }
     }
 
-    async fn place(&self, endpoint: &Endpoint, urgent: bool, window: Option<ReuseWindow>) -> Option<Permit> {
-        let permit = self.permit(endpoint, urgent);
-        match window.map(|window| window.left(self.surroundings.clock.now())) {
-            // What has been begun is brought to its end though the program stops.
-            Some(left) => tokio::time::timeout(left, permit).await.ok(),
-            None => self.surroundings.stop.run_until_cancelled(permit).await,
+    async fn place(
+        &self,
+        account: &LiveAccount,
+        endpoint: &Endpoint,
+        urgent: bool,
+        window: Option<ReuseWindow>,
+    ) -> Option<Permit> {
+        let permit = self.permit(account, endpoint, urgent);
+        let Some(window) = window else {
+            return self.surroundings.stop.run_until_cancelled(permit).await;
+        };
+        // What has been begun is brought to its end though the program stops; but an endpoint that fails may be long.
+        let last_turn = async {
+            self.surroundings.stop.cancelled().await;
+            tokio::time::sleep(LAST_TURN).await;
+        };
+        tokio::select! {
+            biased;
+            permit = permit => Some(permit),
+            () = tokio::time::sleep(window.left(self.surroundings.clock.now())) => None,
+            () = last_turn => None,
         }
+    }
+
+    /// Waits as long as the server asked to be left alone before a repetition, if the window lasts that long.
+    pub(super) async fn outwait(&self, asked: Duration, window: ReuseWindow) -> bool {
+        if asked.is_zero() {
+            return true;
+        }
+        let lasts = window.left(self.surroundings.clock.now()) > asked;
+        lasts && self.surroundings.stop.run_until_cancelled(tokio::time::sleep(asked)).await.is_some()
     }
 }
 

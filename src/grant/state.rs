@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 
-use super::timing;
+use super::{refusal::tells_of_another_use, timing};
 use crate::{
     clock::Moment,
     config::Credentials,
@@ -26,6 +26,8 @@ pub enum AccountState {
     Degraded,
     /// The token endpoint refused the credentials or the request: somebody must change something.
     Misconfigured,
+    /// The token endpoint refused the grant, in words that are not known to mean its end: a person has to read them.
+    Refused,
     /// The grant is over or was never there: the seller must be connected (again).
     LoginRequired(LoginReason),
     /// What the store holds of it is not what was written there.
@@ -38,11 +40,12 @@ pub enum AccountState {
 
 impl AccountState {
     /// Every state, with every reason it may have.
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Ready,
         Self::Refreshing,
         Self::Degraded,
         Self::Misconfigured,
+        Self::Refused,
         Self::LoginRequired(LoginReason::Revoked),
         Self::LoginRequired(LoginReason::Expired),
         Self::LoginRequired(LoginReason::RotationResponseLost),
@@ -67,6 +70,7 @@ impl AccountState {
             Self::Refreshing => "refreshing",
             Self::Degraded => "degraded",
             Self::Misconfigured => "misconfigured",
+            Self::Refused => "refused",
             Self::LoginRequired(_) => "login_required",
             Self::StoreCorrupt => "store_corrupt",
             Self::IdentityMismatch => "identity_mismatch",
@@ -90,6 +94,14 @@ impl AccountState {
                 "nothing to do: Marketgate keeps trying".to_owned()
             }
             Self::Misconfigured => "correct what the detail names in the configuration".to_owned(),
+            Self::Refused => format!(
+                "{self}: correct what the marketplace names, then `marketgate accounts refresh {id}`; or connect the \
+                 seller again with `marketgate login {id}`"
+            ),
+            Self::LoginRequired(LoginReason::Revoked) => format!(
+                "{self}: `marketgate accounts refresh {id}` asks once more, in case the marketplace was mistaken; else \
+                 connect the seller again with `marketgate login {id}`"
+            ),
             Self::LoginRequired(_) => {
                 format!("{self}: connect the seller again with `marketgate login {id}`")
             }
@@ -115,13 +127,29 @@ impl AccountState {
     /// Whether a person may have its grant tried once more: the last refresh token is still there, and it is ours to spend.
     pub fn may_be_tried_again(self) -> bool {
         use LoginReason::{Expired, Revoked, RotationResponseLost};
-        matches!(self, Self::LoginRequired(Revoked | Expired | RotationResponseLost))
+        matches!(self, Self::Refused | Self::LoginRequired(Revoked | Expired | RotationResponseLost))
     }
 
-    /// Whether only a person can bring the account out of it: nothing is asked of the token endpoint by itself.
+    /// Whether a person is needed to bring the account out of it: a request does not have the token endpoint asked.
     pub fn needs_a_person(self) -> bool {
-        matches!(self, Self::LoginRequired(_) | Self::StoreCorrupt | Self::IdentityMismatch | Self::Parked(_))
+        matches!(
+            self,
+            Self::Refused
+                | Self::LoginRequired(_)
+                | Self::StoreCorrupt
+                | Self::IdentityMismatch
+                | Self::Parked(_)
+        )
     }
+}
+
+/// What a person is to do about `id`, given what was said of it.
+pub fn advice(state: AccountState, id: &AccountId, detail: &str) -> String {
+    let action = state.action(id);
+    if state.may_be_tried_again() && tells_of_another_use(detail) {
+        return format!("stop the other program that uses this refresh token first; then {action}");
+    }
+    action
 }
 
 impl fmt::Display for AccountState {
@@ -142,6 +170,8 @@ pub struct Credential {
     pub header: HeaderValue,
     /// The age at which it is time for the next one; None: never.
     pub refresh_age: Option<Duration>,
+    /// The scope it was granted with, where that is narrower than what was asked for: a 403 may come from that.
+    pub narrower_scope: Option<Arc<str>>,
 }
 
 impl Credential {
@@ -166,12 +196,12 @@ pub struct Trouble {
     pub last: Moment,
     /// How many there were in a row, 1 at least.
     pub failures: u32,
-    /// How much patience the token endpoint asked for.
-    pub asked: Option<Duration>,
+    /// How many of them after another account had got a token from the same endpoint.
+    pub alone: u32,
+    /// How long to wait after the last one.
+    pub pauses: timing::Pauses,
     /// The credentials that were refused; empty when none were.
     pub refused: Vec<Fingerprint>,
-    /// Drawn once per failure, uniform in `0.0..1.0`, so that the time of the next try does not move when it is asked for.
-    pub chance: f64,
 }
 
 impl Trouble {
@@ -182,12 +212,7 @@ impl Trouble {
 
     /// When the token endpoint is asked again: sooner while callers wait without a token.
     pub fn next_try(&self, callers_wait: bool) -> Moment {
-        let after = if self.passes {
-            timing::retry_after(self.failures, self.asked, callers_wait, self.chance)
-        } else {
-            timing::retry_after_refusal(self.failures, self.chance).max(self.asked.unwrap_or_default())
-        };
-        self.last.plus(after)
+        self.last.plus(if callers_wait { self.pauses.pressed } else { self.pauses.calm })
     }
 }
 
@@ -218,6 +243,11 @@ impl Published {
     /// Failed attempts in a row.
     pub fn failures(&self) -> u32 {
         self.trouble.as_ref().map_or(0, |trouble| trouble.failures)
+    }
+
+    /// The scope of the newest token, where it is narrower than what the app asks for.
+    pub fn narrower_scope(&self) -> Option<&str> {
+        self.credential.as_ref()?.narrower_scope.as_deref()
     }
 
     /// Counts this account's tokens; 0 before the first.

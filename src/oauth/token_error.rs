@@ -76,8 +76,8 @@ impl Class {
             }
             Self::InvalidGrant => "log in again: marketgate login APP@ACCOUNT",
             Self::Refused => {
-                "read what the server says: if the grant is over, log in again (marketgate login APP@ACCOUNT) and \
-                 name these words in grant_ended; else change what it asks for"
+                "correct what the marketplace names, then `marketgate accounts refresh APP@ACCOUNT`; if these words mean \
+                 that the grant is over, add them to grant_ended and log in again"
             }
             Self::InvalidClient => {
                 "check client_id and client_secret, and that they belong to this environment"

@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    Grant, KeptToken, LoginReason, ParkReason, PendingConsent, Record, Standing, StoreError, error::Trouble,
-    stamp,
+    Grant, KeptToken, LoginReason, Notes, ParkReason, PendingConsent, Record, Refusal, Standing, StoreError,
+    error::Trouble, stamp,
 };
 use crate::{
     names::{AccountId, AccountName, AppName},
@@ -34,6 +34,8 @@ pub(super) struct Document {
     created_at: SystemTime,
     #[serde(with = "stamp::whole")]
     changed_at: SystemTime,
+    #[serde(default)]
+    notes: SealedNotes,
 }
 
 /// A whole record with its names, for a place without columns.
@@ -86,6 +88,25 @@ struct SealedToken {
     #[serde(with = "stamp::whole")]
     asked_at: SystemTime,
     lifetime: Duration,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct SealedNotes {
+    after_lost_answer: bool,
+    end_is_fixed: Option<bool>,
+    narrower_scope: Option<String>,
+    refusal: Option<SealedRefusal>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedRefusal {
+    words: String,
+    #[serde(with = "stamp::whole")]
+    since: SystemTime,
+    times: u32,
+    #[serde(with = "stamp::perhaps")]
+    next: Option<SystemTime>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -175,6 +196,7 @@ impl From<&Record> for Document {
             consented_at: record.consented_at,
             created_at: record.created_at,
             changed_at: record.changed_at,
+            notes: SealedNotes::from(&record.notes),
         }
     }
 }
@@ -201,6 +223,7 @@ impl Document {
             consented_at: self.consented_at,
             created_at: self.created_at,
             changed_at: self.changed_at,
+            notes: self.notes.into(),
             intent: None,
         }
     }
@@ -298,6 +321,40 @@ impl From<&KeptToken> for SealedToken {
 impl From<SealedToken> for KeptToken {
     fn from(token: SealedToken) -> Self {
         Self { secret: token.secret.0, asked_at: token.asked_at, lifetime: token.lifetime }
+    }
+}
+
+impl From<&Notes> for SealedNotes {
+    fn from(notes: &Notes) -> Self {
+        let refusal = notes.refusal.clone().map(|Refusal { words, since, times, next }| SealedRefusal {
+            words,
+            since,
+            times,
+            next,
+        });
+        Self {
+            after_lost_answer: notes.after_lost_answer,
+            end_is_fixed: notes.end_is_fixed,
+            narrower_scope: notes.narrower_scope.clone(),
+            refusal,
+        }
+    }
+}
+
+impl From<SealedNotes> for Notes {
+    fn from(notes: SealedNotes) -> Self {
+        let refusal = notes.refusal.map(|SealedRefusal { words, since, times, next }| Refusal {
+            words,
+            since,
+            times,
+            next,
+        });
+        Self {
+            after_lost_answer: notes.after_lost_answer,
+            end_is_fixed: notes.end_is_fixed,
+            narrower_scope: notes.narrower_scope,
+            refusal,
+        }
     }
 }
 

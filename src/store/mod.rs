@@ -25,8 +25,8 @@ pub use files::PlaceError;
 pub use key_file::KeyFileError;
 pub use memory::MemoryStore;
 pub use record::{
-    CallLog, Grant, Intent, KeptToken, LoginReason, OpenIntent, ParkReason, PendingConsent, Record, Standing,
-    Stored,
+    CallLog, Grant, Intent, KeptToken, LoginReason, Notes, OpenIntent, ParkReason, PendingConsent, Record,
+    Refusal, Standing, Stored,
 };
 pub use sqlite::{KeyPlace, OpenError, OpenOptions, SqliteStore};
 

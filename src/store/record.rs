@@ -34,9 +34,37 @@ pub struct Record {
     pub created_at: SystemTime,
     /// When it was last changed.
     pub changed_at: SystemTime,
+    /// What was learnt of its grant while it was used.
+    pub notes: Notes,
     /// The open intent to show its refresh token. Kept apart from the record: [`super::Store::begin`] sets it, and
     /// [`super::Store::replace`] ignores what stands here.
     pub intent: Option<OpenIntent>,
+}
+
+/// What was learnt of a grant while it was used: it decides what becomes of the grant, so it survives the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Whether the refresh token came from a repetition after a lost answer: what the lost call did may still spoil it.
+    pub after_lost_answer: bool,
+    /// Whether a refresh leaves the refresh token's end where it was; None: that was not seen yet.
+    pub end_is_fixed: Option<bool>,
+    /// The granted scope, where it is narrower than what was asked for.
+    pub narrower_scope: Option<String>,
+    /// That the token endpoint refused the refresh token, though no answer was lost; None once it accepts one.
+    pub refusal: Option<Refusal>,
+}
+
+/// A refused refresh token that is still kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The server's words, cleaned.
+    pub words: String,
+    /// When it was refused first.
+    pub since: SystemTime,
+    /// How often in a row.
+    pub times: u32,
+    /// When it is tried again; None: only at a person's word.
+    pub next: Option<SystemTime>,
 }
 
 /// What entitles us to tokens for an account.
@@ -46,7 +74,7 @@ pub enum Grant {
     Refresh {
         /// The token.
         token: Secret,
-        /// When this very token was obtained.
+        /// When this very token was obtained, or its end last told.
         obtained_at: SystemTime,
         /// When it ends by itself, as far as that is known.
         ends_at: Option<SystemTime>,

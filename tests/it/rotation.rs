@@ -234,33 +234,31 @@ fn a_lost_answer_is_asked_for_once_more_at_once_where_the_server_forgives_that()
 }
 
 #[test]
-fn a_lost_answer_of_a_strict_server_ends_the_grant_by_name_and_the_old_token_is_served_to_its_end() {
+fn a_lost_answer_of_a_server_that_counts_uses_is_followed_up_when_the_old_token_has_been_served_to_its_end() {
     gate(Time::Held, SELLERS, |w| async move {
+        w.sim.change_policy("wallapop", |policy| policy.max_reuse = Some(0));
         connect(&w, "wallapop@shop-1", "seller-1", 300).await;
         assert_eq!(w.get("/wallapop@shop-1/items").await.status, 200);
-        // A JWT stays good to whoever only checks its signature, so the family's end does not end it at once.
         w.sim.add_fault(Fault::CutAfterRotating {}.at("wallapop").on_token());
         tokio::time::advance(240 * SECOND).await;
         w.get("/wallapop@shop-1/items").await;
-        soon(
-            "the refusal",
-            w.sim.until(|sim| {
-                sim.requests().iter().filter(|r| r.kind == "token" && r.status == Some(400)).count() == 1
-            }),
-        )
-        .await;
         let live = w.accounts.peek(&id("wallapop@shop-1")).unwrap();
-        while !live.published().state.needs_a_person() {
+        while live.published().trouble.is_none() {
             settle().await;
         }
-        assert!(live.borrow_token().is_some(), "the current token was thrown away");
+        w.pass(50 * SECOND, SECOND).await;
         assert_eq!(
-            record(&w, "wallapop@shop-1").await.standing,
-            Standing::LoginRequired(LoginReason::RotationResponseLost)
+            get_anew(&w, "/wallapop@shop-1/items").await.status,
+            200,
+            "the current token was thrown away"
         );
-        assert!(record(&w, "wallapop@shop-1").await.grant.is_some(), "the last refresh token is kept");
-        tokio::time::advance(61 * SECOND).await;
-        let refused = w.get("/wallapop@shop-1/items").await;
+        assert_eq!(
+            family(&w, "seller-1").reuse_attempts,
+            0,
+            "one use too many ends the session and its token"
+        );
+        tokio::time::advance(11 * SECOND).await;
+        let refused = get_anew(&w, "/wallapop@shop-1/items").await;
         assert_eq!((refused.status, refused.code().as_str()), (503, "login_required"), "{}", refused.body);
         assert!(!refused.headers.contains_key("retry-after"));
         let action = refused.json()["action"].as_str().unwrap().to_owned();
@@ -268,7 +266,63 @@ fn a_lost_answer_of_a_strict_server_ends_the_grant_by_name_and_the_old_token_is_
             action.contains("rotation_response_lost") && action.contains("marketgate login wallapop@shop-1"),
             "{action}"
         );
+        let record = record(&w, "wallapop@shop-1").await;
+        assert_eq!(record.standing, Standing::LoginRequired(LoginReason::RotationResponseLost));
+        assert!(record.grant.is_some(), "the last refresh token is kept");
         assert_eq!(family(&w, "seller-1").reuse_attempts, 1, "one lost answer allows one more showing");
+    });
+}
+
+#[test]
+fn an_idle_seller_outlives_a_refresh_token_of_two_minutes() {
+    gate(Time::Held, SELLERS, |w| async move {
+        w.sim.change_policy("wallapop", |policy| policy.refresh_token_seconds = Some(120));
+        connect(&w, "wallapop@shop-1", "seller-1", 300).await;
+        assert_eq!(w.get("/wallapop@shop-1/items").await.status, 200);
+        for _ in 0..20 {
+            for _ in 0..30 {
+                tokio::time::advance(SECOND).await;
+                settle().await;
+            }
+            w.sim.until(|_| true).await;
+        }
+        assert_eq!(get_anew(&w, "/wallapop@shop-1/items").await.status, 200);
+        assert!(family(&w, "seller-1").rotations >= 5, "{}", family(&w, "seller-1").rotations);
+        let shown = w.service.show(&id("wallapop@shop-1")).await.unwrap();
+        assert_eq!(shown.login_required_by, None, "an end that each refresh moves asks for no login");
+    });
+}
+
+#[test]
+fn a_server_that_refuses_everybody_for_a_while_ends_nobodys_grant() {
+    gate(Time::Held, SELLERS, |w| async move {
+        for number in 0..6 {
+            connect(&w, &format!("any@shop-{number}"), &format!("seller-{number}"), 300).await;
+            assert_eq!(w.get(&format!("/any@shop-{number}/x")).await.status, 200);
+        }
+        w.sim.change_policy("generic", |policy| policy.refuses_everybody = true);
+        tokio::time::advance(301 * SECOND).await;
+        for number in 0..6 {
+            let refused = get_anew(&w, &format!("/any@shop-{number}/x")).await;
+            assert_eq!(refused.status, 503, "{}", refused.body);
+        }
+        let mut held = 0;
+        for number in 0..6 {
+            let shown = w.service.show(&id(&format!("any@shop-{number}"))).await.unwrap();
+            held += usize::from(shown.state == "degraded");
+        }
+        assert!(held >= 3, "{held}");
+        w.sim.change_policy("generic", |policy| policy.refuses_everybody = false);
+        for _ in 0..120 {
+            tokio::time::advance(SECOND).await;
+            settle().await;
+            w.sim.until(|_| true).await;
+        }
+        for number in 0..6 {
+            let path = format!("/any@shop-{number}/x");
+            let answer = get_anew(&w, &path).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        }
     });
 }
 

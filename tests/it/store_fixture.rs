@@ -10,8 +10,8 @@ use marketgate::{
     names::AccountId,
     secret::Secret,
     store::{
-        Grant, Intent, KeptToken, KeyPlace, OpenOptions, PageQuery, PendingConsent, Record, SqliteStore,
-        Standing, Store, Stored,
+        Grant, Intent, KeptToken, KeyPlace, Notes, OpenOptions, PageQuery, PendingConsent, Record, Refusal,
+        SqliteStore, Standing, Store, Stored,
     },
 };
 
@@ -48,6 +48,17 @@ pub(crate) fn record(name: &str, generation: u64) -> Record {
         consented_at: Some(at(0)),
         created_at: at(1),
         changed_at: at(generation),
+        notes: Notes {
+            after_lost_answer: true,
+            end_is_fixed: Some(true),
+            narrower_scope: Some("read".to_owned()),
+            refusal: Some(Refusal {
+                words: "no".to_owned(),
+                since: at(2),
+                times: 3,
+                next: Some(at(generation + 60)),
+            }),
+        },
         intent: None,
     }
 }

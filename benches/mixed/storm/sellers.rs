@@ -74,6 +74,7 @@ impl Sellers {
             consented_at: None,
             created_at: now,
             changed_at: now,
+            notes: Default::default(),
             intent: None,
         }
     }

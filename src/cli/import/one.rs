@@ -28,7 +28,11 @@ pub(super) async fn import(
     let secret = if keyboard::is_a_person() { ask(kind).await? } else { read().await };
     let mut members = members(kind, &secret)?;
     members.insert("account".to_owned(), account.as_str().into());
-    let written = [("consented_at", &arguments.consented_at), ("identity", &arguments.identity)];
+    let written = [
+        ("consented_at", &arguments.consented_at),
+        ("refresh_token_expires_at", &arguments.refresh_token_expires_at),
+        ("identity", &arguments.identity),
+    ];
     let written = written.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
     let settings = arguments.set.iter().map(|(name, value)| (name.as_str(), value));
     members.extend(written.chain(settings).map(|(name, value)| (name.to_owned(), value.as_str().into())));

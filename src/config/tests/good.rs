@@ -1,6 +1,6 @@
 //! Configurations that are right, and what becomes of them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{APP, loaded, read_in};
 use crate::{
@@ -202,7 +202,7 @@ fn capacity_is_calls_times_the_time_between_refreshes() {
          [apps.other]\nprovider = \"generic\"\nenvironment = \"simulator\"\nclient_id = \"id\"\nclient_secret = {{ env = \"SECRET\" }}\ntoken_budget = \"1/1s\"\n\
          [apps.twin]\nprovider = \"walmart-supplier\"\nenvironment = \"simulator\"\nclient_id = \"id\"\nclient_secret = {{ env = \"SECRET\" }}\ntoken_budget = \"100/1m\"\n"
     );
-    let all = capacity(&loaded(&text).settings);
+    let all = capacity(&loaded(&text).settings, &BTreeMap::new());
     assert_eq!(all.len(), 2, "{all:?}");
     assert_eq!((all[0].accounts, all[0].carries), (1, None));
     // 100 calls a minute, one every 450 s for each account; the twin would carry more and shares the endpoint.

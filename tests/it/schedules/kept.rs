@@ -14,8 +14,9 @@ impl Truth {
     pub(super) fn asked(&mut self, account: usize, step: Step, now: Now) {
         let Some(since) = self.sellers[account].owes_repetition.take() else { return };
         let repeats = step == Step::Begin && now.at < since + REUSE_WINDOW;
-        // Where there is a budget, there may be no place for it in time; nor is there in a process that stands still.
-        let excused = self.is_budgeted || self.held_up >= since;
+        // Where there is a budget, or the endpoint fails for others too, there may be no place for it in time; nor is there in
+        // a process that stands still.
+        let excused = self.is_budgeted || self.sellers.len() > 1 || self.held_up >= since;
         self.law(repeats || excused, || {
             format!("account {account}: a lost call was not repeated while the window was open")
         });
@@ -59,6 +60,11 @@ impl Truth {
             other => self.breach(format!("account {account} was stored as {other:?}")),
         }
         let seller = &mut self.sellers[account];
+        if refresh != seller.durable {
+            seller.follows_loss = seller.doubt;
+        } else if record.standing == Standing::Active {
+            seller.follows_loss = false;
+        }
         seller.refresh[refresh].was_durable = true;
         (seller.durable, seller.durable_access) = (refresh, access);
         (seller.doubt, seller.begun, seller.ordered, seller.ending_failed) = (false, false, None, false);
@@ -69,7 +75,7 @@ impl Truth {
     fn ended(&mut self, account: usize, reason: LoginReason) {
         let seller = &self.sellers[account];
         let told = seller.showings.last().is_some_and(|last| last.outcome == Outcome::Ended);
-        let (death, doubt) = (seller.death, seller.doubt);
+        let (death, doubt) = (seller.death, seller.doubt || seller.follows_loss);
         self.law(told && death.is_some(), || {
             format!("account {account}: stored as {reason:?} without invalid_grant")
         });
@@ -87,7 +93,7 @@ impl Truth {
     /// The process is gone; `open`: the accounts whose intents are open in what it left.
     pub(super) fn gone(&mut self, cause: &'static str, open: &[usize], now: Now) {
         self.restarted = now.at;
-        (0..self.sellers.len()).for_each(|account| self.order_in_time(account, now));
+        (0..self.sellers.len()).for_each(|account| self.order_lapses(account, now));
         for (account, seller) in self.sellers.iter_mut().enumerate() {
             (seller.in_flight, seller.begun, seller.ordered) = (false, false, None);
             seller.owes_repetition = None;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use marketgate::{
     chance::Chance,
     clock::Clock,
-    grant::{AccountState, LiveAccount, LiveAccounts, Means},
+    grant::{AccountState, LiveAccount, LiveAccounts, Means, repeats_at_once},
     metrics::Metrics,
 };
 use tokio::task::JoinSet;
@@ -68,7 +68,7 @@ async fn serve(world: &Arc<World>, store: &Arc<FaultyStore>) -> End {
     served
 }
 
-/// The order of a start: calls that still count, then every intent that was left open.
+/// The order of a start: calls that still count, then every intent that was left open and whose window still runs.
 async fn start(world: &Arc<World>, store: &Arc<FaultyStore>) -> Arc<LiveAccounts> {
     let clock = Clock::told({
         let world = world.clone();
@@ -86,9 +86,12 @@ async fn start(world: &Arc<World>, store: &Arc<FaultyStore>) -> Arc<LiveAccounts
     }));
     world.state().life.live = Arc::downgrade(&accounts);
     accounts.recall_calls(&world.terms.app.profile).await.unwrap();
-    for account in store.open().await {
-        world.tell(|| format!("the start orders a refresh of account {account}"));
+    for (account, open) in store.open().await {
         let now = world.now();
+        if !repeats_at_once(&world.terms.app.profile, &open, now.moment.wall) {
+            continue;
+        }
+        world.tell(|| format!("the start orders a refresh of account {account}"));
         world.state().truth.ordered(account, now);
         find(world, &accounts, account).await.heal();
     }
@@ -156,7 +159,13 @@ async fn recover_one(world: &World, accounts: &LiveAccounts, account: usize, sin
             }
             Err(unavailable) => last = format!("{}: {}", unavailable.state, unavailable.detail),
         }
-        let is_known = matches!(live.published().state, AccountState::LoginRequired(_));
+        let published = live.published();
+        if published.state == AccountState::Misconfigured {
+            // A person has looked, and found nothing wrong.
+            live.order_refresh();
+        }
+        let is_held = published.trouble.is_some_and(|trouble| trouble.detail.contains("refuses everybody"));
+        let is_known = matches!(published.state, AccountState::LoginRequired(_)) || is_held;
         if is_known && world.state().truth.sellers[account].death.is_some() {
             return;
         }

@@ -73,7 +73,7 @@ fn one_life(world: &Arc<World>, store: &Arc<FaultyStore>) -> (End, Duration) {
         } else {
             dice.millis(100, 5_000)
         };
-        let open = store.open().await;
+        let open: Vec<usize> = store.open().await.into_iter().map(|(account, _)| account).collect();
         let now = world.now();
         world.end_life(down, end == End::Crashed && world.terms.reboots);
         world.state().truth.gone("crash", &open, now);
@@ -103,6 +103,7 @@ fn consents(world: &World) -> MemoryStore {
             consented_at: Some(now),
             created_at: now,
             changed_at: now,
+            notes: Default::default(),
             intent: None,
         };
         use futures_util::FutureExt;

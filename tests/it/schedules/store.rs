@@ -6,8 +6,8 @@ use marketgate::{
     names::{AccountId, AppName},
     secret::Secret,
     store::{
-        Begun, CallLog, Grant, Intent, MemoryStore, Origin, PageQuery, Pending, PendingConsent, Record,
-        Replaced, Store, StoreError, Stored, error::Trouble,
+        Begun, CallLog, Grant, Intent, MemoryStore, OpenIntent, Origin, PageQuery, Pending, PendingConsent,
+        Record, Replaced, Store, StoreError, Stored, error::Trouble,
     },
 };
 
@@ -38,9 +38,15 @@ impl FaultyStore {
         self.inner.image()
     }
 
-    pub(super) async fn open(&self) -> Vec<usize> {
-        let open = self.inner.open_intents().await.unwrap_or_default();
-        open.iter().map(|id| self.number(id)).collect()
+    /// The accounts whose intents are open.
+    pub(super) async fn open(&self) -> Vec<(usize, OpenIntent)> {
+        let mut open = Vec::new();
+        for id in self.inner.open_intents().await.unwrap_or_default() {
+            if let Ok(Some(Stored::Whole(record))) = self.inner.account(&id).await {
+                open.extend(record.intent.map(|intent| (self.number(&id), intent)));
+            }
+        }
+        open
     }
 
     fn number(&self, id: &AccountId) -> usize {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use marketgate::{clock::Moment, store::LoginReason, token::usable_life};
 
-use super::{family::Late, fault::Manner, figures::Figures};
+use super::{family::Late, fault::Manner, figures::Figures, terms::REUSE_WINDOW};
 
 /// Now, by all clocks.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +101,8 @@ pub(super) struct Seller {
     /// When the start of the process ordered a refresh that was not carried out yet.
     pub(super) ordered: Option<Duration>,
     pub(super) reread: Duration,
+    /// Whether the durable refresh token came from a repetition after a lost answer.
+    pub(super) follows_loss: bool,
 }
 
 /// All of it.
@@ -110,8 +112,6 @@ pub(super) struct Truth {
     pub(super) grace: Duration,
     pub(super) is_budgeted: bool,
     pub(super) may_lose: bool,
-    /// Whether so much goes wrong that nothing can be said of how long anything takes.
-    pub(super) is_chaos: bool,
     pub(super) sellers: Vec<Seller>,
     /// Calls of dead processes that the server has yet to carry out.
     pub(super) late: Vec<Late>,
@@ -127,19 +127,12 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    pub(super) fn new(
-        manner: Manner,
-        grace: Duration,
-        is_budgeted: bool,
-        may_lose: bool,
-        is_chaos: bool,
-    ) -> Self {
+    pub(super) fn new(manner: Manner, grace: Duration, is_budgeted: bool, may_lose: bool) -> Self {
         Self {
             manner,
             grace,
             is_budgeted,
             may_lose,
-            is_chaos,
             sellers: Vec::new(),
             late: Vec::new(),
             arrivals: VecDeque::new(),
@@ -168,14 +161,12 @@ impl Truth {
         self.sellers.push(Seller { refresh: vec![first], ..Seller::default() });
     }
 
-    /// Law 4: at a start every intent that was left open is settled at once, whatever else fails once.
-    pub(super) fn order_in_time(&mut self, account: usize, now: Now) {
-        const AT_ONCE: Duration = Duration::from_secs(45);
-        let Some(since) = self.sellers[account].ordered else { return };
-        let excused = self.is_chaos || self.is_budgeted || self.held_up >= since;
-        self.law(excused || now.at < since + AT_ONCE, || {
-            format!("account {account}: the open intent was not settled for {:?}", now.at - since)
-        });
+    /// What the start of the process ordered is done within the reuse window, or not before the stored token has ended.
+    pub(super) fn order_lapses(&mut self, account: usize, now: Now) {
+        // The window is counted from when the keeper read the intent, where clocks were set back.
+        const READING: Duration = Duration::from_secs(10);
+        let seller = &mut self.sellers[account];
+        seller.ordered = seller.ordered.filter(|since| now.at < *since + REUSE_WINDOW + READING);
     }
 
     pub(super) fn stepped(&mut self, now: Now) {

@@ -66,13 +66,7 @@ struct Time {
 impl World {
     pub(super) fn new(schedule: Schedule, traced: bool) -> Self {
         let terms = Terms::of(&schedule);
-        let truth = Truth::new(
-            schedule.manner,
-            terms.grace,
-            terms.is_budgeted,
-            may_lose(&schedule, &terms),
-            schedule.course == Course::Chaos,
-        );
+        let truth = Truth::new(schedule.manner, terms.grace, terms.is_budgeted, may_lose(&schedule, &terms));
         let state = State {
             truth,
             steps: Vec::new(),
@@ -273,6 +267,9 @@ impl World {
 fn may_lose(schedule: &Schedule, terms: &Terms) -> bool {
     // A call that hangs outlasts the reuse window, and a long sleep any server's patience.
     let outlasts = |fault| matches!(fault, Fault::Silence | Fault::StallAfter | Fault::Suspend | Fault::Stop);
+    // A process that starts after the window uses the stored token to its end first.
+    let restarts = |fault| matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
+    let outlasts = |fault| outlasts(fault) || restarts(fault);
     // What keeps the refresh token from being shown again within the reuse window leaves it until the token ends.
     let leaves_it = |fault| matches!(fault, Fault::BadGateway);
     match (schedule.manner, schedule.course) {
