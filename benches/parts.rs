@@ -144,6 +144,7 @@ impl TokenCalls for Endpoints {
             id_token: None,
             scope: None,
             token_type: None,
+            id_token: None,
         };
         Box::pin(std::future::ready(Ok(granted)))
     }
@@ -193,6 +194,8 @@ fn record(account: AccountName) -> Record {
         standing: Standing::Active,
         token: None,
         identity: None,
+        shared_seller: false,
+        unrevoked: Vec::new(),
         settings: BTreeMap::new(),
         consented_at: None,
         created_at: now,

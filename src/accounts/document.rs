@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::revoke::unrevoked_since;
 use crate::{
     clock::{Clock, Moment, rfc3339},
     config::{Account, App, Credentials},
@@ -51,6 +52,9 @@ pub struct AccountDocument {
     pub token: Option<TokenDocument>,
     /// Why there is no newer one.
     pub trouble: Option<TroubleDocument>,
+    /// What else a person should know of it, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// A token, without the token.
@@ -111,6 +115,9 @@ impl AccountDocument {
         if let Some(published) = known(stored, live) {
             document.tell(&published, now);
         }
+        document.notices.extend(live.crossed_with(stored.id()).map(|other| {
+            format!("its tokens came with a refresh of {other}, which is stopped: look at both (identity_mismatch)")
+        }));
         document
     }
 
@@ -131,6 +138,7 @@ impl AccountDocument {
             generation: None,
             token: None,
             trouble: None,
+            notices: Vec::new(),
         }
     }
 
@@ -166,6 +174,7 @@ impl AccountDocument {
         self.consented_at = record.consented_at.map(rfc3339);
         self.login_required_by = login_required_by(app, record).map(rfc3339);
         self.token = record.token.as_ref().and_then(|token| kept_document(token, record.generation, clock));
+        self.notices = notices(record);
         if let Some((state, detail)) = halt(record, &app.profile) {
             self.halt(&record.id, state, &detail, record.changed_at);
         }
@@ -181,6 +190,14 @@ impl AccountDocument {
         state.as_str().clone_into(&mut self.state);
         self.reason = state.reason().map(str::to_owned);
     }
+}
+
+/// What of a record a person should know though nothing fails.
+fn notices(record: &Record) -> Vec<String> {
+    let unrevoked = unrevoked_since(record).map(|since| {
+        format!("a former grant is not revoked at the marketplace yet, since {}; it is tried again", rfc3339(since))
+    });
+    unrevoked.into_iter().collect()
 }
 
 fn kept_document(kept: &KeptToken, generation: u64, clock: &Clock) -> Option<TokenDocument> {

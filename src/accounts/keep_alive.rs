@@ -45,6 +45,7 @@ impl Accounts {
                         Stored::Whole(record) => Some(record.as_ref()),
                         Stored::Corrupt { .. } => None,
                     };
+                    record.into_iter().for_each(|record| self.revoking.expect(record));
                     let end = record.and_then(|record| login_required_by(app, record));
                     counted.count(&app.name, state_of(app, stored, &self.live).as_str(), end);
                     if record.is_some_and(|record| is_near_its_end(app, record, self.clock.now().wall)) {
@@ -133,6 +134,8 @@ mod tests {
             standing: Standing::Active,
             token: None,
             identity: None,
+            shared_seller: false,
+            unrevoked: Vec::new(),
             settings: Default::default(),
             consented_at: None,
             created_at: now,

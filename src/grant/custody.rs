@@ -142,6 +142,11 @@ impl Custody {
         Ok(Replaced::Durable)
     }
 
+    /// What is known is to be read anew.
+    pub(super) fn forget(&mut self) {
+        self.record = None;
+    }
+
     /// A write that was reported as failed may have been carried out: then what stands there is this very record.
     async fn is_stored(&self, next: &Record) -> Result<bool, StoreError> {
         Ok(match self.store.account(&self.id).await? {

@@ -14,6 +14,7 @@ mod forced;
 mod keeper;
 pub mod live;
 pub mod meter;
+pub mod owner;
 mod plan;
 mod publish;
 pub mod replacement;

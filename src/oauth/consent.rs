@@ -20,7 +20,7 @@ pub struct AuthorizationRequest<'a> {
     pub state: &'a Secret,
     /// The challenge (RFC 7636 §4.2): given exactly where [`Authorization::pkce`] says so.
     pub challenge: Option<&'a str>,
-    /// A value used once; only Walmart's dialect sends it.
+    /// A value used once: sent to Walmart, and with the scope `openid`.
     pub nonce: &'a str,
     /// The account's settings: Walmart's dialect asks for `market`.
     pub settings: &'a Lookup<'a>,
@@ -63,8 +63,12 @@ impl AuthorizationRequest<'_> {
         ];
         parameters.extend(self.authorization.scope.as_deref().map(|scope| ("scope", scope)));
         let own = self.authorization.params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        parameters.extend(own);
+        // An empty one takes a preset's away.
+        parameters.extend(own.filter(|(_, value)| !value.is_empty()));
         parameters.push(("state", self.state.expose()));
+        if self.authorization.openid {
+            parameters.push(("nonce", self.nonce));
+        }
         if let Some(challenge) = self.challenge {
             parameters.push(("code_challenge", challenge));
             parameters.push(("code_challenge_method", pkce::METHOD));

@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    Grant, KeptToken, LoginReason, ParkReason, PendingConsent, Record, Standing, StoreError, error::Trouble,
-    stamp,
+    Grant, KeptToken, LoginReason, ParkReason, PendingConsent, Record, Standing, StoreError, Unrevoked,
+    error::Trouble, stamp,
 };
 use crate::{
     names::{AccountId, AccountName, AppName},
@@ -27,6 +27,10 @@ pub(super) struct Document {
     standing: SealedStanding,
     token: Option<SealedToken>,
     identity: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    shared_seller: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unrevoked: Vec<SealedUnrevoked>,
     settings: BTreeMap<String, String>,
     #[serde(with = "stamp::perhaps")]
     consented_at: Option<SystemTime>,
@@ -57,6 +61,8 @@ pub(super) struct SealedConsent {
     account: String,
     redirect_uri: String,
     replace_identity: bool,
+    #[serde(default)]
+    again: bool,
     #[serde(with = "stamp::whole")]
     begun_at: SystemTime,
     #[serde(with = "stamp::whole")]
@@ -86,6 +92,15 @@ struct SealedToken {
     #[serde(with = "stamp::whole")]
     asked_at: SystemTime,
     lifetime: Duration,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedUnrevoked {
+    token: Text,
+    #[serde(with = "stamp::whole")]
+    since: SystemTime,
+    #[serde(with = "stamp::perhaps")]
+    ends_at: Option<SystemTime>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -171,6 +186,8 @@ impl From<&Record> for Document {
             standing: SealedStanding::from(&record.standing),
             token: record.token.as_ref().map(SealedToken::from),
             identity: record.identity.clone(),
+            shared_seller: record.shared_seller,
+            unrevoked: record.unrevoked.iter().map(SealedUnrevoked::from).collect(),
             settings: record.settings.clone(),
             consented_at: record.consented_at,
             created_at: record.created_at,
@@ -197,6 +214,8 @@ impl Document {
             standing: self.standing.into(),
             token: self.token.map(KeptToken::from),
             identity: self.identity,
+            shared_seller: self.shared_seller,
+            unrevoked: self.unrevoked.into_iter().map(Unrevoked::from).collect(),
             settings: self.settings,
             consented_at: self.consented_at,
             created_at: self.created_at,
@@ -237,6 +256,7 @@ impl From<&PendingConsent> for SealedConsent {
             account: consent.account.account.as_str().to_owned(),
             redirect_uri: consent.redirect_uri.clone(),
             replace_identity: consent.replace_identity,
+            again: consent.again,
             begun_at: consent.begun_at,
             ends_at: consent.ends_at,
         }
@@ -253,6 +273,7 @@ impl SealedConsent {
             verifier: self.verifier.map(|text| text.0),
             redirect_uri: self.redirect_uri,
             replace_identity: self.replace_identity,
+            again: self.again,
             begun_at: self.begun_at,
             ends_at: self.ends_at,
         })
@@ -298,6 +319,19 @@ impl From<&KeptToken> for SealedToken {
 impl From<SealedToken> for KeptToken {
     fn from(token: SealedToken) -> Self {
         Self { secret: token.secret.0, asked_at: token.asked_at, lifetime: token.lifetime }
+    }
+}
+
+impl From<&Unrevoked> for SealedUnrevoked {
+    fn from(unrevoked: &Unrevoked) -> Self {
+        let Unrevoked { token, since, ends_at } = unrevoked;
+        Self { token: Text(token.clone()), since: *since, ends_at: *ends_at }
+    }
+}
+
+impl From<SealedUnrevoked> for Unrevoked {
+    fn from(SealedUnrevoked { token, since, ends_at }: SealedUnrevoked) -> Self {
+        Self { token: token.0, since, ends_at }
     }
 }
 

@@ -196,6 +196,7 @@ impl Exchange {
             id_token: None,
             scope: None,
             token_type: None,
+            id_token: None,
         })
     }
 
