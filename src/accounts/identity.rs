@@ -88,7 +88,8 @@ impl Accounts {
             check_pin(id, pinned, &found)?;
         }
         let shared = pending.again || before.is_some_and(|record| record.shared_seller);
-        if !shared {
+        // A seller who comes back to the account is no news.
+        if !shared && pinned != Some(&found) {
             self.check_other_account(id, &found).await?;
         }
         Ok(Some(found))

@@ -229,9 +229,13 @@ impl Accounts {
             Some(Stored::Whole(record)) => check_identity(record, &new, options)?,
             _ => {}
         }
-        let shared = options.again
-            || matches!(&stored, Some(Stored::Whole(record)) if record.shared_seller);
-        if let Some(identity) = new.identity.as_ref().filter(|_| !shared) {
+        let before = match &stored {
+            Some(Stored::Whole(record)) => Some(record),
+            _ => None,
+        };
+        let shared = options.again || before.is_some_and(|record| record.shared_seller);
+        let is_news = |name: &&String| before.is_none_or(|record| record.identity.as_ref() != Some(name));
+        if let Some(identity) = new.identity.as_ref().filter(|_| !shared).filter(is_news) {
             self.check_other_account(id, identity).await?;
         }
         let outcome = if stored.is_some() { Imported::Replaced } else { Imported::Created };
