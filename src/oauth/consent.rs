@@ -179,6 +179,17 @@ mod tests {
         assert_eq!(url(&walmart, Some("cl")), Err(ConsentError::Market("cl".into())));
     }
 
+    #[test]
+    fn a_nonce_goes_with_openid_and_an_empty_parameter_takes_a_presets_away() {
+        let scopes = Some(vec!["openid".to_owned()]);
+        let authorize_params = [("prompt".to_owned(), String::new())].into();
+        let keys = Keys { scopes, authorize_params, ..Keys::default() };
+        let asked = url(&authorization("wallapop", keys), None).unwrap();
+        assert!(asked.contains("&state=mg_state&nonce=nonce-1&") && !asked.contains("prompt"), "{asked}");
+        let without = url(&authorization("wallapop", Keys::default()), None).unwrap();
+        assert!(without.contains("&prompt=login&") && !without.contains("nonce"), "{without}");
+    }
+
     proptest! {
         #[test]
         fn the_marketplace_reads_exactly_the_redirect_address(redirect_uri in "https?://[!-~]{1,60}") {
@@ -197,7 +208,8 @@ mod tests {
             let query = url.split_once('?').unwrap().1;
             let read: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
             prop_assert_eq!(&read[2], &("redirect_uri".into(), redirect_uri.as_str().into()));
-            prop_assert_eq!(read.len(), 6);
+            prop_assert_eq!(&read[3], &("prompt".into(), "login".into()));
+            prop_assert_eq!(read.len(), 7);
         }
     }
 }

@@ -112,7 +112,14 @@ impl Profile {
             return Err(vec![fault("environment", unknown_environment(preset, environment))]);
         };
         let own = preset.defaults.clone().overlaid(&place);
-        let keys = own.clone().overlaid(over);
+        let mut keys = own.clone().overlaid(over);
+        // What the app's own address says goes before what the preset adds to it.
+        let (_, query) = over.authorize_url.as_deref().and_then(|url| url.split_once('?')).unwrap_or_default();
+        for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
+            if !over.authorize_params.contains_key(name.as_ref()) {
+                keys.authorize_params.remove(name.as_ref());
+            }
+        }
         let place = preset.consent.place(environment, simulator, &own, &keys);
         let mut checks = Checks { faults: guard_environment(preset, environment, over) };
         let profile = checks.profile(provider, preset, environment, keys, place);
