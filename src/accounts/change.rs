@@ -67,7 +67,8 @@ impl Accounts {
             && !record.unrevoked.is_empty()
             && !anyway
         {
-            let detail = format!("a former grant of {id} is not revoked at the marketplace yet: it would be lost");
+            let detail =
+                format!("a former grant of {id} is not revoked at the marketplace yet: it would be lost");
             let action = "wait until the marketplace has confirmed it, or add --anyway (anyway=true)";
             return Err(AccountsError::new(Refusal::Conflict, "revocation_pending", detail, action));
         }
@@ -103,7 +104,8 @@ impl Accounts {
         let cannot = match &record.grant {
             Some(Grant::Refresh { .. }) => self.app(&id.app).ok().and_then(|app| self.cannot_revoke(app)),
             Some(_) => Some(
-                "this kind of grant cannot be revoked here: withdraw it in the marketplace's portal".to_owned(),
+                "this kind of grant cannot be revoked here: withdraw it in the marketplace's portal"
+                    .to_owned(),
             ),
             None if !record.unrevoked.is_empty() => None,
             None => Some("there was no grant any more that could be revoked".to_owned()),

@@ -191,7 +191,8 @@ impl Accounts {
         authorization: &Authorization,
         callback: &Callback,
     ) -> Result<(), CallbackError> {
-        let issuers = self.apps.values().filter_map(|app| app.profile.authorization.as_ref()?.issuer.as_ref());
+        let issuers =
+            self.apps.values().filter_map(|app| app.profile.authorization.as_ref()?.issuer.as_ref());
         match &callback.iss {
             Some(iss) if authorization.issuer.is_none() && issuers.clone().any(|other| other == iss) => {
                 Err(CallbackError::WrongIssuer { expected: authorization.url.origin() })
@@ -321,7 +322,10 @@ impl Accounts {
             }),
             identity: found.clone().or(pinned),
             shared_seller: pending.again || before.as_ref().is_some_and(|record| record.shared_seller),
-            unrevoked: before.as_ref().map(|record| still_unrevoked(record, found.as_deref())).unwrap_or_default(),
+            unrevoked: before
+                .as_ref()
+                .map(|record| still_unrevoked(record, found.as_deref()))
+                .unwrap_or_default(),
             settings,
             consented_at: Some(now),
             created_at: before.map_or(now, |record| record.created_at),

@@ -195,7 +195,10 @@ impl AccountDocument {
 /// What of a record a person should know though nothing fails.
 fn notices(record: &Record) -> Vec<String> {
     let unrevoked = unrevoked_since(record).map(|since| {
-        format!("a former grant is not revoked at the marketplace yet, since {}; it is tried again", rfc3339(since))
+        format!(
+            "a former grant is not revoked at the marketplace yet, since {}; it is tried again",
+            rfc3339(since)
+        )
     });
     unrevoked.into_iter().collect()
 }

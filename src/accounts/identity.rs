@@ -45,8 +45,11 @@ impl Accounts {
             Ok(None) => Ok(self.ask_owner(app, account, &granted.access_token).await),
             Err(error) => {
                 let detail = format!("the seller of {} is not known: {error}", pending.account);
-                let action =
-                    format!("check `issuer` and `client_id` of [apps.{}]; {}", app.name, start_again(&pending.account));
+                let action = format!(
+                    "check `issuer` and `client_id` of [apps.{}]; {}",
+                    app.name,
+                    start_again(&pending.account)
+                );
                 Err(AccountsError::new(Refusal::Marketplace, "identity_unknown", detail, action))
             }
         }
@@ -102,7 +105,10 @@ impl Accounts {
     pub(super) async fn check_other_account(&self, id: &AccountId, found: &str) -> Result<(), AccountsError> {
         let Some(store) = &self.store else { return Ok(()) };
         let Some(other) = store.pinned(id, found).await? else { return Ok(()) };
-        let detail = format!("this seller ({found}) is already {other}: nothing was changed");
+        let detail = format!(
+            "this seller ({found}) is already {other}: nothing was changed, and nothing is revoked, since that could end the \
+             session of {other} too"
+        );
         let action = format!(
             "log out at the marketplace in that browser, or use a private window, and log in there as the seller of {id}; \
              add --again (\"again\": true) if two accounts of one seller are meant"

@@ -55,7 +55,10 @@ const TOLD: [(&[&str], &str); 8] = [
     (&["code_challenge", "pkce", "code challenge"], "set `pkce` of the app as the server demands it"),
     (&["nonce"], "add \"openid\" to `scopes`, and Marketgate sends a nonce"),
     (&["response_mode", "response mode"], "leave `response_mode` out of authorize_url and authorize_params"),
-    (&["redirect_uri", "redirect uri"], "write `redirect_uri` byte for byte as it is registered at the server"),
+    (
+        &["redirect_uri", "redirect uri"],
+        "write `redirect_uri` byte for byte as it is registered at the server",
+    ),
 ];
 
 fn helps(id: &AccountId, error: &str, description: &str) -> String {
@@ -81,10 +84,12 @@ fn helps(id: &AccountId, error: &str, description: &str) -> String {
         "unauthorized_client" | "unsupported_response_type" => {
             format!("have the marketplace allow this client to ask sellers for consent; then {again}")
         }
-        "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => format!(
-            "the server would have had to show the seller a page and was told not to: remove prompt=none from \
+        "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
+            format!(
+                "the server would have had to show the seller a page and was told not to: remove prompt=none from \
              authorize_url or authorize_params of [apps.{app}]; then {again}"
-        ),
+            )
+        }
         "request_not_supported" | "request_uri_not_supported" | "registration_not_supported" => {
             format!("take `request` and `request_uri` out of authorize_url of [apps.{app}]; then {again}")
         }
@@ -104,7 +109,11 @@ mod tests {
         let id = AccountId { app: "any".parse().unwrap(), account: "shop".parse().unwrap() };
         for (error, words, helps) in [
             ("access_denied", "the user said no to nonce", "start again: `marketgate login any@shop`"),
-            ("invalid_request", "Pushed Authorization Request is required", "PAR, RFC 9126), which Marketgate cannot"),
+            (
+                "invalid_request",
+                "Pushed Authorization Request is required",
+                "PAR, RFC 9126), which Marketgate cannot",
+            ),
             ("invalid_request", "PAR request required.", "PAR, RFC 9126)"),
             ("invalid_request", "Request object is required", "JAR, RFC 9101), which Marketgate cannot"),
             ("invalid_request", "DPoP proof is missing", "DPoP (RFC 9449), which Marketgate cannot"),
@@ -113,7 +122,11 @@ mod tests {
             ("invalid_request", "Invalid parameter: redirect_uri", "byte for byte"),
             ("invalid_request", "a spar part of a jargon", "`redirect_uri`, `scopes` and `pkce`"),
             ("invalid_request", "", "`redirect_uri`, `scopes` and `pkce`"),
-            ("temporarily_unavailable", "authentication_expired", "the login page ran out of time; then start again"),
+            (
+                "temporarily_unavailable",
+                "authentication_expired",
+                "the login page ran out of time; then start again",
+            ),
             ("temporarily_unavailable", "", "try later"),
             ("server_error", "boom", "try later"),
             ("login_required", "", "remove prompt=none"),

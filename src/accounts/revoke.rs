@@ -153,7 +153,8 @@ impl Accounts {
     async fn keep_unrevoked(&self, id: &AccountId, left: &[Unrevoked]) {
         let Some(store) = &self.store else { return };
         let Ok(Some(Stored::Whole(record))) = store.account(id).await else { return };
-        let is_left = |former: &Unrevoked| left.iter().any(|kept| kept.token.expose() == former.token.expose());
+        let is_left =
+            |former: &Unrevoked| left.iter().any(|kept| kept.token.expose() == former.token.expose());
         let mut unrevoked = record.unrevoked.clone();
         unrevoked.retain(is_left);
         let generation = record.generation + 1;
@@ -162,7 +163,9 @@ impl Accounts {
             Ok(Replaced::Durable) => self.changed(id).await,
             // Revoked once more later: a server answers that with success (RFC 7009 §2.2).
             Ok(Replaced::Newer | Replaced::Held(_)) => {}
-            Err(error) => tracing::warn!(account = %id, %error, "that a former grant is revoked could not be stored"),
+            Err(error) => {
+                tracing::warn!(account = %id, %error, "that a former grant is revoked could not be stored")
+            }
         }
     }
 

@@ -155,7 +155,9 @@ impl<'a> Pending<'a> {
     fn listen(&self) -> Way {
         let address = &self.begun.redirect_uri;
         if self.begun.answered_here {
-            streams::talk(format_args!("The Marketgate that serves the store takes the answer, at {address}.\n"));
+            streams::talk(format_args!(
+                "The Marketgate that serves the store takes the answer, at {address}.\n"
+            ));
             return Way::Taken;
         }
         let error = match Landing::open(self) {

@@ -78,7 +78,8 @@ fn demand_issuers(apps: &mut BTreeMap<AppName, Arc<App>>) {
     let shares = |app: &Arc<App>| apps.values().any(|other| share_redirect(app, other));
     let sharing: Vec<AppName> = apps.values().filter(|app| shares(app)).map(|app| app.name.clone()).collect();
     for name in sharing {
-        let authorization = apps.get_mut(&name).and_then(|app| Arc::make_mut(app).profile.authorization.as_mut());
+        let authorization =
+            apps.get_mut(&name).and_then(|app| Arc::make_mut(app).profile.authorization.as_mut());
         if let Some(authorization) = authorization {
             authorization.iss_promised = authorization.issuer.is_some();
         }

@@ -10,8 +10,11 @@ use std::{
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 
 use super::{
-    account::LiveAccount, keeper::Keeper, publish::publish_credential, setback::Setback, state::AccountState,
-    state::Credential,
+    account::LiveAccount,
+    keeper::Keeper,
+    publish::publish_credential,
+    setback::Setback,
+    state::{AccountState, Credential},
 };
 use crate::{
     clock::Moment,
@@ -95,7 +98,9 @@ pub async fn ask(client: &dyn TokenCalls, app: &App, account: &Account, token: &
         }
         Some(Identity::Subject) => {
             let Some(url) = &app.profile.userinfo_url else {
-                return Owner::Unnamed("no token says whose it is, and no userinfo_url is configured".to_owned());
+                return Owner::Unnamed(
+                    "no token says whose it is, and no userinfo_url is configured".to_owned(),
+                );
             };
             let Some(bearer) = credential_value("Bearer ", token) else { return unsendable() };
             let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);

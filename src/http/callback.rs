@@ -201,11 +201,7 @@ impl Callbacks {
 
 impl Place {
     /// A redirect address on loopback, if it leads to one of these ports.
-    fn at(
-        redirect_uri: &str,
-        ports: &BTreeSet<u16>,
-        is_routed: impl Fn(u16, &str) -> bool,
-    ) -> Option<Self> {
+    fn at(redirect_uri: &str, ports: &BTreeSet<u16>, is_routed: impl Fn(u16, &str) -> bool) -> Option<Self> {
         let url = Url::parse(redirect_uri).ok().filter(|url| url.scheme() == "http")?;
         let host = url.host().filter(is_loopback)?;
         let port = url.port_or_known_default().filter(|port| ports.contains(port))?;

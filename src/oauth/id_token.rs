@@ -105,7 +105,8 @@ mod tests {
     use super::*;
 
     fn id_token(change: &[(&str, Value)]) -> Secret {
-        let mut claims = json!({ "iss": "https://as.test", "sub": "seller-1", "aud": "client", "exp": 2_000 });
+        let mut claims =
+            json!({ "iss": "https://as.test", "sub": "seller-1", "aud": "client", "exp": 2_000 });
         for (name, value) in change {
             claims[*name] = value.clone();
         }

@@ -216,7 +216,8 @@ mod tests {
         assert!(at("https://auth.test/authorize?response_mode=form_post").is_ok());
         let params = BTreeMap::from([("response_mode".to_owned(), "fragment".to_owned())]);
         let authorize_url = Some("https://auth.test/a".to_owned());
-        let error = build("generic", Keys { authorize_params: params, authorize_url, ..Keys::default() }).unwrap_err();
+        let error = build("generic", Keys { authorize_params: params, authorize_url, ..Keys::default() })
+            .unwrap_err();
         assert!(error.starts_with("authorize_params.response_mode: "), "{error}");
         for (bad, why) in [
             ("https://auth.test/a?state=x", "`state`"),

@@ -114,7 +114,8 @@ impl Profile {
         let own = preset.defaults.clone().overlaid(&place);
         let mut keys = own.clone().overlaid(over);
         // What the app's own address says goes before what the preset adds to it.
-        let (_, query) = over.authorize_url.as_deref().and_then(|url| url.split_once('?')).unwrap_or_default();
+        let (_, query) =
+            over.authorize_url.as_deref().and_then(|url| url.split_once('?')).unwrap_or_default();
         for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
             if !over.authorize_params.contains_key(name.as_ref()) {
                 keys.authorize_params.remove(name.as_ref());

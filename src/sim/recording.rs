@@ -1,8 +1,8 @@
 //! What is taken down of a request, and when. The one rule: the head as soon as it has arrived, the body as soon as it is
 //! whole, both before anything is done.
 
-use hyper::{HeaderMap, Method};
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method};
 
 use super::arrival::{Arrival, Place, authority, target};
 use super::exchange::Connection;

@@ -259,7 +259,9 @@ fn a_form_that_the_marketplaces_page_posts_is_a_callback_by_the_same_rules() {
             let form = query.trim_start_matches("tenant=1&");
             let address = format!("{address}{own}");
             let calls = w.sim.token_calls("*");
-            for (at, value) in [(2, "no-cors"), (2, "cors"), (3, "iframe"), (4, "text/plain"), (4, "application/json")] {
+            for (at, value) in
+                [(2, "no-cors"), (2, "cors"), (3, "iframe"), (4, "text/plain"), (4, "application/json")]
+            {
                 let mut marks = POSTED;
                 marks[at].1 = value;
                 let refused = post(&w, &address, form, &marks).await;
@@ -267,7 +269,11 @@ fn a_form_that_the_marketplaces_page_posts_is_a_callback_by_the_same_rules() {
                 assert!(!refused.body.contains("add the page's origin"), "{value}: {}", refused.body);
             }
             let state = state_of(&callback);
-            for bad in [format!("{form}&state={state}"), format!("{form}&x={}", "x".repeat(9000)), "code=x".to_owned()] {
+            for bad in [
+                format!("{form}&state={state}"),
+                format!("{form}&x={}", "x".repeat(9000)),
+                "code=x".to_owned(),
+            ] {
                 assert_page(&post(&w, &address, &bad, &POSTED).await, 400, "Not connected");
             }
             let both = format!("{address}{}state={state}", if own.is_empty() { "?" } else { "&" });
@@ -291,7 +297,12 @@ fn a_programs_own_form_to_an_apps_path_is_a_request_like_any_other() {
         let (_, callback) = w.consented("wallapop@default").await;
         let (address, form) = callback.split_once('?').unwrap();
         let theirs = post(&w, address, form, &POSTED[4..]).await;
-        assert_eq!(theirs.code(), "login_required", "it is sent on, once the account is there: {}", theirs.body);
+        assert_eq!(
+            theirs.code(),
+            "login_required",
+            "it is sent on, once the account is there: {}",
+            theirs.body
+        );
         assert_eq!(post(&w, address, form, &POSTED).await.status, 303);
         assert_eq!(w.get("/wallapop/items").await.status, 200);
     });
@@ -307,7 +318,10 @@ fn whoever_comes_back_to_a_wrong_address_is_not_told_to_let_the_marketplace_in()
                 let refused = visit(&w, &address, marks).await;
                 if refused.code() == "browser_refused" {
                     let action = refused.json()["action"].as_str().unwrap().to_owned();
-                    assert!(action.contains("`redirect_uri`") && action.contains("never to be added"), "{path}: {action}");
+                    assert!(
+                        action.contains("`redirect_uri`") && action.contains("never to be added"),
+                        "{path}: {action}"
+                    );
                 }
             }
             let posted = post(&w, &address, "code=x", &POSTED).await;

@@ -94,13 +94,13 @@ impl World {
     }
 
     /// A seller's login, up to what is answered to the callback.
-    async fn logs_in(&self, account: &str, seller: &str, more: Value) -> Answer {
+    async fn logs_in(&self, account: &str, seller: &str, more: &Value) -> Answer {
         let (callback, _) = self.begins(account, seller, more).await;
         self.told("POST", "/api/consents/complete", &json!({ "url": callback })).await
     }
 
     /// A seller's consent: where the browser is sent back to, and the nonce that was sent.
-    async fn begins(&self, account: &str, seller: &str, more: Value) -> (String, Option<String>) {
+    async fn begins(&self, account: &str, seller: &str, more: &Value) -> (String, Option<String>) {
         self.sim.answer_consents(AutoConsent::Allow, Some(seller));
         let mut wanted = json!({ "account": account });
         wanted.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
@@ -112,7 +112,8 @@ impl World {
 
     async fn record(&self, account: &str) -> Record {
         let (app, account) = account.split_once('@').unwrap();
-        let id = marketgate::names::AccountId { app: app.parse().unwrap(), account: account.parse().unwrap() };
+        let id =
+            marketgate::names::AccountId { app: app.parse().unwrap(), account: account.parse().unwrap() };
         match self.service.store().unwrap().account(&id).await.unwrap() {
             Some(Stored::Whole(record)) => *record,
             other => panic!("{other:?}"),
@@ -175,12 +176,19 @@ fn a_refresh_answered_with_another_accounts_tokens_is_refused_and_both_accounts_
             let (one, two) = (w.record("any@one").await, w.record("any@two").await);
             let refresh = if both { refresh_token(&two) } else { "{refresh_token}" };
             let access = two.token.as_ref().unwrap().secret.expose();
-            w.answers("generic", &json!({ "access_token": access, "refresh_token": refresh, "expires_in": 300 }));
+            w.answers(
+                "generic",
+                &json!({ "access_token": access, "refresh_token": refresh, "expires_in": 300 }),
+            );
             let shown = w.refreshes("any@one").await;
             assert_eq!(shown["state"], "identity_mismatch", "{shown}");
             assert!(shown["trouble"]["detail"].as_str().unwrap().contains("any@two"), "{shown}");
             assert_eq!(w.get("/any@one/x").await.status, 503);
-            assert_eq!(refresh_token(&w.record("any@one").await), refresh_token(&one), "its own last one is kept");
+            assert_eq!(
+                refresh_token(&w.record("any@one").await),
+                refresh_token(&one),
+                "its own last one is kept"
+            );
             let other = w.shows("any@two").await;
             assert!(other["notices"][0].as_str().unwrap().contains("any@one"), "{other}");
             assert_eq!(w.goes_out_as("any@two").await.as_deref(), Some("seller-2"), "whose tokens they are");
@@ -200,8 +208,13 @@ fn a_login_that_brings_another_accounts_refresh_token_changes_nothing() {
         for held in [&former, refresh_token(&w.record("any@two").await)] {
             let answer = json!({ "access_token": "{token}", "refresh_token": held, "expires_in": 300 });
             w.answers("generic", &answer);
-            let refused = w.logs_in("any@one", "seller-1", json!({})).await;
-            assert_eq!((refused.status, refused.code().as_str()), (409, "identity_mismatch"), "{}", refused.body);
+            let refused = w.logs_in("any@one", "seller-1", &json!({})).await;
+            assert_eq!(
+                (refused.status, refused.code().as_str()),
+                (409, "identity_mismatch"),
+                "{}",
+                refused.body
+            );
             assert!(refused.body.contains("any@two"), "{}", refused.body);
             assert_eq!(w.shows("any@one").await["code"], "no_such_account");
         }
@@ -224,11 +237,16 @@ fn an_access_token_pasted_as_a_refresh_token_is_known_for_another_accounts() {
 #[test]
 fn an_id_token_names_the_seller_whose_access_token_is_opaque() {
     run(async |w| {
-        let (callback, nonce) = w.begins("oidc@one", "seller-1", json!({})).await;
+        let (callback, nonce) = w.begins("oidc@one", "seller-1", &json!({})).await;
         let nonce = nonce.expect("a nonce goes with openid");
         w.answers("generic", &tokens_with(&id_token(&claims("seller-1", Some(&nonce)))));
         let connected = w.told("POST", "/api/consents/complete", &json!({ "url": callback })).await;
-        assert_eq!((connected.status, &connected.json()["identity"]), (200, &json!("seller-1")), "{}", connected.body);
+        assert_eq!(
+            (connected.status, &connected.json()["identity"]),
+            (200, &json!("seller-1")),
+            "{}",
+            connected.body
+        );
 
         w.answers("generic", &tokens_with(&id_token(&claims("seller-1", None))));
         assert_eq!(w.refreshes("oidc@one").await["state"], "ready");
@@ -246,9 +264,7 @@ fn an_id_token_names_the_seller_whose_access_token_is_opaque() {
 
 #[test]
 fn an_id_token_of_a_login_is_for_this_client_this_issuer_this_login_and_now() {
-    let change = |name: &'static str, value: Value| {
-        move |claims: &mut Value| claims[name] = value.clone()
-    };
+    let change = |name: &'static str, value: Value| move |claims: &mut Value| claims[name] = value.clone();
     let wrong: [(&str, Box<dyn Fn(&mut Value)>); 5] = [
         ("another client", Box::new(change("aud", json!("somebody")))),
         ("another issuer", Box::new(change("iss", json!("https://evil.test")))),
@@ -258,12 +274,17 @@ fn an_id_token_of_a_login_is_for_this_client_this_issuer_this_login_and_now() {
     ];
     for (why, change) in wrong {
         run(async |w| {
-            let (callback, nonce) = w.begins("oidc@one", "seller-1", json!({})).await;
+            let (callback, nonce) = w.begins("oidc@one", "seller-1", &json!({})).await;
             let mut claims = claims("seller-1", nonce.as_deref());
             change(&mut claims);
             w.answers("generic", &tokens_with(&id_token(&claims)));
             let refused = w.told("POST", "/api/consents/complete", &json!({ "url": callback })).await;
-            assert_eq!((refused.status, refused.code().as_str()), (502, "identity_unknown"), "{}", refused.body);
+            assert_eq!(
+                (refused.status, refused.code().as_str()),
+                (502, "identity_unknown"),
+                "{}",
+                refused.body
+            );
             assert!(refused.body.contains(why), "{why}: {}", refused.body);
             assert_eq!(w.shows("oidc@one").await["code"], "no_such_account");
         });
@@ -289,7 +310,7 @@ fn the_pinned_seller_is_not_refused_because_a_token_names_nobody() {
             "identity": "seller-1" });
         assert_eq!(w.told("PUT", "/api/accounts/any/one", &grant).await.status, 201);
         assert_eq!(w.goes_out_as("any@one").await.as_deref(), Some("seller-1"));
-        let again = w.logs_in("any@one", "seller-1", json!({})).await;
+        let again = w.logs_in("any@one", "seller-1", &json!({})).await;
         assert_eq!((again.status, &again.json()["identity"]), (200, &json!(null)), "{}", again.body);
         assert_eq!(w.shows("any@one").await["identity"], "seller-1", "the pin stays");
     });
@@ -302,13 +323,14 @@ fn userinfo_names_the_seller_before_a_token_is_used() {
         assert_eq!(w.imports("asked@one", "seller-1").await.status, 201);
         assert_eq!(w.goes_out_as("asked@one").await.as_deref(), Some("seller-1"));
         assert_eq!(w.shows("asked@one").await["identity"], "seller-1");
-        let asked: Vec<_> = w.sim.requests().into_iter().filter(|r| r.target.ends_with("/userinfo")).collect();
+        let asked: Vec<_> =
+            w.sim.requests().into_iter().filter(|r| r.target.ends_with("/userinfo")).collect();
         assert_eq!(asked.len(), 1);
         assert!(asked[0].header("authorization").unwrap().starts_with("Bearer "));
 
         w.sim.clear_faults();
         w.says("generic", "/api/userinfo", 200, &json!({ "sub": "seller-2" }));
-        let other = w.logs_in("asked@one", "seller-2", json!({})).await;
+        let other = w.logs_in("asked@one", "seller-2", &json!({})).await;
         assert_eq!((other.status, other.code().as_str()), (409, "identity_mismatch"), "{}", other.body);
         let shown = w.refreshes("asked@one").await;
         assert_eq!(shown["state"], "identity_mismatch", "{shown}");
@@ -323,7 +345,10 @@ fn a_token_whose_owner_can_be_asked_for_waits_until_the_answer_comes() {
         assert_eq!(w.imports("asked@one", "seller-1").await.status, 201);
         let shown = w.refreshes("asked@one").await;
         assert_eq!(shown["state"], "degraded", "{shown}");
-        assert!(shown["trouble"]["detail"].as_str().unwrap().contains("before its owner is known"), "{shown}");
+        assert!(
+            shown["trouble"]["detail"].as_str().unwrap().contains("before its owner is known"),
+            "{shown}"
+        );
         assert!(shown["token"].is_null(), "{shown}");
         w.sim.clear_faults();
         w.says("generic", "/api/userinfo", 200, &json!({ "sub": "seller-1" }));
@@ -341,12 +366,17 @@ fn a_token_whose_owner_can_be_asked_for_waits_until_the_answer_comes() {
 fn a_login_whose_owner_cannot_be_learnt_does_not_take_a_pinned_account_over() {
     run(async |w| {
         w.says("generic", "/api/userinfo", 200, &json!({ "sub": "seller-1" }));
-        assert_eq!(w.logs_in("asked@one", "seller-1", json!({})).await.status, 200);
+        assert_eq!(w.logs_in("asked@one", "seller-1", &json!({})).await.status, 200);
         for (status, body) in [(403, json!({})), (200, json!({ "name": "nobody" }))] {
             w.sim.clear_faults();
             w.says("generic", "/api/userinfo", status, &body);
-            let refused = w.logs_in("asked@one", "seller-2", json!({})).await;
-            assert_eq!((refused.status, refused.code().as_str()), (502, "identity_unknown"), "{}", refused.body);
+            let refused = w.logs_in("asked@one", "seller-2", &json!({})).await;
+            assert_eq!(
+                (refused.status, refused.code().as_str()),
+                (502, "identity_unknown"),
+                "{}",
+                refused.body
+            );
             assert!(refused.body.contains("belongs to seller-1"), "{}", refused.body);
         }
         assert_eq!(w.goes_out_as("asked@one").await.as_deref(), Some("seller-1"));
@@ -362,9 +392,9 @@ fn a_shop_that_was_imported_is_learnt_at_its_first_use_and_another_shops_login_i
         let first = w.sim.requests().into_iter().find(|r| r.kind == "api").unwrap();
         assert!(first.target.ends_with("/api/v1/shop/"), "asked before anything is sent: {}", first.target);
 
-        let other = w.logs_in("shops@a", "shop-2", json!({})).await;
+        let other = w.logs_in("shops@a", "shop-2", &json!({})).await;
         assert_eq!((other.status, other.code().as_str()), (409, "identity_mismatch"), "{}", other.body);
-        assert_eq!(w.logs_in("shops@a", "shop-1", json!({})).await.json()["identity"], json!(pinned));
+        assert_eq!(w.logs_in("shops@a", "shop-1", &json!({})).await.json()["identity"], json!(pinned));
 
         w.says("depop", "/api/v1/shop/", 200, &json!({ "id": 4711 }));
         let shown = w.refreshes("shops@a").await;
@@ -376,8 +406,8 @@ fn a_shop_that_was_imported_is_learnt_at_its_first_use_and_another_shops_login_i
 #[test]
 fn a_seller_who_is_another_account_already_is_refused_by_its_name_unless_that_is_meant() {
     run(async |w| {
-        assert_eq!(w.logs_in("wallapop@s3", "seller-3", json!({})).await.status, 200);
-        let refused = w.logs_in("wallapop@s4", "seller-3", json!({})).await;
+        assert_eq!(w.logs_in("wallapop@s3", "seller-3", &json!({})).await.status, 200);
+        let refused = w.logs_in("wallapop@s4", "seller-3", &json!({})).await;
         assert_eq!((refused.status, refused.code().as_str()), (409, "already_connected"), "{}", refused.body);
         assert!(refused.body.contains("this seller (seller-3) is already wallapop@s3"), "{}", refused.body);
         assert_eq!(w.shows("wallapop@s4").await["code"], "no_such_account");
@@ -387,22 +417,29 @@ fn a_seller_who_is_another_account_already_is_refused_by_its_name_unless_that_is
         let refused = w.told("PUT", "/api/accounts/wallapop/s4", &grant).await;
         assert_eq!(refused.code(), "already_connected", "{}", refused.body);
         assert_eq!(w.told("PUT", "/api/accounts/wallapop/s4?again=true", &grant).await.status, 201);
-        assert_eq!(w.logs_in("wallapop@s5", "seller-3", json!({ "again": true })).await.status, 200);
-        assert_eq!(w.logs_in("wallapop@s5", "seller-3", json!({})).await.status, 200, "it was said once");
-        assert_eq!(w.logs_in("wallapop@s3", "seller-3", json!({})).await.status, 200, "it is that account itself");
+        assert_eq!(w.logs_in("wallapop@s5", "seller-3", &json!({ "again": true })).await.status, 200);
+        assert_eq!(w.logs_in("wallapop@s5", "seller-3", &json!({})).await.status, 200, "it was said once");
+        assert_eq!(
+            w.logs_in("wallapop@s3", "seller-3", &json!({})).await.status,
+            200,
+            "it is that account itself"
+        );
     });
 }
 
 #[test]
 fn an_import_that_turns_out_to_be_another_accounts_seller_is_stopped_before_its_first_request() {
     run(async |w| {
-        assert_eq!(w.logs_in("wallapop@s3", "seller-3", json!({})).await.status, 200);
+        assert_eq!(w.logs_in("wallapop@s3", "seller-3", &json!({})).await.status, 200);
         assert_eq!(w.imports("wallapop@s4", "seller-3").await.status, 201);
         assert_eq!(w.get("/wallapop@s4/items").await.status, 503);
         let shown = w.shows("wallapop@s4").await;
         assert_eq!(shown["state"], "identity_mismatch", "{shown}");
         let trouble = &shown["trouble"];
-        assert!(trouble["detail"].as_str().unwrap().contains("seller-3, who is wallapop@s3 already"), "{shown}");
+        assert!(
+            trouble["detail"].as_str().unwrap().contains("seller-3, who is wallapop@s3 already"),
+            "{shown}"
+        );
         assert!(trouble["action"].as_str().unwrap().contains("--again"), "{shown}");
         assert_eq!(w.get("/wallapop@s3/items").await.status, 200);
     });

@@ -8,7 +8,11 @@ use marketgate::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Time, World, gate_keeping, settle};
+use crate::{
+    harness::{Time, World, gate_keeping, settle},
+    program::PATIENCE,
+    sellers::Desk,
+};
 
 const APPS: &str = r#"
 [apps.any]
@@ -104,7 +108,11 @@ fn a_revocation_that_fails_is_kept_shown_and_repeated_until_the_server_confirms_
         assert!(shown.get("notices").is_none(), "{shown}");
         let tries = w.sim.requests().iter().filter(|r| r.kind == "revocation").count();
         w.pass(Duration::from_secs(600), Duration::from_secs(5)).await;
-        assert_eq!(w.sim.requests().iter().filter(|r| r.kind == "revocation").count(), tries, "once is enough");
+        assert_eq!(
+            w.sim.requests().iter().filter(|r| r.kind == "revocation").count(),
+            tries,
+            "once is enough"
+        );
         assert_eq!(asked(&w, "DELETE", "/api/accounts/any/shop").await, json!(204));
     });
 }
@@ -141,4 +149,34 @@ fn a_new_login_of_the_same_seller_takes_the_place_of_a_revocation_that_could_end
         let shown = asked(&w, "GET", "/api/accounts/any/shop").await;
         assert!(shown.get("notices").is_none() && shown["state"] == "ready", "{shown}");
     });
+}
+
+#[test]
+fn a_person_is_told_what_a_logout_has_not_done_yet_and_sees_it_done() {
+    let desk = Desk::open();
+    desk.connect("wallapop@shop-7", "shop-7");
+    let down = Fault::Status { status: 503, retry_after: None, body: None };
+    desk.market.sim.add_fault(down.at("wallapop").on_revocation().for_ever());
+    let out = desk.say(&["logout", "wallapop@shop-7"]);
+    assert_eq!(out.code, Some(0), "{}", out.err);
+    assert!(
+        out.out.contains("has not revoked its grant yet") && out.out.contains("is kept, sealed"),
+        "{}",
+        out.out
+    );
+    for command in [&["accounts"][..], &["accounts", "show", "wallapop@shop-7"], &["status"]] {
+        let shown = desk.say(command);
+        assert!(shown.out.contains("a former grant is not revoked"), "{command:?}: {}", shown.out);
+    }
+    let kept = desk.say(&["accounts", "remove", "wallapop@shop-7", "--yes"]);
+    assert_eq!(kept.code, Some(1), "{}", kept.err);
+    assert!(kept.err.contains("not revoked") && kept.err.contains("--anyway"), "{}", kept.err);
+    desk.market.sim.clear_faults();
+    let began = std::time::Instant::now();
+    while desk.market.sim.families().iter().all(|family| family.ended.is_none()) {
+        assert!(began.elapsed() < PATIENCE, "the server was not asked again");
+        std::thread::yield_now();
+    }
+    let gone = desk.say(&["accounts", "remove", "wallapop@shop-7", "--yes", "--anyway"]);
+    assert_eq!(gone.code, Some(0), "{}", gone.err);
 }

@@ -174,7 +174,10 @@ async fn an_access_token_that_another_account_has_is_not_taken(store: &dyn Store
     let with_token_of = |name: &str, other: Record| Record { token: other.token, ..record(name, 1) };
     put(store, "depop@one", 1).await;
     let stolen = with_token_of("depop@two", record("depop@one", 1));
-    assert_eq!(store.replace(stolen.clone(), Origin::Rotated).await.unwrap(), Replaced::Held(id("depop@one")));
+    assert_eq!(
+        store.replace(stolen.clone(), Origin::Rotated).await.unwrap(),
+        Replaced::Held(id("depop@one"))
+    );
     let access = record("depop@one", 1).token.unwrap().secret;
     assert_eq!(store.holder(&access).await.unwrap(), Some(id("depop@one")));
     let same_seller = Record { identity: record("depop@one", 1).identity, ..stolen.clone() };
@@ -188,7 +191,8 @@ async fn an_access_token_that_another_account_has_is_not_taken(store: &dyn Store
 
 async fn a_seller_is_found_by_name_within_the_app(store: &dyn Store) {
     put(store, "depop@one", 1).await;
-    let named = |name: &str, identity: &str| Record { identity: Some(identity.to_owned()), ..record(name, 1) };
+    let named =
+        |name: &str, identity: &str| Record { identity: Some(identity.to_owned()), ..record(name, 1) };
     let seller = record("depop@one", 1).identity.unwrap();
     store.replace(named("other@one", &seller), Origin::Brought).await.unwrap();
     assert_eq!(store.pinned(&id("depop@two"), &seller).await.unwrap(), Some(id("depop@one")));

@@ -157,7 +157,10 @@ impl Desk {
         };
         if let Err(why) = ours {
             self.tell(&why);
-            return plain(StatusCode::BAD_REQUEST, format!("This does not answer the login that is waited for: {why}.\n"));
+            return plain(
+                StatusCode::BAD_REQUEST,
+                format!("This does not answer the login that is waited for: {why}.\n"),
+            );
         }
         if !self.begun.replace(true) {
             self.arrived.send_replace(Arrived::Callback);

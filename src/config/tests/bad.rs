@@ -713,13 +713,17 @@ fn each_authorization_server_needs_a_redirect_address_of_its_own() {
         )
     };
     let two = app("one", "one.test", "") + &app("two", "two.test", "");
-    check(&two, &[(18, 16, "a code of one could reach the other | register and write a redirect address for each")]);
+    check(
+        &two,
+        &[(18, 16, "a code of one could reach the other | register and write a redirect address for each")],
+    );
     let same_server = app("one", "one.test", "") + &app("two", "one.test", "");
     let named = app("one", "one.test", "") + &app("two", "two.test", "issuer = \"https://two.test\"\n");
     for good in [same_server, named.clone()] {
         read(&good).unwrap();
     }
     let loaded = read(&named).unwrap();
-    let promised = |name: &str| loaded.settings.apps[name].profile.authorization.as_ref().unwrap().iss_promised;
+    let promised =
+        |name: &str| loaded.settings.apps[name].profile.authorization.as_ref().unwrap().iss_promised;
     assert!(promised("two") && !promised("one"), "the one that can must name itself");
 }

@@ -251,7 +251,9 @@ pub(super) fn read_pepper(
             );
             let failed = |error| OpenError::Failed { path: path.to_owned(), error };
             let pepper = Pepper::random().map_err(failed)?;
-            for unreadable in ["DELETE FROM holders", "DELETE FROM owners", "DELETE FROM about WHERE name = 'owners'"] {
+            for unreadable in
+                ["DELETE FROM holders", "DELETE FROM owners", "DELETE FROM about WHERE name = 'owners'"]
+            {
                 connection.execute(unreadable, []).map_err(|e| OpenError::sqlite(path, e))?;
             }
             pepper.write(connection, sealer).map_err(failed)?;

@@ -27,7 +27,8 @@ impl Db {
         record: &Record,
         origin: Origin,
     ) -> Result<Option<AccountId>, StoreError> {
-        if let (Some(super::super::Grant::Refresh { token, .. }), true) = (&record.grant, origin != Origin::Kept)
+        if let (Some(super::super::Grant::Refresh { token, .. }), true) =
+            (&record.grant, origin != Origin::Kept)
             && let Some(holder) = self.holder(token)?.filter(|holder| *holder != record.id)
         {
             return Ok(Some(holder));
@@ -63,9 +64,9 @@ impl Db {
         digest: &[u8],
         is_it: impl Fn(&Record) -> bool,
     ) -> Result<Vec<Record>, StoreError> {
-        let mut asked = self
-            .connection
-            .prepare_cached("SELECT app, account FROM owners WHERE digest = ?1 AND kind = ?2 ORDER BY 1, 2")?;
+        let mut asked = self.connection.prepare_cached(
+            "SELECT app, account FROM owners WHERE digest = ?1 AND kind = ?2 ORDER BY 1, 2",
+        )?;
         let names = asked.query_map(params![digest, kind as u8], |row| Ok(listing::name(row)))?;
         let names = names.collect::<rusqlite::Result<Vec<_>>>()?;
         let mut found = Vec::new();
