@@ -320,7 +320,8 @@ impl Accounts {
                 asked_at,
                 lifetime: granted.lifetime.unwrap_or(crate::grant::timing::ASSUMED_LIFETIME),
             }),
-            identity: found.clone().or(pinned),
+            // Whoever may take the account over is not held against its former owner.
+            identity: found.clone().or(pinned.filter(|_| !pending.replace_identity)),
             shared_seller: pending.again || before.as_ref().is_some_and(|record| record.shared_seller),
             unrevoked: before
                 .as_ref()
@@ -376,7 +377,13 @@ fn client_authorization(app: &App, account: &Account) -> Option<http::HeaderValu
 /// A grant of the same seller may live in the session of the new one, which its revocation would end.
 fn still_unrevoked(before: &Record, found: Option<&str>) -> Vec<Unrevoked> {
     let is_other = found.is_some() && before.identity.as_deref() != found;
-    if is_other { before.unrevoked.clone() } else { Vec::new() }
+    if is_other {
+        return before.unrevoked.clone();
+    }
+    if !before.unrevoked.is_empty() {
+        tracing::warn!(account = %before.id, "the seller has logged in again: a former grant is not revoked any more");
+    }
+    Vec::new()
 }
 
 fn consent_terms(app: &App) -> Result<(&Authorization, &str), AccountsError> {
