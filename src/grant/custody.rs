@@ -130,6 +130,9 @@ impl Custody {
         let rotated = next.refresh_digest() != self.record.as_ref().and_then(Record::refresh_digest);
         let origin = if rotated { Origin::Rotated } else { Origin::Kept };
         let replaced = self.store.replace(next.clone(), origin).await?;
+        if matches!(replaced, Replaced::Held(_)) {
+            return Ok(replaced);
+        }
         if replaced == Replaced::Newer {
             if !self.is_stored(&next).await? {
                 return Ok(Replaced::Newer);
@@ -140,6 +143,12 @@ impl Custody {
         self.record = Some(next);
         self.lost_answers = 0;
         Ok(Replaced::Durable)
+    }
+
+    /// Another account that has or had the refresh token of this record.
+    pub(super) async fn other_holder(&self, record: &Record) -> Result<Option<AccountId>, StoreError> {
+        let Some(Grant::Refresh { token, .. }) = &record.grant else { return Ok(None) };
+        Ok(self.store.holder(token).await?.filter(|holder| *holder != self.id))
     }
 
     /// What is known is to be read anew.

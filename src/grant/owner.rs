@@ -289,27 +289,37 @@ impl Keeper {
         true
     }
 
-    /// A refresh was answered with tokens of another account: none of them is used, and both are told. What was shown for
-    /// them stays the account's refresh token, since it is the last that was its own.
-    pub(super) async fn refuse_held(&mut self, account: &Arc<LiveAccount>, holder: &AccountId) {
-        let now = self.surroundings.clock.now();
+    /// A refresh was answered with tokens of another account: they are not used, and both are told. A new refresh token that
+    /// nobody else has is kept, else the one that was shown for it, since it is the last that was the account's own.
+    pub(super) async fn refuse_held(&mut self, account: &Arc<LiveAccount>, next: Record, holder: &AccountId) {
         let id = account.id();
         tracing::error!(account = %id, of = %holder,
             "identity_mismatch: a refresh of {id} was answered with the tokens of {holder}; none of them is used");
         tracing::error!(account = %holder, by = %id,
             "identity_mismatch: the tokens of {holder} came with a refresh of {id}; {holder} goes on with them");
         self.surroundings.crossed().insert(holder.clone(), id.clone());
-        let Some(record) = self.custody.as_ref().and_then(|custody| custody.record.clone()) else { return };
-        let generation = record.generation + 1;
+        let own = self.own_part(next).await;
         let found = format!("the seller of {holder}, whose tokens it gave");
-        let next = Record { generation, changed_at: now.wall, ..stopped(record, found) };
-        let detail = super::rotation::halt(&next, &account.app().profile);
+        let next = stopped(own, found);
+        let halt = super::rotation::halt(&next, &account.app().profile);
         if let Err(error) = self.replace_record(next).await {
             // The next start finds the intent open, and is answered the same or told the end.
             tracing::warn!(account = %id, %error, "that its tokens are another account's could not be stored");
         }
-        let detail = detail.map_or_else(|| format!("its refresh brought the tokens of {holder}"), |(_, d)| d);
-        self.publish_halt(account, AccountState::IdentityMismatch, detail, now);
+        let (state, detail) = halt.unwrap_or_else(|| {
+            (AccountState::IdentityMismatch, format!("its refresh brought the tokens of {holder}"))
+        });
+        self.publish_halt(account, state, detail, self.surroundings.clock.now());
+    }
+
+    /// The record that came out of an answer, with the former grant where the new one is another account's.
+    async fn own_part(&self, next: Record) -> Record {
+        let Some(custody) = &self.custody else { return next };
+        let is_anothers = custody.other_holder(&next).await.is_ok_and(|other| other.is_some());
+        match custody.record.as_ref().filter(|_| is_anothers) {
+            Some(before) => Record { grant: before.grant.clone(), ..next },
+            None => next,
+        }
     }
 }
 

@@ -179,7 +179,7 @@ impl Keeper {
         let now = self.surroundings.clock.now();
         match outcome {
             Ok(Replaced::Durable) => self.use_stored(account, &next, credential, now).await,
-            Ok(Replaced::Held(holder)) => self.refuse_held(account, &holder).await,
+            Ok(Replaced::Held(holder)) => self.refuse_held(account, next, &holder).await,
             Ok(Replaced::Newer) => {
                 tracing::warn!(account = %account.id(), generation = next.generation,
                     "the account was changed while its token was refreshed; the newer grant is used");
@@ -226,7 +226,7 @@ impl Keeper {
                 tracing::info!(account = %account.id(), "the store took what it had refused");
                 self.use_stored(account, &waiting.record, waiting.credential, now).await;
             }
-            Ok(Replaced::Held(holder)) => self.refuse_held(account, &holder).await,
+            Ok(Replaced::Held(holder)) => self.refuse_held(account, waiting.record, &holder).await,
             Ok(Replaced::Newer) => self.load(account).await,
         }
         self.surroundings.metrics.unstored.dec();
