@@ -144,7 +144,6 @@ impl TokenCalls for Endpoints {
             id_token: None,
             scope: None,
             token_type: None,
-            id_token: None,
         };
         Box::pin(std::future::ready(Ok(granted)))
     }

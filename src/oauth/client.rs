@@ -16,7 +16,7 @@ use super::{
     exchange::{CONNECT_LIMIT, Exchange, NoAnswer, Received},
     fetch::Fetched,
     request::TokenRequest,
-    token_error::TokenError,
+    token_error::{Class, TokenError},
 };
 use crate::{clock::Clock, config::settings::ForwardProxy, provider::HttpUrl};
 

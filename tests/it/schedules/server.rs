@@ -196,7 +196,6 @@ impl Exchange {
             id_token: None,
             scope: None,
             token_type: None,
-            id_token: None,
         })
     }
 
