@@ -198,6 +198,8 @@ fn record(account: AccountName) -> Record {
         standing: Standing::Active,
         token: None,
         identity: None,
+        shared_seller: false,
+        unrevoked: Vec::new(),
         settings: BTreeMap::new(),
         consented_at: None,
         created_at: now,

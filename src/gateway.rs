@@ -202,6 +202,7 @@ impl Gateway {
     /// When a socket or thread cannot be used.
     pub async fn serve(self, listeners: Listeners, stop: CancellationToken) -> io::Result<()> {
         let admin_stop = CancellationToken::new();
+        self.door.callbacks.open();
         let local = LocalSet::new();
         let admin = Arc::new(AdminDoor::new(self.door.clone(), &self.admin));
         local.spawn_local(self.admin_door(admin.clone(), listeners.admin, admin_stop.clone())?);
@@ -209,6 +210,7 @@ impl Gateway {
             local.spawn_local(self.control_door(admin.clone(), control, admin_stop.clone())?);
         }
         local.spawn_local(housekeeping(self.accounts.clone(), admin_stop.clone()));
+        local.spawn_local(revoking(self.accounts.clone(), admin_stop.clone()));
         local.spawn_local(looking_after(self.accounts.clone(), self.metrics.clone(), admin_stop.clone()));
         let serve = async {
             // However the proxy door ends, the program does: one that serves nothing must not look ready.
@@ -349,6 +351,11 @@ async fn housekeeping(accounts: Arc<Accounts>, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(HOUSEKEEPING)).await.is_some() {
         accounts.live().let_go_idle();
     }
+}
+
+/// Ends former grants at the server that it has not confirmed to be ended.
+async fn revoking(accounts: Arc<Accounts>, stop: CancellationToken) {
+    stop.run_until_cancelled(accounts.keep_revoking()).await;
 }
 
 /// Takes up what an earlier process left, then sees to accounts that fall due, and looks through the store from time to time.

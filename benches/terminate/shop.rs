@@ -58,6 +58,8 @@ impl Shop {
             standing: Standing::Active,
             token: None,
             identity: None,
+            shared_seller: false,
+            unrevoked: Vec::new(),
             settings: std::collections::BTreeMap::new(),
             consented_at: None,
             created_at: now,

@@ -10,7 +10,7 @@ use crate::{
     clock::rfc3339,
     grant::{Credential, refresh_end},
     names::AccountId,
-    store::{Grant, LoginReason, Origin, ParkReason, Record, Replaced, Standing, Stored},
+    store::{Grant, LoginReason, Origin, ParkReason, Record, Replaced, Standing, Stored, Unrevoked},
 };
 
 /// What became of a logout.
@@ -20,6 +20,9 @@ pub struct LoggedOut {
     pub revoked: bool,
     /// Why it was not.
     pub why_not: Option<String>,
+    /// Whether its refresh token is kept, sealed, to be revoked again and again until the server confirms it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
 }
 
 /// A grant handed out to another program.
@@ -56,12 +59,22 @@ pub struct Exported {
 }
 
 impl Accounts {
-    /// Forgets an account and its grant.
+    /// Forgets an account and its grant, of which the marketplace is told nothing: it may be imported under another name.
+    /// `anyway`: even what is still to be revoked.
     ///
     /// # Errors
-    /// When it is not there, written in the configuration, or the store fails.
-    pub async fn remove(&self, id: &AccountId) -> Result<(), AccountsError> {
+    /// When it is not there, written in the configuration, a former grant is still to be revoked, or the store fails.
+    pub async fn remove(&self, id: &AccountId, anyway: bool) -> Result<(), AccountsError> {
         let stored = self.settled(id).await?;
+        if let Stored::Whole(record) = &stored
+            && !record.unrevoked.is_empty()
+            && !anyway
+        {
+            let detail =
+                format!("a former grant of {id} is not revoked at the marketplace yet: it would be lost");
+            let action = "wait until the marketplace has confirmed it, or add --anyway (anyway=true)";
+            return Err(AccountsError::new(Refusal::Conflict, "revocation_pending", detail, action));
+        }
         let replaced = self.store_of(id)?.remove(id, stored.generation()).await?;
         self.changed(id).await;
         durable(id, replaced)
@@ -90,18 +103,27 @@ impl Accounts {
     /// When it is not there, written in the configuration, or the store fails.
     pub async fn log_out(&self, id: &AccountId) -> Result<LoggedOut, AccountsError> {
         let record = whole(id, self.settled(id).await?)?;
-        let grant = record.grant.clone();
-        let standing = Standing::LoginRequired(LoginReason::LoggedOut);
-        self.write(Record { standing, grant: None, token: None, ..record }).await?;
-        let outcome = match grant {
-            Some(Grant::Refresh { token, .. }) => self.revoke(id, &token).await,
-            Some(_) => {
-                Err("this kind of grant cannot be revoked here: withdraw it in the marketplace's portal"
-                    .to_owned())
-            }
-            None => Err("there was no grant any more that could be revoked".to_owned()),
+        let now = self.clock.now().wall;
+        let cannot = match &record.grant {
+            Some(Grant::Refresh { .. }) => self.app(&id.app).ok().and_then(|app| self.cannot_revoke(app)),
+            Some(_) => Some(
+                "this kind of grant cannot be revoked here: withdraw it in the marketplace's portal"
+                    .to_owned(),
+            ),
+            None if !record.unrevoked.is_empty() => None,
+            None => Some("there was no grant any more that could be revoked".to_owned()),
         };
-        Ok(LoggedOut { revoked: outcome.is_ok(), why_not: outcome.err() })
+        let mut unrevoked = record.unrevoked.clone();
+        if let (Some(Grant::Refresh { token, ends_at, .. }), None) = (&record.grant, &cannot) {
+            unrevoked.push(Unrevoked { token: token.clone(), since: now, ends_at: *ends_at });
+        }
+        let standing = Standing::LoginRequired(LoginReason::LoggedOut);
+        self.write(Record { standing, grant: None, token: None, unrevoked, ..record }).await?;
+        if let Some(why) = cannot {
+            return Ok(LoggedOut { revoked: false, why_not: Some(why), pending: false });
+        }
+        let why_not = self.revoke_former(id).await.err().map(|not| not.why);
+        Ok(LoggedOut { revoked: why_not.is_none(), pending: why_not.is_some(), why_not })
     }
 
     /// Hands a grant out, and never spends it here again.
@@ -203,6 +225,7 @@ pub(super) fn durable(id: &AccountId, replaced: Replaced) -> Result<(), Accounts
     match replaced {
         Replaced::Durable => Ok(()),
         Replaced::Newer => Err(AccountsError::overtaken(id)),
+        Replaced::Held(holder) => Err(super::identity::held(id, &holder)),
     }
 }
 

@@ -10,19 +10,24 @@ use std::{
 use http::StatusCode;
 
 pub use super::outcome::{BeginConsent, Completed, Connected, ConsentBegun, ConsentState, Proof};
-use super::{Accounts, AccountsError, change::durable, error::Refusal};
+use super::{Accounts, AccountsError, change::durable, error::Refusal, refusal};
 use crate::{
     clock::rfc3339,
     config::{Account, App, Credentials},
-    grant::narrower_scope,
+    grant::{
+        narrower_scope,
+        owner::{self, Owner},
+    },
     names::AccountId,
     oauth::{
         AuthorizationRequest, Callback, CallbackError, Class, GrantRequest, Granted, Outcome,
-        RefreshLifetime, TokenRequest, Verifier, identity, state,
+        RefreshLifetime, TokenRequest, Verifier, state,
     },
-    provider::{Authorization, Dressing, GrantKind, Identity},
+    provider::{Authorization, GrantKind, Identity},
     secret::Secret,
-    store::{Grant, KeptToken, Notes, Origin, PendingConsent, Record, Standing, Store, Stored},
+    store::{
+        Grant, KeptToken, Notes, Origin, PendingConsent, Record, Standing, Store, Stored, Unrevoked,
+    },
 };
 
 /// How long a seller has for it.
@@ -59,7 +64,7 @@ impl Accounts {
             redirect_uri,
             state: &state,
             challenge: challenge.as_deref(),
-            nonce: &id,
+            nonce: state::nonce(&state).expose(),
             settings: &|name| account.setting(name),
         }
         .url()
@@ -72,6 +77,7 @@ impl Accounts {
             account: wanted.id.clone(),
             redirect_uri: redirect_uri.to_owned(),
             replace_identity: wanted.replace_identity,
+            again: wanted.again,
             begun_at: now,
             ends_at,
         };
@@ -84,6 +90,7 @@ impl Accounts {
             authorize_url: url,
             redirect_uri: redirect_uri.to_owned(),
             ends_at: rfc3339(ends_at),
+            answered_here: false,
         })
     }
 
@@ -156,17 +163,21 @@ impl Accounts {
         }
         callback.check_address(&pending.redirect_uri).map_err(|error| unusable(&error))?;
         callback.check_issuer(authorization).map_err(|error| unusable(&error))?;
+        self.check_foreign_issuer(authorization, callback).map_err(|error| unusable(&error))?;
         let code = match &callback.outcome {
             Outcome::Code(code) => code,
-            Outcome::Denied { error, description } => return Err(denied(id, error, description.as_deref())),
+            Outcome::Denied { error, description } => {
+                return Err(refusal::denied(id, error, description.as_deref()));
+            }
         };
         // A code is worth nothing if what it brings cannot be kept.
         store.probe().await?;
         let account = self.client_account(&app, id, Some(callback))?;
         let asked = self.clock.now();
         let granted = self.exchange(&app, &account, pending, code).await?;
-        let identity = self.learn_identity(&app, &account, &granted, callback).await?;
-        let record = self.record(&app, &account, pending, &granted, asked.wall, identity.clone()).await?;
+        self.check_tokens(id, &granted).await?;
+        let owner = self.learn_owner(&app, &account, pending, &granted, callback).await?;
+        let (record, identity) = self.record(&app, &account, pending, &granted, asked.wall, owner).await?;
         let token_expires_at =
             record.token.as_ref().map_or(asked.wall, |token| token.asked_at + token.lifetime);
         let login_required_by =
@@ -174,9 +185,26 @@ impl Accounts {
         let replaced = store.replace(record, Origin::Brought).await?;
         self.changed(id).await;
         durable(id, replaced)?;
+        self.live.uncross(id);
         let proof = self.prove(&app, &account, &granted.access_token).await;
         let token_expires_at = rfc3339(token_expires_at);
         Ok(Connected { account: id.to_string(), identity, token_expires_at, login_required_by, proof })
+    }
+
+    /// A server whose issuer is not known must not be given a code that names another app's (RFC 9207 §2.4).
+    fn check_foreign_issuer(
+        &self,
+        authorization: &Authorization,
+        callback: &Callback,
+    ) -> Result<(), CallbackError> {
+        let issuers =
+            self.apps.values().filter_map(|app| app.profile.authorization.as_ref()?.issuer.as_ref());
+        match &callback.iss {
+            Some(iss) if authorization.issuer.is_none() && issuers.clone().any(|other| other == iss) => {
+                Err(CallbackError::WrongIssuer { expected: authorization.url.origin() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The app's client in the name of this account, with what the callback says of the seller.
@@ -249,51 +277,6 @@ impl Accounts {
         Err(AccountsError::new(Refusal::Marketplace, "code_refused", detail, action))
     }
 
-    async fn learn_identity(
-        &self,
-        app: &App,
-        account: &Account,
-        granted: &Granted,
-        callback: &Callback,
-    ) -> Result<Option<String>, AccountsError> {
-        match &app.profile.identity {
-            None => Ok(None),
-            Some(Identity::Subject) => Ok(identity::jwt_subject(&granted.access_token)),
-            Some(Identity::Parameter { name, .. }) => Ok(callback.parameter(name)),
-            Some(Identity::Answer { path, member }) => {
-                let answer = self.get(app, account, &granted.access_token, path).await;
-                let body = answer.ok().filter(|fetched| fetched.status.is_success()).and_then(|f| f.body);
-                let found = body.and_then(|body| identity::member_of_json(&body, member));
-                if found.is_none() {
-                    tracing::warn!(account = %account.id, path, "the marketplace did not say who was connected");
-                }
-                Ok(found)
-            }
-        }
-    }
-
-    async fn get(
-        &self,
-        app: &App,
-        account: &Account,
-        token: &Secret,
-        path: &str,
-    ) -> Result<crate::oauth::Fetched, AccountsError> {
-        let unsendable =
-            || AccountsError::invalid("the access token fits into no header", "start the login again");
-        let mut headers = http::HeaderMap::new();
-        Dressing::new(&app.profile, |name| account.setting(name))
-            .dress(&mut headers, || uuid::Uuid::new_v4().to_string());
-        let value = zeroize::Zeroizing::new(format!("{}{}", app.profile.token_prefix, token.expose()));
-        let mut value = http::HeaderValue::from_str(&value).map_err(|_| unsendable())?;
-        value.set_sensitive(true);
-        headers.insert(app.profile.token_header.clone(), value);
-        self.client
-            .get(&app.profile.api.below(path), headers, API_LIMIT)
-            .await
-            .map_err(|none| AccountsError::new(Refusal::Marketplace, "no_answer", none.detail, "try again"))
-    }
-
     /// The new record, made from what is there now and only if it belongs to the same seller.
     async fn record(
         &self,
@@ -302,14 +285,11 @@ impl Accounts {
         pending: &PendingConsent,
         granted: &Granted,
         asked_at: SystemTime,
-        identity: Option<String>,
-    ) -> Result<Record, AccountsError> {
+        owner: Owner,
+    ) -> Result<(Record, Option<String>), AccountsError> {
         let id = &pending.account;
         let Some(refresh_token) = granted.refresh_token.clone() else {
-            let detail = "the marketplace gave an access token without a refresh token: the seller could not stay \
-                connected";
-            let action = "ask for offline access: look at `scopes` and at how the app is registered";
-            return Err(AccountsError::new(Refusal::Marketplace, "no_refresh_token", detail, action));
+            return Err(refusal::no_refresh_token(app));
         };
         let known = match self.stored(id).await {
             Ok(_) => Some(self.settled(id).await?),
@@ -321,10 +301,8 @@ impl Accounts {
             Stored::Whole(record) => Some(*record),
             Stored::Corrupt { .. } => None,
         });
+        let found = self.check_owner(app, pending, before.as_ref(), owner).await?;
         let pinned = before.as_ref().and_then(|record| record.identity.clone());
-        if !pending.replace_identity {
-            check_identity(id, pinned.as_deref(), identity.as_deref())?;
-        }
         let now = self.clock.now().wall;
         let lifetime =
             granted.refresh_lifetime.and_then(RefreshLifetime::known).or(app.profile.lifetimes.refresh_token);
@@ -332,7 +310,7 @@ impl Accounts {
         if let Some(Identity::Parameter { setting: Some(setting), .. }) = &app.profile.identity {
             settings.extend(account.setting(setting).map(|value| (setting.clone(), value.into_owned())));
         }
-        Ok(Record {
+        let record = Record {
             id: id.clone(),
             provider: app.profile.provider.clone(),
             environment: app.profile.environment.clone(),
@@ -348,7 +326,13 @@ impl Accounts {
                 asked_at,
                 lifetime: granted.lifetime.unwrap_or(crate::grant::timing::ASSUMED_LIFETIME),
             }),
-            identity: identity.or(pinned),
+            // Whoever may take the account over is not held against its former owner.
+            identity: found.clone().or(pinned.filter(|_| !pending.replace_identity)),
+            shared_seller: pending.again || before.as_ref().is_some_and(|record| record.shared_seller),
+            unrevoked: before
+                .as_ref()
+                .map(|record| still_unrevoked(record, found.as_deref()))
+                .unwrap_or_default(),
             settings,
             consented_at: Some(now),
             created_at: before.map_or(now, |record| record.created_at),
@@ -358,17 +342,58 @@ impl Accounts {
                 ..Notes::default()
             },
             intent: None,
-        })
+        };
+        Ok((record, found))
     }
 
     /// One harmless call of the API with the new token.
     async fn prove(&self, app: &App, account: &Account, token: &Secret) -> Option<Proof> {
         let path = app.profile.probe.clone()?;
-        let status = self.get(app, account, token, &path).await.ok().map(|fetched| fetched.status);
+        let headers = probe_headers(app, account, token)?;
+        let asked = self.client.get(&app.profile.api.below(&path), headers, API_LIMIT).await;
+        let status = asked.ok().map(|fetched| fetched.status);
         // A 403 tells of a scope that is missing, not of a token that is none.
         let accepted = status.is_some_and(|status| status.is_success() || status == StatusCode::FORBIDDEN);
         Some(Proof { path, status: status.map(|status| status.as_u16()), accepted })
     }
+}
+
+/// What the first call carries: an API request's headers, and what the marketplace wants there besides.
+fn probe_headers(app: &App, account: &Account, token: &Secret) -> Option<http::HeaderMap> {
+    let mut headers = owner::api_headers(app, account, token)?;
+    for (name, template) in &app.profile.probe_headers {
+        let value = template.render(|name| account.setting(name));
+        let value = value.and_then(|value| http::HeaderValue::from_str(&value).ok());
+        headers.extend(value.map(|value| (name.clone(), value)));
+    }
+    if app.profile.probe_as_client {
+        headers.extend(client_authorization(app, account).map(|value| (http::header::AUTHORIZATION, value)));
+    }
+    Some(headers)
+}
+
+/// How the client shows itself at the token endpoint, as a header.
+fn client_authorization(app: &App, account: &Account) -> Option<http::HeaderValue> {
+    let endpoint = app.profile.token_endpoint.as_ref()?;
+    let Credentials::Client { id: client_id, secrets } = &account.credentials else { return None };
+    let client_secret = &secrets.iter().find_map(|secret| secret.read().ok())?;
+    let grant = GrantRequest::ClientCredentials;
+    let settings = |name: &str| account.setting(name);
+    let request =
+        TokenRequest { endpoint, client_id, client_secret, grant, settings: &settings, limit: API_LIMIT };
+    request.headers().ok()?.remove(http::header::AUTHORIZATION)
+}
+
+/// A grant of the same seller may live in the session of the new one, which its revocation would end.
+fn still_unrevoked(before: &Record, found: Option<&str>) -> Vec<Unrevoked> {
+    let is_other = found.is_some() && before.identity.as_deref() != found;
+    if is_other {
+        return before.unrevoked.clone();
+    }
+    if !before.unrevoked.is_empty() {
+        tracing::warn!(account = %before.id, "the seller has logged in again: a former grant is not revoked any more");
+    }
+    Vec::new()
 }
 
 fn consent_terms(app: &App) -> Result<(&Authorization, &str), AccountsError> {
@@ -393,7 +418,7 @@ fn no_consent(app: &App) -> AccountsError {
     AccountsError::new(Refusal::Conflict, "no_consent", detail, action)
 }
 
-fn start_again(id: &AccountId) -> String {
+pub(super) fn start_again(id: &AccountId) -> String {
     format!("start again: `marketgate login {id}`")
 }
 
@@ -404,53 +429,4 @@ fn unusable(error: &CallbackError) -> AccountsError {
         error.to_string(),
         "start the login again if this stays so",
     )
-}
-
-fn denied(id: &AccountId, error: &str, description: Option<&str>) -> AccountsError {
-    let words = description.map_or_else(String::new, |description| format!(": {description}"));
-    let detail = match error {
-        "access_denied" => format!("the seller did not consent ({error}{words})"),
-        _ => format!("the marketplace refused the consent ({error}{words})"),
-    };
-    AccountsError::new(Refusal::Marketplace, "consent_denied", detail, mends_denial(id, error))
-}
-
-/// Who can mend it differs by the error's code (RFC 6749 §4.1.2.1).
-fn mends_denial(id: &AccountId, error: &str) -> String {
-    let app = &id.app;
-    let set_right = |keys: &str| {
-        format!(
-            "set {keys} of [apps.{app}] right, as the marketplace's portal has them; then {}",
-            start_again(id)
-        )
-    };
-    match error {
-        "invalid_scope" => set_right("`scopes`"),
-        "invalid_request" => set_right("`redirect_uri`, `scopes` and `pkce`"),
-        "unauthorized_client" | "unsupported_response_type" => {
-            format!(
-                "have the marketplace allow this client to ask sellers for consent; then {}",
-                start_again(id)
-            )
-        }
-        "server_error" | "temporarily_unavailable" => {
-            format!("the marketplace has trouble of its own: try later; {}", start_again(id))
-        }
-        _ => start_again(id),
-    }
-}
-
-fn check_identity(id: &AccountId, pinned: Option<&str>, found: Option<&str>) -> Result<(), AccountsError> {
-    let Some(pinned) = pinned else { return Ok(()) };
-    let named = match found {
-        Some(found) if found == pinned => return Ok(()),
-        Some(found) => found.to_owned(),
-        None => "nobody".to_owned(),
-    };
-    let detail = format!("{id} belongs to {pinned}, and the marketplace named {named}: nothing was changed");
-    let action = format!(
-        "log in at the marketplace as {pinned} and {}; or add --replace-identity if the account is to change hands",
-        start_again(id)
-    );
-    Err(AccountsError::new(Refusal::Conflict, "identity_mismatch", detail, action))
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::revoke::unrevoked_since;
 use crate::{
     clock::{Clock, Moment, rfc3339},
     config::{Account, App, Credentials},
@@ -57,6 +58,9 @@ pub struct AccountDocument {
     pub token: Option<TokenDocument>,
     /// Why there is no newer one.
     pub trouble: Option<TroubleDocument>,
+    /// What else a person should know of it, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// A token, without the token.
@@ -121,6 +125,9 @@ impl AccountDocument {
             let (reason, detail) = (LoginReason::Expired, LoginReason::Expired.sentence());
             document.halt(stored.id(), AccountState::LoginRequired(reason), detail, end);
         }
+        document.notices.extend(live.crossed_with(stored.id()).map(|other| {
+            format!("its tokens came with a refresh of {other}, which is stopped: look at both (identity_mismatch)")
+        }));
         document
     }
 
@@ -143,6 +150,7 @@ impl AccountDocument {
             generation: None,
             token: None,
             trouble: None,
+            notices: Vec::new(),
         }
     }
 
@@ -185,6 +193,7 @@ impl AccountDocument {
             refresh_end(record).filter(|end| *end > now && is_alive(record)).map(rfc3339);
         self.granted_scope.clone_from(&record.notes.narrower_scope);
         self.token = record.token.as_ref().and_then(|token| kept_document(token, record.generation, clock));
+        self.notices = notices(record);
         if let Some((state, detail)) = halt(record, &app.profile) {
             self.halt(&record.id, state, &detail, record.changed_at);
         }
@@ -200,6 +209,17 @@ impl AccountDocument {
         state.as_str().clone_into(&mut self.state);
         self.reason = state.reason().map(str::to_owned);
     }
+}
+
+/// What of a record a person should know though nothing fails.
+fn notices(record: &Record) -> Vec<String> {
+    let unrevoked = unrevoked_since(record).map(|since| {
+        format!(
+            "a former grant is not revoked at the marketplace yet, since {}; it is tried again",
+            rfc3339(since)
+        )
+    });
+    unrevoked.into_iter().collect()
 }
 
 fn kept_document(kept: &KeptToken, generation: u64, clock: &Clock) -> Option<TokenDocument> {

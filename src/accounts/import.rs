@@ -48,6 +48,8 @@ pub struct ImportOptions {
     pub dry_run: bool,
     /// Connect the account to somebody else than before, if that is whom the grant belongs to.
     pub replace_identity: bool,
+    /// Another account may belong to the same seller.
+    pub again: bool,
 }
 
 /// What became of it.
@@ -237,9 +239,18 @@ impl Accounts {
             Some(Stored::Whole(record)) => check_identity(record, &new, options)?,
             _ => {}
         }
+        let before = match &stored {
+            Some(Stored::Whole(record)) => Some(record),
+            _ => None,
+        };
+        let shared = options.again || before.is_some_and(|record| record.shared_seller);
+        let is_news = |name: &&String| before.is_none_or(|record| record.identity.as_ref() != Some(name));
+        if let Some(identity) = new.identity.as_ref().filter(|_| !shared).filter(is_news) {
+            self.check_other_account(id, identity).await?;
+        }
         let outcome = if stored.is_some() { Imported::Replaced } else { Imported::Created };
         if !options.dry_run {
-            self.take_in(&app, store.as_ref(), id, new, stored.is_some()).await?;
+            self.take_in(&app, store.as_ref(), id, new, stored.is_some(), shared).await?;
         }
         Ok(outcome)
     }
@@ -251,6 +262,7 @@ impl Accounts {
         id: &AccountId,
         new: NewGrant,
         known: bool,
+        shared_seller: bool,
     ) -> Result<(), AccountsError> {
         let now = self.clock.now().wall;
         let before = if known { Some(self.settled(id).await?) } else { None };
@@ -278,6 +290,8 @@ impl Accounts {
             standing: Standing::Active,
             token: None,
             identity: new.identity.or_else(|| before.as_ref().and_then(|record| record.identity.clone())),
+            shared_seller,
+            unrevoked: before.as_ref().map(|record| record.unrevoked.clone()).unwrap_or_default(),
             settings: new.settings,
             consented_at: new.consented_at,
             created_at: before.map_or(now, |record| record.created_at),
@@ -287,7 +301,9 @@ impl Accounts {
         };
         let replaced = store.replace(record, Origin::Brought).await?;
         self.changed(id).await;
-        durable(id, replaced)
+        durable(id, replaced)?;
+        self.live.uncross(id);
+        Ok(())
     }
 }
 

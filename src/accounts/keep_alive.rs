@@ -43,6 +43,7 @@ impl Accounts {
                         Stored::Whole(record) => Some(record.as_ref()),
                         Stored::Corrupt { .. } => None,
                     };
+                    record.into_iter().for_each(|record| self.revoking.expect(record));
                     let end = record.and_then(|record| login_required_by(app, record, now.wall));
                     counted.count(&app.name, state_of(app, stored, &self.live, now).as_str(), end);
                     if let Some(at) = record.and_then(|record| due(app, record)) {

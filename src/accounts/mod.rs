@@ -2,18 +2,21 @@
 //! store does it, through this; a change is durable before it is answered, and takes effect at the next request.
 //!
 //! [`roster`] finds the account a request means; [`document`] is what is told of an account, [`list`] many of them;
-//! [`import`] takes grants in, [`change`] everything done to an account that is there; [`consent`] connects a seller;
-//! `keep_alive` sees to those nobody uses, and takes up what an earlier process left.
+//! [`import`] takes grants in, [`change`] everything done to an account that is there; [`consent`] connects a seller,
+//! `identity` says who it is, and [`revoke`] ends grants at the server; `keep_alive` sees to those nobody uses, and takes up
+//! what an earlier process left.
 
 pub mod change;
 pub mod consent;
 pub mod document;
 pub mod error;
+mod identity;
 pub mod import;
 mod keep_alive;
 pub mod list;
 mod outcome;
-mod revoke;
+mod refusal;
+pub mod revoke;
 pub mod roster;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -42,6 +45,7 @@ pub struct Accounts {
     implicit: roster::Implicit,
     outcomes: outcome::Outcomes,
     arriving: import::Arriving,
+    revoking: revoke::Revoking,
 }
 
 impl Accounts {
@@ -53,8 +57,8 @@ impl Accounts {
         client: TokenClient,
         clock: Clock,
     ) -> Self {
-        let (implicit, outcomes, arriving) = Default::default();
-        Self { apps, live, store, client, clock, implicit, outcomes, arriving }
+        let (implicit, outcomes, arriving, revoking) = Default::default();
+        Self { apps, live, store, client, clock, implicit, outcomes, arriving, revoking }
     }
 
     /// The apps by name.

@@ -23,6 +23,8 @@ pub struct BeginConsent {
     pub id: AccountId,
     /// Whether it may be connected to somebody else than before.
     pub replace_identity: bool,
+    /// Whether another account may belong to the same seller.
+    pub again: bool,
 }
 
 /// A consent that was begun.
@@ -38,6 +40,9 @@ pub struct ConsentBegun {
     pub redirect_uri: String,
     /// Until when, RFC 3339.
     pub ends_at: String,
+    /// Whether the Marketgate that was asked takes the answer there itself.
+    #[serde(default)]
+    pub answered_here: bool,
 }
 
 /// A seller who is connected.

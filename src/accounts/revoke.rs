@@ -1,29 +1,203 @@
-//! Has a marketplace take a grant back. The one rule: it is forgotten here first, so that nothing spends it meanwhile.
+//! Ends grants at the server (RFC 7009). A grant is forgotten here first, so that nothing spends it meanwhile; its refresh
+//! token is kept in the account's record, and revoked again and again until the server confirms it.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::Notify, time::Instant};
 
 use super::Accounts;
-use crate::{config::Credentials, names::AccountId, oauth::revoke::RevocationRequest, secret::Secret};
+use crate::{
+    config::{App, Credentials},
+    names::AccountId,
+    oauth::revoke::{RevocationRequest, RevokeError},
+    secret::Secret,
+    store::{Origin, Record, Replaced, Stored, Unrevoked},
+};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// How long after the first failure the next try follows; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Accounts with a former grant that is still to be revoked, and when it is tried next.
+#[derive(Debug, Default)]
+pub(super) struct Revoking {
+    due: Mutex<HashMap<AccountId, Due>>,
+    changed: Notify,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    failures: u32,
+    at: Instant,
+}
+
+impl Revoking {
+    fn due(&self) -> MutexGuard<'_, HashMap<AccountId, Due>> {
+        // No code that holds it can panic half-way.
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes an account whose record holds such a grant; one that is known already keeps its time.
+    pub(super) fn expect(&self, record: &Record) {
+        if record.unrevoked.is_empty() || self.due().contains_key(&record.id) {
+            return;
+        }
+        self.due().insert(record.id.clone(), Due { failures: 0, at: Instant::now() });
+        self.changed.notify_one();
+    }
+
+    fn failed(&self, id: &AccountId, asked: Option<Duration>) {
+        let mut due = self.due();
+        let failures = due.get(id).map_or(1, |due| due.failures.saturating_add(1));
+        let pause = pause(failures).max(asked.unwrap_or_default());
+        due.insert(id.clone(), Due { failures, at: Instant::now() + pause });
+        self.changed.notify_one();
+    }
+
+    fn settled(&self, id: &AccountId) {
+        self.due().remove(id);
+    }
+
+    fn next(&self) -> Option<(AccountId, Instant)> {
+        let due = self.due();
+        due.iter().min_by_key(|(_, due)| due.at).map(|(id, due)| (id.clone(), due.at))
+    }
+}
+
+fn pause(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
+}
+
+/// Why a grant is not revoked, and whether that can change.
+pub(super) struct NotRevoked {
+    /// The reason, for a person.
+    pub(super) why: String,
+    /// How long the server asked us to wait.
+    retry_after: Option<Duration>,
+}
+
+impl From<RevokeError> for NotRevoked {
+    fn from(error: RevokeError) -> Self {
+        Self { why: error.to_string(), retry_after: error.retry_after }
+    }
+}
+
+impl From<String> for NotRevoked {
+    fn from(why: String) -> Self {
+        Self { why, retry_after: None }
+    }
+}
+
 impl Accounts {
-    /// Revokes a refresh token; says why that was not possible.
-    pub(super) async fn revoke(&self, id: &AccountId, refresh_token: &Secret) -> Result<(), String> {
+    /// Why a refresh token of this app cannot be revoked at the server at all; None: there is an address for it.
+    pub(super) fn cannot_revoke(&self, app: &App) -> Option<String> {
+        if app.profile.revoke_url.is_some() {
+            return None;
+        }
+        Some(format!(
+            "no address for it is configured: write revoke_url in [apps.{}] if the server has one (RFC 7009), or the seller \
+             withdraws it in the settings of their account there",
+            app.name
+        ))
+    }
+
+    /// Tries once to revoke what the account's record still holds of former grants.
+    pub(super) async fn revoke_former(&self, id: &AccountId) -> Result<(), NotRevoked> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let record = match store.account(id).await.map_err(|error| error.to_string())? {
+            Some(Stored::Whole(record)) if !record.unrevoked.is_empty() => *record,
+            // Removed, damaged, or done by somebody else.
+            _ => {
+                self.revoking.settled(id);
+                return Ok(());
+            }
+        };
+        let now = self.clock.now().wall;
+        let mut outcome = Ok(());
+        let mut left = Vec::new();
+        for former in record.unrevoked.clone() {
+            if former.ends_at.is_some_and(|end| end <= now) {
+                tracing::info!(account = %id, "a former grant has ended by itself before the server confirmed its end");
+                continue;
+            }
+            match self.revoke(id, &former.token).await {
+                Ok(()) => tracing::info!(account = %id, "the server has revoked a former grant"),
+                Err(error) => {
+                    outcome = Err(error);
+                    left.push(former);
+                }
+            }
+        }
+        if left.len() < record.unrevoked.len() {
+            self.keep_unrevoked(id, &left).await;
+        }
+        match &outcome {
+            Ok(()) => self.revoking.settled(id),
+            Err(not) => {
+                tracing::warn!(account = %id, "a former grant is not revoked yet: {}", not.why);
+                self.revoking.failed(id, not.retry_after);
+            }
+        }
+        outcome
+    }
+
+    /// What was revoked meanwhile is taken out of the record as it is now; a change that comes between is not overwritten.
+    async fn keep_unrevoked(&self, id: &AccountId, left: &[Unrevoked]) {
+        let Some(store) = &self.store else { return };
+        let Ok(Some(Stored::Whole(record))) = store.account(id).await else { return };
+        let is_left =
+            |former: &Unrevoked| left.iter().any(|kept| kept.token.expose() == former.token.expose());
+        let mut unrevoked = record.unrevoked.clone();
+        unrevoked.retain(is_left);
+        let generation = record.generation + 1;
+        let next = Record { unrevoked, generation, changed_at: self.clock.now().wall, ..*record };
+        match store.replace(next, Origin::Kept).await {
+            Ok(Replaced::Durable) => self.changed(id).await,
+            // Revoked once more later: a server answers that with success (RFC 7009 §2.2).
+            Ok(Replaced::Newer | Replaced::Held(_)) => {}
+            Err(error) => {
+                tracing::warn!(account = %id, %error, "that a former grant is revoked could not be stored")
+            }
+        }
+    }
+
+    /// Revokes former grants whose time has come, for as long as it is awaited.
+    pub async fn keep_revoking(&self) {
+        loop {
+            match self.revoking.next() {
+                Some((id, at)) if at <= Instant::now() => {
+                    // What came of it is in the log, and in the account's record.
+                    drop(self.revoke_former(&id).await);
+                }
+                Some((_, at)) => {
+                    // A nearer one may come.
+                    drop(tokio::time::timeout_at(at, self.revoking.changed.notified()).await);
+                }
+                None => self.revoking.changed.notified().await,
+            }
+        }
+    }
+
+    async fn revoke(&self, id: &AccountId, refresh_token: &Secret) -> Result<(), NotRevoked> {
         let app = self.app(&id.app).map_err(|error| error.to_string())?;
         let (Some(url), Some(endpoint), Some(client)) =
             (&app.profile.revoke_url, &app.profile.token_endpoint, &app.client)
         else {
-            return Err(
-                "the marketplace has no way to revoke it: the seller withdraws it in his account there"
-                    .to_owned(),
-            );
+            return Err(self.cannot_revoke(app).unwrap_or_else(|| "the app has no client".to_owned()).into());
         };
         let account = app.account_with(id.account.clone(), client.credentials(), Default::default())?;
         let Credentials::Client { id: client_id, secrets } = &account.credentials else {
-            return Err("the app has no client".to_owned());
+            return Err("the app has no client".to_owned().into());
         };
-        let mut outcome = Err("the app has no client secret".to_owned());
+        let mut outcome = Err("the app has no client secret".to_owned().into());
         for secret in secrets {
             let client_secret = &secret.read().map_err(|error| error.to_string())?;
             let settings = |name: &str| account.setting(name);
@@ -38,9 +212,26 @@ impl Accounts {
             };
             match self.client.revoke(&request).await {
                 Ok(()) => return Ok(()),
-                Err(error) => outcome = Err(error.to_string()),
+                Err(error) => outcome = Err(error.into()),
             }
         }
         outcome
+    }
+}
+
+/// The oldest of the former grants that are still to be revoked.
+pub fn unrevoked_since(record: &Record) -> Option<SystemTime> {
+    record.unrevoked.iter().map(|former| former.since).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_an_hour() {
+        assert_eq!([1, 2, 5].map(|failures| pause(failures).as_secs()), [2, 4, 32]);
+        assert_eq!(pause(12), LONGEST_PAUSE);
+        assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
     }
 }

@@ -47,10 +47,11 @@ pub(super) async fn show(call: Call) -> Result<Answer, Problem> {
 
 pub(super) async fn put(call: Call) -> Result<Answer, Problem> {
     let id = call.account()?;
-    let parameters = call.parameters(&["replace_identity", "dry_run"])?;
+    let parameters = call.parameters(&["replace_identity", "again", "dry_run"])?;
     let options = ImportOptions {
         dry_run: parameters.flag("dry_run")?,
         replace_identity: parameters.flag("replace_identity")?,
+        again: parameters.flag("again")?,
     };
     let app = call.accounts().app(&id.app).map_err(refused)?;
     let unreadable =
@@ -75,8 +76,8 @@ pub(super) async fn put(call: Call) -> Result<Answer, Problem> {
 
 pub(super) async fn remove(call: Call) -> Result<Answer, Problem> {
     let id = call.account()?;
-    call.parameters(&[])?;
-    call.accounts().remove(&id).await.map_err(refused_about(&id))?;
+    let anyway = call.parameters(&["anyway"])?.flag("anyway")?;
+    call.accounts().remove(&id, anyway).await.map_err(refused_about(&id))?;
     Ok(answer::nothing())
 }
 

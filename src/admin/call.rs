@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     accounts::Accounts,
-    http::problem::{Code, Problem},
+    http::{
+        callback::Callbacks,
+        problem::{Code, Problem},
+    },
     names::AccountId,
 };
 
@@ -32,6 +35,11 @@ impl Call {
     /// The accounts.
     pub(super) fn accounts(&self) -> &Arc<Accounts> {
         &self.admin.door().accounts
+    }
+
+    /// Where sellers come back to.
+    pub(super) fn callbacks(&self) -> &Callbacks {
+        &self.admin.door().callbacks
     }
 
     /// The parameters, if all of them are known.

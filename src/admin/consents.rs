@@ -16,21 +16,27 @@ use crate::{
     accounts::consent::BeginConsent,
     http::problem::Problem,
     names::{AccountId, AccountName, AccountRef},
+    oauth::with_form,
 };
 
 pub(super) async fn begin(call: Call) -> Result<Answer, Problem> {
     call.parameters(&[])?;
-    let members = body::known_object(&call.body, &["account", "replace_identity"])?;
+    let members = body::known_object(&call.body, &["account", "replace_identity", "again"])?;
     let id = named(body::text(&members, "account")?)?;
     let replace_identity = body::flag(&members, "replace_identity")?;
-    let begun = call.accounts().begin_consent(&BeginConsent { id: id.clone(), replace_identity }).await;
-    Ok(answer::json(StatusCode::CREATED, &begun.map_err(refused_about(&id))?))
+    let again = body::flag(&members, "again")?;
+    let wanted = BeginConsent { id: id.clone(), replace_identity, again };
+    let mut begun = call.accounts().begin_consent(&wanted).await.map_err(refused_about(&id))?;
+    begun.answered_here = call.callbacks().answer_at(&begun.redirect_uri);
+    Ok(answer::json(StatusCode::CREATED, &begun))
 }
 
 pub(super) async fn complete(call: Call) -> Result<Answer, Problem> {
     call.parameters(&[])?;
-    let members = body::known_object(&call.body, &["url"])?;
-    let connected = call.accounts().complete_consent(body::text(&members, "url")?).await.map_err(refused)?;
+    let members = body::known_object(&call.body, &["url", "form"])?;
+    let url = body::text(&members, "url")?;
+    let form = if members.contains_key("form") { body::text(&members, "form")? } else { "" };
+    let connected = call.accounts().complete_consent(&with_form(url, form)).await.map_err(refused)?;
     Ok(answer::json(StatusCode::OK, &connected))
 }
 

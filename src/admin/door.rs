@@ -69,7 +69,7 @@ impl AdminDoor {
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
         match self.door.callbacks.visit(&head) {
-            Some(visit) => self.door.callbacks.answer(visit).await,
+            Some(visit) => self.door.callbacks.answer(visit, body).await,
             None => self.respond(Entrance::Door, &head, body).await,
         }
     }

@@ -41,13 +41,14 @@ struct Line {
 }
 
 pub(super) async fn import(call: Call) -> Result<Answer, Problem> {
-    let parameters = call.parameters(&["app", "dry_run", "validate", "replace_identity"])?;
+    let parameters = call.parameters(&["app", "dry_run", "validate", "replace_identity", "again"])?;
     let app = parameters.name("app")?.ok_or_else(|| bad_request("`app` is missing", "write ?app=APP"))?;
     let app = call.accounts().app(&app).map_err(refused)?.clone();
     let (dry_run, replace_identity) = (parameters.flag("dry_run")?, parameters.flag("replace_identity")?);
+    let again = parameters.flag("again")?;
     let validate = is_now(parameters.text("validate"), dry_run)?;
     let (mut results, lines) = read(&app, &call.body)?;
-    take_in(call.accounts(), lines, ImportOptions { dry_run, replace_identity }, &mut results).await;
+    take_in(call.accounts(), lines, ImportOptions { dry_run, replace_identity, again }, &mut results).await;
     if validate {
         // What was taken in is told in any case; an account without a state was not validated.
         drop(call.patiently(VALIDATION, prove(call.accounts(), &app, &mut results)).await);

@@ -69,6 +69,9 @@ struct RemoveArguments {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Forget even a former grant that is still to be revoked at the marketplace
+    #[arg(long)]
+    anyway: bool,
 }
 
 /// Lists accounts, or does something to one.
@@ -119,7 +122,14 @@ fn text(accounts: &[AccountDocument]) -> String {
         ]
     };
     let rows: Vec<Vec<String>> = accounts.iter().map(row).collect();
-    table(&["account", "state", "identity", "log in again by", "kept in"], &rows)
+    let mut out = table(&["account", "state", "identity", "log in again by", "kept in"], &rows);
+    for account in accounts {
+        for notice in &account.notices {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\n{}@{}: {notice}", account.app, account.account);
+        }
+    }
+    out
 }
 
 /// Does something to one account, and shows it afterwards.
@@ -193,6 +203,9 @@ fn one_text(account: &AccountDocument) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{name:<16}{value}");
     }
+    for notice in &account.notices {
+        let _ = writeln!(out, "\nnote: {notice}");
+    }
     if let Some(trouble) = &account.trouble {
         let _ = writeln!(out, "\n{}\n  help: {}", trouble.detail, trouble.action);
     }
@@ -209,7 +222,7 @@ fn forget(place: &Place, arguments: &RemoveArguments) -> Result<(), Failure> {
         if !arguments.yes && !confirmed(id).await {
             return Err(Failure::new(Exit::Failure, format!("{id} was left as it is")));
         }
-        remote::remove(&client, id).await?;
+        remote::remove(&client, id, arguments.anyway).await?;
         streams::talk(format_args!("{id} is forgotten"));
         Ok(())
     })

@@ -46,6 +46,9 @@ pub struct ImportArguments {
     /// Take it in even if the account was connected to somebody else
     #[arg(long)]
     replace_identity: bool,
+    /// Take it in even if another account belongs to the same seller
+    #[arg(long)]
+    again: bool,
     /// When to find out whether a grant works: at the first request, or at once by a token call for each
     #[arg(long, value_enum, default_value_t = Validate::FirstUse, value_name = "WHEN")]
     validate: Validate,
@@ -139,8 +142,9 @@ impl<'a> Sender<'a> {
             Validate::FirstUse => "first-use",
             Validate::Now => "now",
         };
+        let again = if arguments.again { "&again=true" } else { "" };
         let path = format!(
-            "/api/imports?app={app}&dry_run={}&validate={validate}&replace_identity={}",
+            "/api/imports?app={app}&dry_run={}&validate={validate}&replace_identity={}{again}",
             arguments.dry_run, arguments.replace_identity
         );
         Self { client, path, validate: arguments.validate }

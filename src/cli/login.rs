@@ -38,6 +38,9 @@ pub struct LoginArguments {
     /// Connect the account to whoever consents, even if it was connected to somebody else
     #[arg(long)]
     replace_identity: bool,
+    /// Connect the account even if another account belongs to the same seller
+    #[arg(long)]
+    again: bool,
     /// How long to wait for the seller
     #[arg(long, default_value = "10m", value_parser = parse_duration, value_name = "TIME")]
     timeout: Duration,
@@ -98,7 +101,7 @@ async fn login(client: &AdminClient, arguments: &LoginArguments) -> Result<Conne
 enum Way {
     /// To this command.
     Here(Landing),
-    /// To a port of this machine that another program has: Marketgate, perhaps.
+    /// To a port of this machine that somebody else has: the Marketgate that serves the store, or another program.
     Taken,
     /// To somebody else, or to nobody.
     Elsewhere,
@@ -134,8 +137,11 @@ impl<'a> Pending<'a> {
     async fn begin(client: &'a AdminClient, arguments: &LoginArguments) -> Result<Self, Failure> {
         let account = arguments.account.account.clone().unwrap_or_else(AccountName::implicit);
         let id = AccountId { app: arguments.account.app.clone(), account };
-        let wanted =
+        let mut wanted =
             serde_json::json!({ "account": id.to_string(), "replace_identity": arguments.replace_identity });
+        if arguments.again {
+            wanted["again"] = true.into();
+        }
         let begun: ConsentBegun =
             client.ask(Method::POST, "/api/consents", Body::Json(wanted), LIMIT).await?;
         let state = state_of(&begun.authorize_url).ok_or_else(|| {
@@ -147,15 +153,22 @@ impl<'a> Pending<'a> {
 
     /// Listens at the redirect address, if that is here and free.
     fn listen(&self) -> Way {
+        let address = &self.begun.redirect_uri;
+        if self.begun.answered_here {
+            streams::talk(format_args!(
+                "The Marketgate that serves the store takes the answer, at {address}.\n"
+            ));
+            return Way::Taken;
+        }
         let error = match Landing::open(self) {
             Ok(Some(landing)) => return Way::Here(landing),
             Ok(None) => return Way::Elsewhere,
             Err(error) => error,
         };
-        let address = &self.begun.redirect_uri;
         if error.kind() == std::io::ErrorKind::AddrInUse {
             streams::talk(format_args!(
-                "Another program has the port of {address}. If that is Marketgate, it takes the answer.\n"
+                "Another program has the port of {address}: end it and start again, or paste the address here at which the \
+                 browser ends up.\n"
             ));
         } else {
             streams::talk(format_args!("Cannot listen at {address}: {error}.\n"));

@@ -38,6 +38,10 @@ pub fn run(place: &Place, arguments: &LogoutArguments) -> Result<(), Failure> {
         (Output::Text, None) => {
             streams::data(format_args!("{id} is logged out, and the marketplace has revoked its grant"));
         }
+        (Output::Text, Some(why)) if done.pending => streams::data(format_args!(
+            "{id} is logged out here; the marketplace has not revoked its grant yet: {why}\nthe grant is kept, sealed, and \
+             revoked by `marketgate run` as soon as the marketplace takes it"
+        )),
         (Output::Text, Some(why)) => {
             streams::data(format_args!(
                 "{id} is logged out here; the marketplace did not revoke its grant: {why}"

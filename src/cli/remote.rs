@@ -143,12 +143,13 @@ pub async fn post<T: serde::de::DeserializeOwned>(
     client.ask(Method::POST, path, body, WHOLE_STORE).await
 }
 
-/// Forgets an account.
+/// Forgets an account; `anyway`: with what is still to be revoked.
 ///
 /// # Errors
 /// As [`AdminClient::send`].
-pub async fn remove(client: &AdminClient, id: &AccountId) -> Result<(), AskError> {
-    client.send(Method::DELETE, &path(id), Body::Empty, MARKETPLACE).await.map(drop)
+pub async fn remove(client: &AdminClient, id: &AccountId, anyway: bool) -> Result<(), AskError> {
+    let anyway = if anyway { "?anyway=true" } else { "" };
+    client.send(Method::DELETE, &format!("{}{anyway}", path(id)), Body::Empty, MARKETPLACE).await.map(drop)
 }
 
 /// A token, as the API hands it out.

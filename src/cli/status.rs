@@ -73,6 +73,10 @@ fn text(accounts: &[AccountDocument], now: SystemTime) -> String {
                 account.app, account.account
             );
         }
+        for notice in &account.notices {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "\n{}@{}: {notice}", account.app, account.account);
+        }
         if let Some(trouble) = &account.trouble {
             // Writing to a String cannot fail.
             let _ = writeln!(

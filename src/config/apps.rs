@@ -41,7 +41,10 @@ pub(super) fn read(root: &Section<'_>) -> Apps {
     }
     for (name, section) in sections {
         match app(&name, &section) {
-            Some(app) if shares_budget(&section, &app, &apps.served) => {
+            Some(app)
+                if shares_budget(&section, &app, &apps.served)
+                    && has_own_redirect(&section, &app, &apps.served) =>
+            {
                 apps.served.insert(app.name.clone(), Arc::new(app));
             }
             _ => {
@@ -50,7 +53,49 @@ pub(super) fn read(root: &Section<'_>) -> Apps {
         }
     }
     spread_budgets(&mut apps.served);
+    demand_issuers(&mut apps.served);
     apps
+}
+
+/// Where a callback says by `iss` whom it comes from, a redirect address may be shared; of the others each authorization
+/// server needs one of its own, or a code could be taken to the wrong one (RFC 9700 §4.4).
+fn has_own_redirect(section: &Section<'_>, app: &App, others: &BTreeMap<AppName, Arc<App>>) -> bool {
+    let is_unnamed = |app: &App| app.profile.authorization.as_ref().is_some_and(|a| a.issuer.is_none());
+    let collides = |other: &&Arc<App>| is_unnamed(other) && is_unnamed(app) && share_redirect(app, other);
+    let Some(other) = others.values().find(collides) else { return true };
+    let message = format!(
+        "app `{}` has the same redirect_uri and another authorization server: a code of one could reach the other",
+        other.name
+    );
+    let hint = "register and write a redirect address for each, such as another path; or write `issuer` for the one whose \
+        server sends `iss` with every callback (RFC 9207)";
+    section.mistake_at("redirect_uri", Misfit::mended_by(message, hint));
+    false
+}
+
+/// A server that shares its redirect address with another one must name itself in every callback.
+fn demand_issuers(apps: &mut BTreeMap<AppName, Arc<App>>) {
+    let shares = |app: &Arc<App>| apps.values().any(|other| share_redirect(app, other));
+    let sharing: Vec<AppName> = apps.values().filter(|app| shares(app)).map(|app| app.name.clone()).collect();
+    for name in sharing {
+        let authorization =
+            apps.get_mut(&name).and_then(|app| Arc::make_mut(app).profile.authorization.as_mut());
+        if let Some(authorization) = authorization {
+            authorization.iss_promised = authorization.issuer.is_some();
+        }
+    }
+}
+
+/// Whether sellers come back to one address from the servers of both, and these are not the same.
+fn share_redirect(app: &App, other: &App) -> bool {
+    let (Some(own), Some(theirs)) = (&app.profile.authorization, &other.profile.authorization) else {
+        return false;
+    };
+    let is_same_server = match (&own.issuer, &theirs.issuer) {
+        (Some(own), Some(theirs)) => own == theirs,
+        _ => own.url.origin() == theirs.url.origin(),
+    };
+    app.redirect_uri.is_some() && app.redirect_uri == other.redirect_uri && !is_same_server
 }
 
 /// What a token endpoint allows is counted over all apps that ask there with one grant: they must agree on it.

@@ -212,6 +212,9 @@ impl Custody {
         let rotated = next.refresh_digest() != self.record.as_ref().and_then(Record::refresh_digest);
         let origin = if rotated { Origin::Rotated } else { Origin::Kept };
         let replaced = self.store.replace(next.clone(), origin).await?;
+        if matches!(replaced, Replaced::Held(_)) {
+            return Ok(replaced);
+        }
         if replaced == Replaced::Newer {
             if !self.is_stored(&next).await? {
                 return Ok(Replaced::Newer);
@@ -222,6 +225,17 @@ impl Custody {
         self.record = Some(next);
         (self.lost_answers, self.lost_at) = (0, None);
         Ok(Replaced::Durable)
+    }
+
+    /// Another account that has or had the refresh token of this record.
+    pub(super) async fn other_holder(&self, record: &Record) -> Result<Option<AccountId>, StoreError> {
+        let Some(Grant::Refresh { token, .. }) = &record.grant else { return Ok(None) };
+        Ok(self.store.holder(token).await?.filter(|holder| *holder != self.id))
+    }
+
+    /// What is known is to be read anew.
+    pub(super) fn forget(&mut self) {
+        self.record = None;
     }
 
     /// A write that was reported as failed may have been carried out: then what stands there is this very record.

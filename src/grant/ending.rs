@@ -84,7 +84,7 @@ impl Keeper {
         let halted = halt(&next, &account.app().profile);
         match custody.replace(next).await {
             Ok(Replaced::Durable) => {}
-            Ok(Replaced::Newer) => return self.load(account).await,
+            Ok(Replaced::Newer | Replaced::Held(_)) => return self.load(account).await,
             // Nothing is lost: the next start finds the intent open and is told the same by the server.
             Err(error) => {
                 tracing::warn!(account = %account.id(), %error, "the end of a grant could not be stored");

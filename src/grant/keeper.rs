@@ -6,7 +6,8 @@
 //! rotate, in [`super::rotation`].
 
 use std::{
-    sync::{Arc, Mutex, Weak, atomic::Ordering::Relaxed},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use super::{
     account::{Demand, LiveAccount},
     agenda::Agenda,
     custody::Custody,
+    owner::Naming,
     plan::{Asked, Plan, plan},
     state::Published,
 };
@@ -24,6 +26,7 @@ use crate::{
     clock::Clock,
     config::Credentials,
     metrics::Metrics,
+    names::AccountId,
     oauth::TokenCalls,
     secret::SecretSource,
     store::{Grant, Record, Store},
@@ -44,6 +47,14 @@ pub(super) struct Surroundings {
     pub(super) stop: CancellationToken,
     /// What keepers could not store before they ended.
     pub(super) leftovers: Mutex<Vec<Record>>,
+    /// Accounts whose tokens came with a refresh of another one: that one.
+    pub(super) crossed: Mutex<BTreeMap<AccountId, AccountId>>,
+}
+
+impl Surroundings {
+    pub(super) fn crossed(&self) -> MutexGuard<'_, BTreeMap<AccountId, AccountId>> {
+        self.crossed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One account's keeper.
@@ -55,6 +66,8 @@ pub(super) struct Keeper {
     pub(super) surroundings: Arc<Surroundings>,
     /// The durable record, for accounts that have one.
     pub(super) custody: Option<Custody>,
+    /// What is known of the seller it belongs to.
+    pub(super) naming: Naming,
     /// Which of several client secrets worked last.
     pub(super) secret_index: usize,
     /// Whether a refresh that was to settle a lost answer was ordered, and has not reached the server.
@@ -70,7 +83,8 @@ impl Keeper {
         let demand = account.demand().clone();
         // Held from the start: what is ordered of a new account must not depend on who else keeps it.
         let (holding, account) = (Some(account.clone()), Arc::downgrade(account));
-        Self { account, holding, demand, surroundings, custody, secret_index: 0, unsettled: false }
+        let naming = Naming::default();
+        Self { account, holding, demand, surroundings, custody, naming, secret_index: 0, unsettled: false }
     }
 
     /// Keeps the token until the account is let go or the program stops. What is done now and then has its future on the heap

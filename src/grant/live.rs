@@ -104,6 +104,7 @@ impl LiveAccounts {
             agenda: Agenda::default(),
             stop: CancellationToken::new(),
             leftovers: Mutex::default(),
+            crossed: Mutex::default(),
         });
         let runtime = tokio::runtime::Handle::current();
         Self { cache, slots: Mutex::default(), endpoints, surroundings, keepers: TaskTracker::new(), runtime }
@@ -154,6 +155,16 @@ impl LiveAccounts {
         drop(slots);
         self.cache.insert(account.id.clone(), live.clone());
         Seat::Taken(live)
+    }
+
+    /// The account whose refresh was answered with the tokens of this one, if that ever happened.
+    pub fn crossed_with(&self, id: &AccountId) -> Option<AccountId> {
+        self.surroundings.crossed().get(id).cloned()
+    }
+
+    /// One of two accounts whose tokens came together was connected anew.
+    pub fn uncross(&self, id: &AccountId) {
+        self.surroundings.crossed().retain(|one, other| one != id && other != id);
     }
 
     /// The account, if it is in use now. What a retired one published is told by its record.

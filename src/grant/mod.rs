@@ -19,6 +19,7 @@ mod forced;
 mod keeper;
 pub mod live;
 pub mod meter;
+pub mod owner;
 mod plan;
 mod publish;
 mod refusal;

@@ -15,16 +15,15 @@ use super::{
     endpoint::Endpoint,
     keeper::{Keeper, Step},
     plan::Plan,
-    publish::{credential, publish_credential, warn_of_scope},
+    publish::{credential, warn_of_scope},
     setback::{Cause, Setback},
     showing::Shown,
     state::{AccountState, Credential},
 };
 use crate::{
     clock::Moment,
-    oauth::{Granted, identity::jwt_subject},
-    provider::{Identity, Profile},
-    secret::Secret,
+    oauth::Granted,
+    provider::Profile,
     store::{KeptToken, LoginReason, OpenIntent, ParkReason, Record, Replaced, Standing, StoreError, Stored},
     token::Token,
 };
@@ -60,7 +59,7 @@ impl Keeper {
         let stored = custody.read(&self.surroundings.clock).await;
         let now = self.surroundings.clock.now();
         match stored {
-            Ok(Some(Stored::Whole(record))) => self.present(account, &record, now),
+            Ok(Some(Stored::Whole(record))) => self.present(account, &record, now).await,
             Ok(Some(Stored::Corrupt { detail, .. })) => {
                 self.publish_halt(account, AccountState::StoreCorrupt, detail, now);
             }
@@ -70,12 +69,12 @@ impl Keeper {
         }
     }
 
-    fn present(&mut self, account: &LiveAccount, record: &Record, now: Moment) {
+    async fn present(&mut self, account: &Arc<LiveAccount>, record: &Record, now: Moment) {
         let kept = record.token.as_ref().and_then(|token| self.recall(account, record, token));
         let usable = kept.filter(|credential| credential.token.usable_at(now));
         match halt(record, &account.app().profile) {
             None => match usable {
-                Some(credential) => publish_credential(account, credential),
+                Some(credential) => self.use_named(account, record, credential, false).await,
                 None => {
                     account.publish(|p| (p.state, p.trouble) = (AccountState::Ready, None));
                     self.wait_for_orphan(account, now);
@@ -131,6 +130,9 @@ impl Keeper {
     /// Returns whether the server may have seen it.
     pub(super) async fn rotate(&mut self, account: &Arc<LiveAccount>, urgent: bool, heals: bool) -> bool {
         let Some(endpoint) = account.endpoint().cloned() else { return false };
+        if self.name_again(account).await {
+            return true;
+        }
         let was = account.published().state;
         let window = self.custody.as_ref().and_then(Custody::window).filter(|_| heals);
         let mut shown = self.show(account, &endpoint, urgent, window).await;
@@ -193,7 +195,7 @@ impl Keeper {
         let Some(next) = self.custody.as_ref().and_then(|c| c.successor(granted, asked, now, profile)) else {
             return;
         };
-        let next = pin_identity(next, &granted.access_token, profile);
+        let next = self.name_owner(account, next, granted, now).await;
         self.tell_what_changed(account, &next);
         let credential = next
             .token
@@ -213,6 +215,21 @@ impl Keeper {
         }
     }
 
+    /// Writes a record that no answer of the token endpoint brought.
+    pub(super) async fn replace_record(&mut self, next: Record) -> Result<Replaced, StoreError> {
+        match &mut self.custody {
+            Some(custody) => custody.replace(next).await,
+            None => Ok(Replaced::Newer),
+        }
+    }
+
+    /// Has the record read again before anything else is done.
+    pub(super) fn read_anew(&mut self) {
+        if let Some(custody) = &mut self.custody {
+            custody.forget();
+        }
+    }
+
     /// Writes the record that came out of an answer, and uses its token only if that succeeds.
     pub(super) async fn store(
         &mut self,
@@ -224,7 +241,8 @@ impl Keeper {
         let outcome = custody.replace(next.clone()).await;
         let now = self.surroundings.clock.now();
         match outcome {
-            Ok(Replaced::Durable) => self.use_stored(account, &next, credential, now),
+            Ok(Replaced::Durable) => self.use_stored(account, &next, credential, now).await,
+            Ok(Replaced::Held(holder)) => self.refuse_held(account, next, &holder).await,
             Ok(Replaced::Newer) => {
                 tracing::warn!(account = %account.id(), generation = next.generation,
                     "the account was changed while its token was refreshed; the newer grant is used");
@@ -239,16 +257,16 @@ impl Keeper {
         }
     }
 
-    fn use_stored(
+    async fn use_stored(
         &mut self,
-        account: &LiveAccount,
+        account: &Arc<LiveAccount>,
         record: &Record,
         credential: Option<Arc<Credential>>,
         now: Moment,
     ) {
         match (halt(record, &account.app().profile), credential) {
             (Some((state, detail)), _) => self.publish_halt(account, state, detail, now),
-            (None, Some(credential)) => publish_credential(account, credential),
+            (None, Some(credential)) => self.use_named(account, record, credential, true).await,
             // A refresh token was saved out of an unusable answer; the next attempt shows that one.
             (None, None) => {}
         }
@@ -269,8 +287,9 @@ impl Keeper {
             }
             Ok(Replaced::Durable) => {
                 tracing::info!(account = %account.id(), "the store took what it had refused");
-                self.use_stored(account, &waiting.record, waiting.credential, now);
+                self.use_stored(account, &waiting.record, waiting.credential, now).await;
             }
+            Ok(Replaced::Held(holder)) => self.refuse_held(account, waiting.record, &holder).await,
             Ok(Replaced::Newer) => self.load(account).await,
         }
         self.surroundings.metrics.unstored.dec();
@@ -336,26 +355,11 @@ pub fn halt(record: &Record, profile: &Profile) -> Option<(AccountState, String)
         }
         Standing::Parked(reason) => Some((AccountState::Parked(*reason), reason.sentence().to_owned())),
         Standing::IdentityMismatch { found } => {
-            let pinned = record.identity.as_deref().unwrap_or("nobody");
-            let detail = format!("it is pinned to {pinned}, and the marketplace named {found}");
+            let pinned = record.identity.as_ref().map(|pinned| format!("it is pinned to {pinned}, and "));
+            let detail = format!("{}the marketplace named {found}", pinned.unwrap_or_default());
             Some((AccountState::IdentityMismatch, detail))
         }
     }
-}
-
-/// Compares whom the marketplace names with whom the account is pinned to, and pins it if nobody was known before.
-fn pin_identity(mut next: Record, access_token: &Secret, profile: &Profile) -> Record {
-    let told = matches!(profile.identity, Some(Identity::Subject));
-    let Some(found) = jwt_subject(access_token).filter(|_| told) else { return next };
-    match &next.identity {
-        Some(pinned) if *pinned != found => {
-            next.standing = Standing::IdentityMismatch { found };
-            next.token = None;
-        }
-        Some(_) => {}
-        None => next.identity = Some(found),
-    }
-    next
 }
 
 fn unstored(error: &StoreError) -> Setback {

@@ -110,8 +110,9 @@ impl AccountState {
                  `marketgate login {id}`"
             ),
             Self::IdentityMismatch => format!(
-                "{self}: if the account is to belong to that seller, `marketgate login {id} --replace-identity`; \
-                 else `marketgate login {id}` as the right one"
+                "{self}: if the account is to belong to that seller, `marketgate login {id} --replace-identity`; if two \
+                 accounts of one seller are meant, `marketgate login {id} --again`; else `marketgate login {id}` as the \
+                 right one"
             ),
             Self::Parked(ParkReason::Restored) => format!(
                 "{self}: connect the seller again with `marketgate login {id}`; or, if the backup is known to be newer \

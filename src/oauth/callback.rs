@@ -152,6 +152,17 @@ impl Callback {
     }
 }
 
+/// The address at which a form arrived, with what it held, as one callback (OAuth 2.0 Form Post Response Mode): what is said
+/// in both stands there twice.
+pub fn with_form(url: &str, form: &str) -> String {
+    if form.is_empty() {
+        return url.to_owned();
+    }
+    let url = url.split_once('#').map_or(url, |(url, _fragment)| url);
+    let between = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{between}{form}")
+}
+
 /// What else a marketplace sends (`session_state`) is nobody's to read in a log.
 impl fmt::Debug for Callback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

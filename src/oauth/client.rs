@@ -6,16 +6,19 @@
 //! token was spent. For client credentials a kept connection would save one handshake per token lifetime and bring a
 //! second way of failing.
 
-use http::{HeaderValue, Method};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method};
 use reqwest::{Client, Proxy, Url, redirect, retry};
 
 use super::{
     answer::{Answer, Granted, judge},
     exchange::{CONNECT_LIMIT, Exchange, NoAnswer, Received},
+    fetch::Fetched,
     request::TokenRequest,
-    token_error::TokenError,
+    token_error::{Class, TokenError},
 };
-use crate::{clock::Clock, config::settings::ForwardProxy};
+use crate::{clock::Clock, config::settings::ForwardProxy, provider::HttpUrl};
 
 const USER_AGENT: &str = concat!("marketgate/", env!("CARGO_PKG_VERSION"));
 
@@ -43,7 +46,16 @@ pub enum TokenClientError {
 pub trait TokenCalls: std::fmt::Debug + Send + Sync {
     /// Makes one call and judges its answer; see [`TokenClient::call`].
     fn call<'a>(&'a self, request: TokenRequest<'a>) -> Calling<'a>;
+
+    /// Gets what an API says of a token; see [`TokenClient::get`]. Nothing, unless it is implemented.
+    fn get<'a>(&'a self, _url: &'a HttpUrl, _headers: HeaderMap, _limit: Duration) -> Getting<'a> {
+        let detail = "there is nothing to ask here".to_owned();
+        Box::pin(std::future::ready(Err(NoAnswer { class: Class::NotSent, detail })))
+    }
 }
+
+/// A question about a token under way.
+pub type Getting<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Fetched, NoAnswer>> + Send + 'a>>;
 
 /// A token call under way.
 pub type Calling<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Granted, TokenError>> + Send + 'a>>;
@@ -51,6 +63,10 @@ pub type Calling<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Granted, Tok
 impl TokenCalls for TokenClient {
     fn call<'a>(&'a self, request: TokenRequest<'a>) -> Calling<'a> {
         Box::pin(async move { Self::call(self, &request).await })
+    }
+
+    fn get<'a>(&'a self, url: &'a HttpUrl, headers: HeaderMap, limit: Duration) -> Getting<'a> {
+        Box::pin(Self::get(self, url, headers, limit))
     }
 }
 

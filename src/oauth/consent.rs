@@ -20,7 +20,7 @@ pub struct AuthorizationRequest<'a> {
     pub state: &'a Secret,
     /// The challenge (RFC 7636 §4.2): given exactly where [`Authorization::pkce`] says so.
     pub challenge: Option<&'a str>,
-    /// A value used once; only Walmart's dialect sends it.
+    /// A value used once: sent to Walmart, and with the scope `openid`.
     pub nonce: &'a str,
     /// The account's settings: Walmart's dialect asks for `market`.
     pub settings: &'a Lookup<'a>,
@@ -63,8 +63,12 @@ impl AuthorizationRequest<'_> {
         ];
         parameters.extend(self.authorization.scope.as_deref().map(|scope| ("scope", scope)));
         let own = self.authorization.params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        parameters.extend(own);
+        // An empty one takes a preset's away.
+        parameters.extend(own.filter(|(_, value)| !value.is_empty()));
         parameters.push(("state", self.state.expose()));
+        if self.authorization.openid {
+            parameters.push(("nonce", self.nonce));
+        }
         if let Some(challenge) = self.challenge {
             parameters.push(("code_challenge", challenge));
             parameters.push(("code_challenge_method", pkce::METHOD));
@@ -175,6 +179,17 @@ mod tests {
         assert_eq!(url(&walmart, Some("cl")), Err(ConsentError::Market("cl".into())));
     }
 
+    #[test]
+    fn a_nonce_goes_with_openid_and_an_empty_parameter_takes_a_presets_away() {
+        let scopes = Some(vec!["openid".to_owned()]);
+        let authorize_params = [("prompt".to_owned(), String::new())].into();
+        let keys = Keys { scopes, authorize_params, ..Keys::default() };
+        let asked = url(&authorization("wallapop", keys), None).unwrap();
+        assert!(asked.contains("&state=mg_state&nonce=nonce-1&") && !asked.contains("prompt"), "{asked}");
+        let without = url(&authorization("wallapop", Keys::default()), None).unwrap();
+        assert!(without.contains("&prompt=login&") && !without.contains("nonce"), "{without}");
+    }
+
     proptest! {
         #[test]
         fn the_marketplace_reads_exactly_the_redirect_address(redirect_uri in "https?://[!-~]{1,60}") {
@@ -193,7 +208,8 @@ mod tests {
             let query = url.split_once('?').unwrap().1;
             let read: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
             prop_assert_eq!(&read[2], &("redirect_uri".into(), redirect_uri.as_str().into()));
-            prop_assert_eq!(read.len(), 6);
+            prop_assert_eq!(&read[3], &("prompt".into(), "login".into()));
+            prop_assert_eq!(read.len(), 7);
         }
     }
 }

@@ -7,9 +7,6 @@ use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// The longest access token that is looked into, in bytes.
-const LONGEST_TOKEN: usize = 16 * 1024;
-
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 256;
 
@@ -18,23 +15,37 @@ const LONGEST_NAME: usize = 256;
 /// The signature is not checked: the token came straight from its issuer over TLS, and what is learnt is only compared
 /// with what the same issuer said before.
 pub fn jwt_subject(access_token: &Secret) -> Option<String> {
-    let token = Some(access_token.expose()).filter(|token| token.len() <= LONGEST_TOKEN)?;
-    let mut parts = token.split('.');
+    member(&jwt_claims(access_token)?, SUBJECT)
+}
+
+/// The claim that names the subject of a token (RFC 7519 §4.1.2).
+const SUBJECT: &str = "sub";
+
+/// The claims of a signed JWT (RFC 7515 §7.1), unchecked.
+pub(super) fn jwt_claims(token: &Secret) -> Option<Map<String, Value>> {
+    let mut parts = token.expose().split('.');
     let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
         return None;
     }
-    let payload = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload).ok()?);
-    match object(&payload)?.get("sub")? {
-        Value::String(subject) => name(subject),
-        _ => None,
-    }
+    let payload = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?);
+    object(&payload)
+}
+
+/// The `sub` in the answer of a userinfo endpoint (OpenID Connect Core §5.3.2): JSON, or a signed JWT.
+pub fn userinfo_subject(body: &[u8]) -> Option<String> {
+    let jwt = || jwt_subject(&Secret::new(std::str::from_utf8(body).ok()?.trim()));
+    object(body).map_or_else(jwt, |claims| member(&claims, SUBJECT))
 }
 
 /// A member of a JSON object that names somebody: a text, or a whole number of at most 64 bits. A longer one would be
 /// rounded, and two sellers could become one.
-pub fn member_of_json(body: &[u8], member: &str) -> Option<String> {
-    match object(body)?.get(member)? {
+pub fn member_of_json(body: &[u8], name: &str) -> Option<String> {
+    member(&object(body)?, name)
+}
+
+pub(super) fn member(object: &Map<String, Value>, wanted: &str) -> Option<String> {
+    match object.get(wanted)? {
         Value::String(text) => name(text),
         Value::Number(number) if number.is_u64() || number.is_i64() => Some(number.to_string()),
         _ => None,
@@ -68,6 +79,9 @@ mod tests {
         assert_eq!(jwt_subject(&jwt(&format!(r#"{{"sub":"{subject}","exp":1}}"#))).as_deref(), Some(subject));
         let longest = "s".repeat(256);
         assert_eq!(jwt_subject(&jwt(&format!(r#"{{"sub":"{longest}"}}"#))), Some(longest));
+        assert_eq!(jwt_subject(&jwt(r#"{"sub":4711}"#)).as_deref(), Some("4711"));
+        let large = format!(r#"{{"sub":"a","roles":"{}"}}"#, "x".repeat(40_000));
+        assert_eq!(jwt_subject(&jwt(&large)).as_deref(), Some("a"), "a server with many roles");
     }
 
     #[test]
@@ -77,7 +91,7 @@ mod tests {
             "[]",
             "\"sub\"",
             "",
-            r#"{"sub":1}"#,
+            r#"{"sub":1.5}"#,
             r#"{"sub":null}"#,
             r#"{"sub":""}"#,
             r#"{"sub":"a b"}"#,
@@ -85,13 +99,21 @@ mod tests {
             r#"{"sub":"\u202e"}"#,
             r#"{"sub":"a"} x"#,
             &format!(r#"{{"sub":"{}"}}"#, "s".repeat(257)),
-            &format!(r#"{{"sub":"a","x":"{}"}}"#, "x".repeat(LONGEST_TOKEN)),
         ] {
             assert_eq!(jwt_subject(&jwt(payload)), None, "{payload:.40}");
         }
         let good = jwt(r#"{"sub":"a"}"#);
         for token in ["pat_opaque", "a.b", "", "..", &format!("{}.x", good.expose()), &good.expose()[1..20]] {
             assert_eq!(jwt_subject(&Secret::new(token)), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn a_userinfo_answer_is_json_or_a_jwt() {
+        assert_eq!(userinfo_subject(br#"{"sub":"a","name":"b"}"#).as_deref(), Some("a"));
+        assert_eq!(userinfo_subject(jwt(r#"{"sub":"a"}"#).expose().as_bytes()).as_deref(), Some("a"));
+        for nobody in [&b"{}"[..], b"<html>", b"", b"\xff", br#"["sub"]"#] {
+            assert_eq!(userinfo_subject(nobody), None);
         }
     }
 

@@ -6,8 +6,8 @@
 //! keeper acts on.
 //!
 //! A seller's consent goes the same way in pieces: [`random`] draws a [`state`] and a [`pkce`] verifier, [`consent`] makes the
-//! URL for the seller's browser, [`callback`] reads what that brings back, a token call shows the code, and [`identity`]
-//! says whose the token is, from the token itself or from what the API answers to a [`fetch`]. [`revoke`] ends it.
+//! URL for the seller's browser, [`callback`] reads what that brings back, a token call shows the code, and [`id_token`] and
+//! [`identity`] say whose the token is, from the answer itself or from what is answered to a [`fetch`]. [`revoke`] ends it.
 //!
 //! # How answers are judged
 //!
@@ -47,6 +47,7 @@ pub mod detail;
 pub mod exchange;
 pub mod fetch;
 pub mod form;
+pub mod id_token;
 pub mod identity;
 pub mod pkce;
 pub mod random;
@@ -58,7 +59,7 @@ pub mod state;
 pub mod token_error;
 
 pub use answer::{Answer, Granted, RefreshLifetime, judge};
-pub use callback::{Callback, CallbackError, Outcome};
+pub use callback::{Callback, CallbackError, Outcome, with_form};
 pub use client::{Calling, TokenCalls, TokenClient, TokenClientError};
 pub use consent::{AuthorizationRequest, ConsentError};
 pub use exchange::NoAnswer;

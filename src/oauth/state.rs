@@ -1,6 +1,8 @@
 //! The `state` of a consent (RFC 6749 §10.12). The one rule: whoever brings one back was sent by us, since nobody can guess
 //! it; and it is compared without telling by the clock how much of it was right.
 
+use zeroize::Zeroizing;
+
 use super::random::{self, Bits};
 use crate::secret::{Secret, sha256};
 
@@ -21,6 +23,13 @@ pub fn draw() -> Result<Secret, getrandom::Error> {
 /// The one made of these bits.
 pub fn of(bits: &Bits) -> Secret {
     Secret::new(format!("{PREFIX}{}", *random::text(bits)))
+}
+
+/// The nonce of the consent with this `state` (OpenID Connect Core §3.1.2.1): nobody can guess it who cannot guess the state,
+/// and it need not be kept beside it.
+pub fn nonce(state: &Secret) -> Secret {
+    let bits = Zeroizing::new(sha256(&format!("nonce of {}", state.expose())));
+    Secret::new(random::text(&bits).as_str())
 }
 
 /// Whether a text has the form of ours: what has not need not be looked for.
@@ -48,6 +57,15 @@ mod tests {
             assert!(is_ours(state.expose()) && state.expose().len() == 46);
             assert!(seen.insert(state.expose().to_owned()));
         }
+    }
+
+    #[test]
+    fn a_nonce_is_its_states_and_tells_nothing_of_it() {
+        let (one, two) = (draw().unwrap(), draw().unwrap());
+        assert_eq!(nonce(&one).expose(), nonce(&one).expose());
+        assert_ne!(nonce(&one).expose(), nonce(&two).expose());
+        assert_eq!(nonce(&one).expose().len(), 43);
+        assert!(!nonce(&one).expose().contains(&one.expose()[PREFIX.len()..]));
     }
 
     #[test]

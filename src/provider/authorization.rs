@@ -23,6 +23,8 @@ pub struct Authorization {
     pub params: Vec<(String, String)>,
     /// The `scope` parameter, already joined; None leaves it out.
     pub scope: Option<String>,
+    /// Whether it is an authentication request as well (OpenID Connect Core §3.1.2.1): `openid` is among the scopes.
+    pub openid: bool,
     /// Whether a PKCE challenge is sent (RFC 7636).
     pub pkce: bool,
     /// How the request is spelled.
@@ -79,6 +81,7 @@ impl Authorization {
                 query,
                 params: keys.authorize_params.clone().into_iter().collect(),
                 scope: keys.scope(),
+                openid: keys.scopes.iter().flatten().any(|scope| scope == "openid"),
                 pkce,
                 dialect: consent.dialect,
                 iss_promised: consent.iss_promised && issuer.is_some(),
@@ -111,29 +114,61 @@ fn check_query(query: &str) -> Result<(), String> {
     if !query.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("a query holds visible ASCII characters only: encode the others".into());
     }
-    let mut names = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
-    let ours = names.find(|name| OURS.contains(&name.as_ref()));
-    ours.map_or(Ok(()), |name| {
-        Err(format!("Marketgate says `{name}` itself, and a parameter may be said only once: remove it here"))
-    })
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.find_map(|(name, value)| misplaced(&name, &value)).map_or(Ok(()), Err)
+}
+
+/// Why a parameter cannot be part of an authorization request of ours.
+fn misplaced(name: &str, value: &str) -> Option<String> {
+    match name {
+        "response_mode" => unreadable_mode(value),
+        "response_type" | "responseType" => {
+            Some(format!("Marketgate sends `{name}=code` itself, the only kind of answer it reads: remove it here"))
+        }
+        "nonce" => Some(
+            "a nonce must be another one for every login: Marketgate sends one where `scopes` has \"openid\", so remove it \
+             here"
+                .to_owned(),
+        ),
+        "request" | "request_uri" => {
+            Some(format!("Marketgate makes no signed or pushed requests (RFC 9101, RFC 9126): remove `{name}`"))
+        }
+        _ if OURS.contains(&name) => Some(format!(
+            "Marketgate sends `{name}` itself, and a parameter may be sent only once: remove it here"
+        )),
+        _ => None,
+    }
+}
+
+/// How an answer must come back so that it can be read (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode).
+fn unreadable_mode(mode: &str) -> Option<String> {
+    let why = match mode {
+        "query" | "form_post" | "" => return None,
+        "fragment" => "what stands after `#` stays in the browser",
+        _ if mode == "jwt" || mode.ends_with(".jwt") => "it does not read signed answers (JARM)",
+        _ => "it does not know that one",
+    };
+    Some(format!(
+        "Marketgate cannot read answers by `response_mode={mode}`: {why}; write \"query\" or \"form_post\", or leave it out"
+    ))
 }
 
 /// No parameter may be said twice (RFC 6749 §3.1).
 fn check_params(params: &BTreeMap<String, String>, authorize_url: Option<&str>) -> Vec<ProfileError> {
     let query = authorize_url.and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
     let written: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
-    let mistake = |name: &String| {
+    let mistake = |(name, value): (&String, &String)| {
         let key = format!("authorize_params.{name}");
         if name.is_empty() {
             return Some(fault(&key, "a parameter without a name".to_owned()));
         }
-        if OURS.contains(&name.as_str()) {
-            return Some(fault(&key, format!("Marketgate sends `{name}` itself: remove it here")));
+        if let Some(message) = misplaced(name, value) {
+            return Some(fault(&key, message));
         }
         let twice = written.iter().any(|other| other == name);
         twice.then(|| fault(&key, format!("`{name}` stands in the query of `authorize_url` too: remove one")))
     };
-    params.keys().filter_map(mistake).collect()
+    params.iter().filter_map(mistake).collect()
 }
 
 /// A URL up to its query.
@@ -178,11 +213,23 @@ mod tests {
         assert_eq!(kept.url.to_string(), "https://auth.test/authorize");
         assert_eq!(kept.query.as_deref(), Some("prompt=consent&audience=a%26b"));
         assert_eq!(at("https://auth.test/authorize?").unwrap().query, None);
+        assert!(at("https://auth.test/authorize?response_mode=form_post").is_ok());
+        let params = BTreeMap::from([("response_mode".to_owned(), "fragment".to_owned())]);
+        let authorize_url = Some("https://auth.test/a".to_owned());
+        let error = build("generic", Keys { authorize_params: params, authorize_url, ..Keys::default() })
+            .unwrap_err();
+        assert!(error.starts_with("authorize_params.response_mode: "), "{error}");
         for (bad, why) in [
             ("https://auth.test/a?state=x", "`state`"),
             ("https://auth.test/a?b=c&client%5Fid=x", "`client_id`"),
             ("https://auth.test/a#frag", "fragment"),
             ("https://auth.test/a?b#frag", "fragment"),
+            ("https://auth.test/a?nonce=1", "another one for every login"),
+            ("https://auth.test/a?response_type=token", "`response_type=code` itself"),
+            ("https://auth.test/a?response_mode=fragment", "after `#` stays in the browser"),
+            ("https://auth.test/a?response_mode=jwt", "signed answers"),
+            ("https://auth.test/a?response_mode=form_post.jwt", "signed answers"),
+            ("https://auth.test/a?request=eyJ", "signed or pushed requests"),
             ("https://auth.test/a?b=c d", "visible ASCII"),
             ("http://auth.test/a", "loopback"),
             ("https://u:p@auth.test/a", "user name"),

@@ -32,6 +32,10 @@ pub struct Consent {
     pub identity: Option<Identity>,
     /// Path below the API of a harmless GET that proves a token.
     pub probe: Option<String>,
+    /// Further headers of that GET, as templates.
+    pub probe_headers: BTreeMap<String, String>,
+    /// Whether the client authenticates there as it does at the token endpoint.
+    pub probe_as_client: bool,
     /// What differs between environments, the simulator among them.
     pub places: BTreeMap<String, Place>,
 }

@@ -86,6 +86,10 @@ pub struct Profile {
     /// Path below the API ([`HttpUrl::below`]) of a harmless GET: a 401 disproves a token. A 403 does not: the token may
     /// lack that scope alone.
     pub probe: Option<String>,
+    /// What that GET carries beside what every request of the API does.
+    pub probe_headers: Vec<(HeaderName, Template)>,
+    /// Whether the client authenticates there as it does at the token endpoint, beside the token.
+    pub probe_as_client: bool,
     /// Where refresh tokens are revoked (RFC 7009); None where the vendor has no such endpoint.
     pub revoke_url: Option<HttpUrl>,
     /// Where the server says whose a token is, for tokens that do not; None where there is no such place.
@@ -108,7 +112,15 @@ impl Profile {
             return Err(vec![fault("environment", unknown_environment(preset, environment))]);
         };
         let own = preset.defaults.clone().overlaid(&place);
-        let keys = own.clone().overlaid(over);
+        let mut keys = own.clone().overlaid(over);
+        // What the app's own address says goes before what the preset adds to it.
+        let (_, query) =
+            over.authorize_url.as_deref().and_then(|url| url.split_once('?')).unwrap_or_default();
+        for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
+            if !over.authorize_params.contains_key(name.as_ref()) {
+                keys.authorize_params.remove(name.as_ref());
+            }
+        }
         let place = preset.consent.place(environment, simulator, &own, &keys);
         let mut checks = Checks { faults: guard_environment(preset, environment, over) };
         let profile = checks.profile(provider, preset, environment, keys, place);
@@ -171,6 +183,8 @@ impl Checks {
             lifetimes: preset.consent.lifetimes(refresh_token_life),
             identity: preset.consent.identity.clone(),
             probe: preset.consent.probe.clone(),
+            probe_headers: self.headers("probe_headers", &preset.consent.probe_headers),
+            probe_as_client: preset.consent.probe_as_client,
             revoke_url,
             userinfo_url,
         })

@@ -52,7 +52,7 @@ impl Worker {
     async fn answer_to(&self, head: &Parts, body: Incoming, started: Instant) -> Response<ReplyBody> {
         if let Some(visit) = self.door.callbacks.visit(head) {
             // Boxed, as is whatever else is rare: its states would make every request's future large.
-            let response = Box::pin(self.door.callbacks.answer(visit)).await.map(ReplyBody::Own);
+            let response = Box::pin(self.door.callbacks.answer(visit, body)).await.map(ReplyBody::Own);
             self.log(head, None, &response, started);
             return response;
         }
@@ -77,7 +77,8 @@ impl Worker {
         body: Incoming,
         started: Instant,
     ) -> Result<(Option<Arc<LiveAccount>>, Response<ReplyBody>), Problem> {
-        if self.door.guard.admit(&head.method, &head.headers)? == Admitted::Preflight {
+        let admitted = self.door.guard.admit(&head.method, &head.headers);
+        if admitted.map_err(|problem| self.door.callbacks.advise(head, problem))? == Admitted::Preflight {
             return Ok((None, preflight(&head.headers)));
         }
         let apps = self.door.accounts.apps();

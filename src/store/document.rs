@@ -13,6 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     Grant, KeptToken, LoginReason, Notes, ParkReason, PendingConsent, Record, Refusal, Standing, StoreError,
+    Unrevoked,
     error::Trouble, stamp,
 };
 use crate::{
@@ -27,6 +28,10 @@ pub(super) struct Document {
     standing: SealedStanding,
     token: Option<SealedToken>,
     identity: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    shared_seller: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unrevoked: Vec<SealedUnrevoked>,
     settings: BTreeMap<String, String>,
     #[serde(with = "stamp::perhaps")]
     consented_at: Option<SystemTime>,
@@ -59,6 +64,8 @@ pub(super) struct SealedConsent {
     account: String,
     redirect_uri: String,
     replace_identity: bool,
+    #[serde(default)]
+    again: bool,
     #[serde(with = "stamp::whole")]
     begun_at: SystemTime,
     #[serde(with = "stamp::whole")]
@@ -107,6 +114,15 @@ struct SealedRefusal {
     times: u32,
     #[serde(with = "stamp::perhaps")]
     next: Option<SystemTime>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedUnrevoked {
+    token: Text,
+    #[serde(with = "stamp::whole")]
+    since: SystemTime,
+    #[serde(with = "stamp::perhaps")]
+    ends_at: Option<SystemTime>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -192,6 +208,8 @@ impl From<&Record> for Document {
             standing: SealedStanding::from(&record.standing),
             token: record.token.as_ref().map(SealedToken::from),
             identity: record.identity.clone(),
+            shared_seller: record.shared_seller,
+            unrevoked: record.unrevoked.iter().map(SealedUnrevoked::from).collect(),
             settings: record.settings.clone(),
             consented_at: record.consented_at,
             created_at: record.created_at,
@@ -219,6 +237,8 @@ impl Document {
             standing: self.standing.into(),
             token: self.token.map(KeptToken::from),
             identity: self.identity,
+            shared_seller: self.shared_seller,
+            unrevoked: self.unrevoked.into_iter().map(Unrevoked::from).collect(),
             settings: self.settings,
             consented_at: self.consented_at,
             created_at: self.created_at,
@@ -260,6 +280,7 @@ impl From<&PendingConsent> for SealedConsent {
             account: consent.account.account.as_str().to_owned(),
             redirect_uri: consent.redirect_uri.clone(),
             replace_identity: consent.replace_identity,
+            again: consent.again,
             begun_at: consent.begun_at,
             ends_at: consent.ends_at,
         }
@@ -276,6 +297,7 @@ impl SealedConsent {
             verifier: self.verifier.map(|text| text.0),
             redirect_uri: self.redirect_uri,
             replace_identity: self.replace_identity,
+            again: self.again,
             begun_at: self.begun_at,
             ends_at: self.ends_at,
         })
@@ -355,6 +377,19 @@ impl From<SealedNotes> for Notes {
             narrower_scope: notes.narrower_scope,
             refusal,
         }
+    }
+}
+
+impl From<&Unrevoked> for SealedUnrevoked {
+    fn from(unrevoked: &Unrevoked) -> Self {
+        let Unrevoked { token, since, ends_at } = unrevoked;
+        Self { token: Text(token.clone()), since: *since, ends_at: *ends_at }
+    }
+}
+
+impl From<SealedUnrevoked> for Unrevoked {
+    fn from(SealedUnrevoked { token, since, ends_at }: SealedUnrevoked) -> Self {
+        Self { token: token.0, since, ends_at }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct MemoryStore(Mutex<Kept>);
 struct Kept {
     records: BTreeMap<AccountId, Record>,
     holders: HashMap<[u8; 32], AccountId>,
+    /// Who has which access token.
+    bearers: HashMap<[u8; 32], AccountId>,
     consents: HashMap<[u8; 32], PendingConsent>,
     calls: HashMap<String, Vec<Call>>,
 }
@@ -70,13 +72,39 @@ impl Kept {
         if stored + 1 != record.generation {
             return Replaced::Newer;
         }
+        if let Some(holder) = self.other_holder(&record, origin) {
+            return Replaced::Held(holder);
+        }
         self.end_calls(&record.id, record.changed_at);
+        self.note_bearer(&record);
         if let (Some(super::Grant::Refresh { token, .. }), true) = (&record.grant, origin != Origin::Kept) {
             self.holders.insert(secret::sha256(token.expose()), record.id.clone());
         }
         record.intent = None;
         self.records.insert(record.id.clone(), record);
         Replaced::Durable
+    }
+
+    /// Another account that a token of the record belongs to.
+    fn other_holder(&self, record: &Record, origin: Origin) -> Option<AccountId> {
+        let brings = record.refresh_digest().filter(|_| origin != Origin::Kept);
+        let held = brings.and_then(|digest| self.holders.get(&digest)).filter(|holder| **holder != record.id);
+        if held.is_some() {
+            return held.cloned();
+        }
+        let access = secret::sha256(record.token.as_ref()?.secret.expose());
+        let bearer = self.records.get(self.bearers.get(&access)?)?;
+        (bearer.id != record.id && !record.is_same_seller(bearer)).then(|| bearer.id.clone())
+    }
+
+    fn note_bearer(&mut self, record: &Record) {
+        let digest = |record: &Record| Some(secret::sha256(record.token.as_ref()?.secret.expose()));
+        if let Some(before) = self.records.get(&record.id).and_then(digest)
+            && self.bearers.get(&before) == Some(&record.id)
+        {
+            self.bearers.remove(&before);
+        }
+        self.bearers.extend(digest(record).map(|access| (access, record.id.clone())));
     }
 
     fn begin(&mut self, intent: &Intent) -> Begun {
@@ -144,6 +172,7 @@ impl Store for MemoryStore {
         }
         kept.records.remove(id);
         kept.holders.retain(|_, holder| holder != id);
+        kept.bearers.retain(|_, bearer| bearer != id);
         done(Replaced::Durable)
     }
 
@@ -162,8 +191,17 @@ impl Store for MemoryStore {
         done(open.map(|record| record.id.clone()).collect())
     }
 
-    fn holder(&self, refresh_token: &Secret) -> Pending<'_, Option<AccountId>> {
-        done(self.kept().holders.get(&secret::sha256(refresh_token.expose())).cloned())
+    fn holder(&self, token: &Secret) -> Pending<'_, Option<AccountId>> {
+        let (kept, digest) = (self.kept(), secret::sha256(token.expose()));
+        done(kept.holders.get(&digest).or_else(|| kept.bearers.get(&digest)).cloned())
+    }
+
+    fn pinned(&self, id: &AccountId, identity: &str) -> Pending<'_, Option<AccountId>> {
+        let kept = self.kept();
+        let is_other = |record: &&Record| {
+            record.id != *id && record.id.app == id.app && record.identity.as_deref() == Some(identity)
+        };
+        done(kept.records.values().find(is_other).map(|record| record.id.clone()))
     }
 
     fn calls(&self, endpoint: &str) -> Pending<'_, CallLog> {

@@ -26,7 +26,7 @@ pub use key_file::KeyFileError;
 pub use memory::MemoryStore;
 pub use record::{
     CallLog, Grant, Intent, KeptToken, LoginReason, Notes, OpenIntent, ParkReason, PendingConsent, Record,
-    Refusal, Standing, Stored,
+    Refusal, Standing, Stored, Unrevoked,
 };
 pub use sqlite::{KeyPlace, OpenError, OpenOptions, SqliteStore};
 
@@ -64,12 +64,14 @@ pub enum Begun {
 }
 
 /// What became of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replaced {
     /// It is durable.
     Durable,
     /// The record is of another generation than the change was made from, or gone: nothing was written.
     Newer,
+    /// One of its tokens belongs to this other account: nothing was written.
+    Held(AccountId),
 }
 
 /// Where the refresh token of a changed record came from: how long its digest is remembered depends on it.
@@ -96,6 +98,10 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Writes `record` if the stored one is of the generation before it (`record.generation - 1`; 0: there is none). An
     /// intent that was open is closed, and its call has ended at `record.changed_at`.
+    ///
+    /// A refresh token that another account has or had, and an access token that another account has, are not taken. Two
+    /// accounts of an app may have one access token if both are pinned to one seller: some servers hand out the token they
+    /// have issued already.
     fn replace(&self, record: Record, origin: Origin) -> Pending<'_, Replaced>;
 
     /// Forgets an account of that generation, with all that belongs to it.
@@ -112,8 +118,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Accounts with an open intent: their refresh tokens may have been spent.
     fn open_intents(&self) -> Pending<'_, Vec<AccountId>>;
 
-    /// The account that holds or held this refresh token, as far as it is remembered.
-    fn holder(&self, refresh_token: &Secret) -> Pending<'_, Option<AccountId>>;
+    /// The account that has or had this refresh token, as far as it is remembered, or that has this access token.
+    fn holder(&self, token: &Secret) -> Pending<'_, Option<AccountId>>;
+
+    /// Another account of the app than `id` that is pinned to this identity.
+    fn pinned(&self, id: &AccountId, identity: &str) -> Pending<'_, Option<AccountId>>;
 
     /// The calls to a token endpoint that may still count.
     fn calls(&self, endpoint: &str) -> Pending<'_, CallLog>;

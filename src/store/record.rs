@@ -26,6 +26,10 @@ pub struct Record {
     pub token: Option<KeptToken>,
     /// Whom it is connected to, as the marketplace names him; pinned when first learnt.
     pub identity: Option<String>,
+    /// Whether another account may belong to the same seller: a person said so.
+    pub shared_seller: bool,
+    /// Former refresh tokens that the server has not yet confirmed to be revoked.
+    pub unrevoked: Vec<Unrevoked>,
     /// `market`, `partner_id`, …: laid over the app's settings.
     pub settings: BTreeMap<String, String>,
     /// When the seller first consented: some consents end a fixed time after that.
@@ -88,6 +92,17 @@ pub enum Grant {
     },
     /// A static key, used as the token.
     Key(Secret),
+}
+
+/// A refresh token that is used no more and is still to be revoked at the server (RFC 7009).
+#[derive(Debug, Clone)]
+pub struct Unrevoked {
+    /// The token.
+    pub token: Secret,
+    /// Since when it is to be revoked.
+    pub since: SystemTime,
+    /// When it ends by itself, as far as that is known.
+    pub ends_at: Option<SystemTime>,
 }
 
 /// An access token that outlives the process.
@@ -223,6 +238,8 @@ pub struct PendingConsent {
     pub redirect_uri: String,
     /// Whether the account may be connected to somebody else than before.
     pub replace_identity: bool,
+    /// Whether another account may belong to the same seller.
+    pub again: bool,
     /// When it was begun.
     pub begun_at: SystemTime,
     /// When its `state` is no longer accepted.
@@ -230,6 +247,11 @@ pub struct PendingConsent {
 }
 
 impl Record {
+    /// Whether both are accounts of one app that are pinned to one seller.
+    pub fn is_same_seller(&self, other: &Self) -> bool {
+        self.id.app == other.id.app && self.identity.is_some() && self.identity == other.identity
+    }
+
     /// The SHA-256 of its refresh token, if it has one: tells whether two records hold the same.
     pub fn refresh_digest(&self) -> Option<[u8; 32]> {
         match self.grant.as_ref()? {

@@ -228,6 +228,103 @@ fn what_a_page_fetches_frames_or_posts_is_no_callback_and_spends_no_state() {
     });
 }
 
+/// What a browser says of a form that the marketplace's page posts.
+const POSTED: [(&str, &str); 5] = [
+    ("origin", "https://marketplace.test"),
+    ("sec-fetch-site", "cross-site"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-dest", "document"),
+    ("content-type", "application/x-www-form-urlencoded"),
+];
+
+/// A form is posted to an address.
+async fn post(w: &World, address: &str, form: &str, marks: &[(&str, &str)]) -> Answer {
+    let url = Url::parse(address).unwrap();
+    let door = SocketAddr::from(([127, 0, 0, 1], url.port().unwrap()));
+    let request = w
+        .http
+        .post(format!("http://{door}{}", &url[url::Position::BeforePath..]))
+        .header("host", &url[url::Position::BeforeHost..url::Position::AfterPort])
+        .body(form.to_owned());
+    w.send(marks.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+}
+
+#[test]
+fn a_form_that_the_marketplaces_page_posts_is_a_callback_by_the_same_rules() {
+    run(async |w| {
+        for account in ["wallapop@shop-1", "desk@shop-1"] {
+            let (_, callback) = w.consented(account).await;
+            let own = if account.starts_with("desk") { "?tenant=1" } else { "" };
+            let (address, query) = callback.split_once('?').unwrap();
+            let form = query.trim_start_matches("tenant=1&");
+            let address = format!("{address}{own}");
+            let calls = w.sim.token_calls("*");
+            for (at, value) in
+                [(2, "no-cors"), (2, "cors"), (3, "iframe"), (4, "text/plain"), (4, "application/json")]
+            {
+                let mut marks = POSTED;
+                marks[at].1 = value;
+                let refused = post(&w, &address, form, &marks).await;
+                assert!([400, 403, 405].contains(&refused.status), "{value}: {}", refused.body);
+                assert!(!refused.body.contains("add the page's origin"), "{value}: {}", refused.body);
+            }
+            let state = state_of(&callback);
+            for bad in [
+                format!("{form}&state={state}"),
+                format!("{form}&x={}", "x".repeat(9000)),
+                "code=x".to_owned(),
+            ] {
+                assert_page(&post(&w, &address, &bad, &POSTED).await, 400, "Not connected");
+            }
+            let both = format!("{address}{}state={state}", if own.is_empty() { "?" } else { "&" });
+            assert_page(&post(&w, &both, form, &POSTED).await, 400, "Not connected");
+            assert_eq!(w.sim.token_calls("*"), calls, "none of it spent the state");
+
+            let answer = post(&w, &address, form, &POSTED).await;
+            assert_eq!(answer.status, 303, "{}", answer.body);
+            let location = answer.headers["location"].to_str().unwrap().to_owned();
+            assert!(!location.contains("code=") && !location.contains("state="), "{location}");
+            assert_page(&visit(&w, &location, &NAVIGATION).await, 200, "Connected");
+            assert_page(&post(&w, &address, form, &POSTED).await, 400, "Not connected");
+        }
+    });
+}
+
+#[test]
+fn a_programs_own_form_to_an_apps_path_is_a_request_like_any_other() {
+    let routed = APPS.replace("PROXY/callback", "PROXY/wallapop/callback");
+    run_in(Time::Runs, &routed, async |w| {
+        let (_, callback) = w.consented("wallapop@default").await;
+        let (address, form) = callback.split_once('?').unwrap();
+        let theirs = post(&w, address, form, &POSTED[4..]).await;
+        assert_eq!(theirs.code(), "no_such_account", "it would be sent on: {}", theirs.body);
+        assert_eq!(post(&w, address, form, &POSTED).await.status, 303);
+        assert_eq!(w.get("/wallapop/items").await.status, 200);
+    });
+}
+
+#[test]
+fn whoever_comes_back_to_a_wrong_address_is_not_told_to_let_the_marketplace_in() {
+    run(async |w| {
+        let port = w.proxy.port();
+        for path in ["/callback?code=x&state=y", "/oauth2/return?code=x&state=y", "/cb", "/login-callback"] {
+            let address = format!("http://localhost:{port}{path}");
+            for marks in [&NAVIGATION[..], &POSTED[..4]] {
+                let refused = visit(&w, &address, marks).await;
+                if refused.code() == "browser_refused" {
+                    let action = refused.json()["action"].as_str().unwrap().to_owned();
+                    assert!(
+                        action.contains("`redirect_uri`") && action.contains("never to be added"),
+                        "{path}: {action}"
+                    );
+                }
+            }
+            let posted = post(&w, &address, "code=x", &POSTED).await;
+            assert!(!posted.body.contains("add the page's origin"), "{path}: {}", posted.body);
+        }
+    });
+}
+
 #[test]
 fn a_callback_to_the_admin_door_needs_no_key_and_keeps_the_addresss_own_query() {
     let keys = "[admin]\nkeys.ops = { key = \"ops-key-0123456789abcdef0123456789\", allow = [\"accounts:write\"] }\n\

@@ -91,6 +91,72 @@ fn the_login_answers_nothing_but_the_callback_it_waits_for() {
 }
 
 #[test]
+fn a_seller_may_come_back_with_a_form() {
+    let desk = Desk::open();
+    let (login, url) = desk.begin_login(&["wallapop@shop-7"]);
+    login.mentions("Waiting for the seller");
+    let callback = decide(&url, Some("shop-7"));
+    let (address, form) = callback.split_once('?').unwrap();
+    let posted = |kind: &str, mode: &str| {
+        block_on(async {
+            let post = client()
+                .post(address)
+                .header("content-type", kind)
+                .header("origin", "https://marketplace.test")
+                .header("sec-fetch-site", "cross-site")
+                .header("sec-fetch-mode", mode);
+            post.body(form.to_owned()).send().await.unwrap().status()
+        })
+    };
+    assert_eq!(posted("text/plain", "navigate"), 400);
+    assert_eq!(posted("application/x-www-form-urlencoded", "no-cors"), 400);
+    assert_eq!(posted("application/x-www-form-urlencoded", "navigate"), 303);
+    let page = visit(address);
+    assert!(page.status == 200 && page.text.contains("Connected"), "{page:?}");
+    let said = login.ended();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+}
+
+#[test]
+fn a_login_says_what_arrived_in_place_of_an_answer_and_goes_on_waiting() {
+    let desk = Desk::open();
+    let (login, url) = desk.begin_login(&["wallapop@shop-7"]);
+    login.mentions("Waiting for the seller");
+    for (path, told) in [
+        ("/callback", "it may stand after `#`"),
+        ("/callback?response=eyJhbGciOiJub25lIn0.e30.", "JARM"),
+        ("/callback?code=x&state=mg_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "it answers another login"),
+    ] {
+        let answer = get(desk.callback, path, "");
+        assert!(&answer[9..12] == "400" && answer.contains("does not answer the login"), "{answer}");
+        login.mentions(told);
+    }
+    assert_eq!(visit(&decide(&url, Some("shop-7"))).status, 200);
+    assert_eq!(login.ended().code, Some(0));
+}
+
+const AT_THE_PROXY: &str = r#"
+[apps.here]
+provider = "wallapop"
+environment = "simulator"
+simulator = "SIM"
+client_id = "here"
+client_secret = { env = "APP_SECRET" }
+redirect_uri = "http://localhost:PROXY/back"
+"#;
+
+#[test]
+fn a_login_knows_that_the_marketgate_it_talks_to_has_the_port() {
+    let mut desk = Desk::furnished(Market::open(), AT_THE_PROXY);
+    desk.run();
+    let (login, url) = desk.begin_login(&["here@shop-7"]);
+    let said = login.mentions("The Marketgate that serves the store takes the answer");
+    assert!(!said.contains("Another program"), "{said}");
+    assert_eq!(visit(&decide(&url, Some("shop-7"))).status, 200);
+    assert_eq!(login.ended().code, Some(0));
+}
+
+#[test]
 fn a_seller_who_says_no_ends_the_login_with_4() {
     let desk = Desk::open();
     let (login, url) = desk.begin_login(&["wallapop@shop-7"]);
@@ -313,6 +379,15 @@ fn walmarts_own_way_of_consent_ends_with_the_sellers_number_on_every_token_call(
     let said = login.finish();
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.out.contains("provider@shop-42 is connected, to shop-7"), "{}", said.out);
+    assert!(said.out.contains("first API call: /v3/token/detail answered 200"), "{}", said.out);
+    let requests = desk.market.sim.requests();
+    let proof = requests.iter().find(|request| request.target.ends_with("/v3/token/detail")).unwrap();
+    assert!(proof.header("authorization").unwrap().starts_with("Basic "), "{proof:?}");
+    assert_eq!(proof.header("content-type"), Some("application/x-www-form-urlencoded"));
+    for name in ["wm_sec.access_token", "wm_qos.correlation_id", "wm_svc.name"] {
+        assert!(proof.header(name).is_some(), "{name}: {proof:?}");
+    }
+    assert!(proof.violations.is_empty(), "{proof:?}");
     assert!(get(desk.proxy, "/provider@shop-42/v3/items?limit=2", "").starts_with("HTTP/1.1 200"));
     let refreshed = desk.say(&["accounts", "refresh", "provider@shop-42"]);
     assert_eq!(refreshed.code, Some(0), "{}", refreshed.err);

@@ -55,6 +55,9 @@ impl Store for Moody {
     fn holder(&self, refresh_token: &Secret) -> Pending<'_, Option<AccountId>> {
         self.inner.holder(refresh_token)
     }
+    fn pinned(&self, id: &AccountId, identity: &str) -> Pending<'_, Option<AccountId>> {
+        self.inner.pinned(id, identity)
+    }
     fn calls(&self, endpoint: &str) -> Pending<'_, CallLog> {
         self.inner.calls(endpoint)
     }

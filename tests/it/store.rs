@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use marketgate::store::{
-    Begun, CallLog, Grant, Intent, LoginReason, MemoryStore, OpenIntent, Origin, PageQuery, ParkReason,
-    Record, Replaced, Standing, Store,
+use marketgate::{
+    secret::Secret,
+    store::{
+        Begun, CallLog, Grant, Intent, LoginReason, MemoryStore, OpenIntent, Origin, PageQuery, ParkReason,
+        Record, Replaced, Standing, Store, Stored, Unrevoked,
+    },
 };
 
 use super::store_fixture::{
@@ -36,6 +39,9 @@ promises! {
     an_intent_stays_open_until_it_is_closed_or_the_record_changes
     an_intent_for_another_generation_is_refused
     a_refresh_token_names_the_account_that_held_it
+    an_access_token_that_another_account_has_is_not_taken
+    a_seller_is_found_by_name_within_the_app
+    what_is_still_to_be_revoked_is_kept_with_the_account
     calls_count_until_their_window_has_passed
     a_consent_is_taken_once
     consents_that_have_ended_are_forgotten
@@ -154,9 +160,59 @@ async fn a_refresh_token_names_the_account_that_held_it(store: &dyn Store) {
     }
     assert_eq!(store.holder(&refresh_token("depop@shop", 21)).await.unwrap(), None, "it brought none");
     let taken_over = Record { grant: record("depop@shop", 20).grant, ..record("depop@other", 1) };
-    store.replace(taken_over, Origin::Brought).await.unwrap();
+    let refused = store.replace(taken_over, Origin::Brought).await.unwrap();
+    assert_eq!(refused, Replaced::Held(id("depop@shop")));
     let holder = store.holder(&refresh_token("depop@shop", 20)).await.unwrap();
-    assert_eq!(holder, Some(id("depop@other")), "the last one to bring it");
+    assert_eq!(holder, Some(id("depop@shop")), "who has had it keeps it");
+    assert!(store.account(&id("depop@other")).await.unwrap().is_none(), "nothing was written");
+    store.remove(&id("depop@shop"), 21).await.unwrap();
+    let renamed = Record { grant: record("depop@shop", 20).grant, ..record("depop@other", 1) };
+    assert_eq!(store.replace(renamed, Origin::Brought).await.unwrap(), Replaced::Durable);
+}
+
+async fn an_access_token_that_another_account_has_is_not_taken(store: &dyn Store) {
+    let with_token_of = |name: &str, other: Record| Record { token: other.token, ..record(name, 1) };
+    put(store, "depop@one", 1).await;
+    let stolen = with_token_of("depop@two", record("depop@one", 1));
+    assert_eq!(
+        store.replace(stolen.clone(), Origin::Rotated).await.unwrap(),
+        Replaced::Held(id("depop@one"))
+    );
+    let access = record("depop@one", 1).token.unwrap().secret;
+    assert_eq!(store.holder(&access).await.unwrap(), Some(id("depop@one")));
+    let same_seller = Record { identity: record("depop@one", 1).identity, ..stolen.clone() };
+    assert_eq!(store.replace(same_seller, Origin::Rotated).await.unwrap(), Replaced::Durable);
+    store.remove(&id("depop@two"), 1).await.unwrap();
+    // Once it is replaced, it is nobody's.
+    put(store, "depop@one", 2).await;
+    assert_eq!(store.holder(&access).await.unwrap(), None);
+    assert_eq!(store.replace(stolen, Origin::Rotated).await.unwrap(), Replaced::Durable);
+}
+
+async fn a_seller_is_found_by_name_within_the_app(store: &dyn Store) {
+    put(store, "depop@one", 1).await;
+    let named =
+        |name: &str, identity: &str| Record { identity: Some(identity.to_owned()), ..record(name, 1) };
+    let seller = record("depop@one", 1).identity.unwrap();
+    store.replace(named("other@one", &seller), Origin::Brought).await.unwrap();
+    assert_eq!(store.pinned(&id("depop@two"), &seller).await.unwrap(), Some(id("depop@one")));
+    assert_eq!(store.pinned(&id("depop@one"), &seller).await.unwrap(), None, "it is that account itself");
+    assert_eq!(store.pinned(&id("depop@two"), "somebody").await.unwrap(), None);
+    let renamed = Record { generation: 2, ..named("depop@one", "somebody") };
+    store.replace(renamed, Origin::Kept).await.unwrap();
+    assert_eq!(store.pinned(&id("depop@two"), &seller).await.unwrap(), None);
+    assert_eq!(store.pinned(&id("depop@two"), "somebody").await.unwrap(), Some(id("depop@one")));
+    store.remove(&id("depop@one"), 2).await.unwrap();
+    assert_eq!(store.pinned(&id("depop@two"), "somebody").await.unwrap(), None);
+}
+
+async fn what_is_still_to_be_revoked_is_kept_with_the_account(store: &dyn Store) {
+    let former = Unrevoked { token: Secret::new("former"), since: at(5), ends_at: Some(at(900)) };
+    let written = Record { unrevoked: vec![former], shared_seller: true, ..record("depop@one", 1) };
+    store.replace(written.clone(), Origin::Brought).await.unwrap();
+    let Some(Stored::Whole(read)) = store.account(&id("depop@one")).await.unwrap() else { panic!() };
+    assert_eq!(content(&read), content(&written));
+    assert_eq!(read.unrevoked[0].token.expose(), "former");
 }
 
 async fn calls_count_until_their_window_has_passed(store: &dyn Store) {

@@ -44,6 +44,8 @@ pub(crate) fn record(name: &str, generation: u64) -> Record {
             lifetime: Duration::from_millis(300_250),
         }),
         identity: Some(format!("seller \"{name}\"")),
+        shared_seller: false,
+        unrevoked: Vec::new(),
         settings: BTreeMap::from([("market".to_owned(), "us".to_owned())]),
         consented_at: Some(at(0)),
         created_at: at(1),
@@ -79,6 +81,7 @@ pub(crate) fn consent(state: &str, ends_at: SystemTime) -> PendingConsent {
         account: id("depop@shop"),
         redirect_uri: "http://localhost:8082/callback".to_owned(),
         replace_identity: true,
+        again: false,
         begun_at: at(3),
         ends_at,
     }

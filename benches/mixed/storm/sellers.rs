@@ -70,6 +70,8 @@ impl Sellers {
             standing: Standing::Active,
             token: None,
             identity: None,
+            shared_seller: false,
+            unrevoked: Vec::new(),
             settings: std::collections::BTreeMap::new(),
             consented_at: None,
             created_at: now,

@@ -39,7 +39,7 @@ pub(super) async fn connect(accounts: &Arc<Accounts>) -> Vec<AccountId> {
 async fn connect_one(accounts: &Arc<Accounts>, id: &AccountId, seller: &str) -> Result<Connected, String> {
     let said = |error: AccountsError| error.to_string();
     let begun = accounts
-        .begin_consent(&BeginConsent { id: id.clone(), replace_identity: false })
+        .begin_consent(&BeginConsent { id: id.clone(), replace_identity: false, again: false })
         .await
         .map_err(said)?;
     let callback = allow(&begun.authorize_url, seller).await?;

@@ -2,7 +2,7 @@
 //! pending, and answers nothing but the one callback that is waited for.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     rc::Rc,
@@ -22,9 +22,11 @@ use crate::{
     cli::{
         Failure,
         admin_client::{AdminClient, AskError, Body, Refusal},
+        streams,
     },
     config::settings::Limits,
     http::{
+        callback::{is_form, is_navigation, read_form},
         listener::{self, ListenerLimits},
         page,
     },
@@ -61,6 +63,7 @@ struct Desk {
     path: String,
     state: Secret,
     begun: Cell<bool>,
+    told: RefCell<String>,
     arrived: watch::Sender<Arrived>,
     shown: CancellationToken,
 }
@@ -78,6 +81,7 @@ impl Landing {
             path,
             state: pending.state.clone(),
             begun: Cell::new(false),
+            told: RefCell::default(),
             arrived: tell,
             shown: shown.clone(),
         });
@@ -86,7 +90,7 @@ impl Landing {
             let desk = desk.clone();
             let answer = move |request: Request<Incoming>, _peer| {
                 let desk = desk.clone();
-                async move { desk.answer(&request).await }
+                async move { desk.answer(request).await }
             };
             let serve = listener::serve(socket, answer, limits.clone(), stop.clone(), GRACE);
             tokio::task::spawn_local(async move {
@@ -122,35 +126,41 @@ impl Landing {
 }
 
 impl Desk {
-    async fn answer(self: &Rc<Self>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.uri().path() != self.path {
+    async fn answer(self: &Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        if head.uri.path() != self.path {
             return plain(StatusCode::NOT_FOUND, "There is nothing here.\n");
         }
-        if request.method() != Method::GET {
-            return plain(StatusCode::BAD_REQUEST, "Only GET is answered here.\n");
-        }
         // What a page fetches or frames is no seller who comes back.
-        if request.headers().get("sec-fetch-mode").is_some_and(|mode| mode != "navigate") {
+        if !is_navigation(&head.headers) {
             return plain(StatusCode::BAD_REQUEST, "Only a browser that goes here by itself is answered.\n");
         }
-        match request.uri().query() {
-            Some(query) => self.callback(query),
-            None if self.begun.get() => self.page().await,
-            None => plain(StatusCode::BAD_REQUEST, "This page is for a marketplace to send a seller to.\n"),
+        let query = head.uri.query();
+        match head.method {
+            Method::GET if query.is_none() && self.begun.get() => self.page().await,
+            Method::GET => self.callback(query.unwrap_or_default()),
+            Method::POST if is_form(&head.headers) => match read_form(body).await {
+                Ok(form) => self.callback(&[query.unwrap_or_default(), &form].join("&")),
+                Err(why) => plain(StatusCode::BAD_REQUEST, why),
+            },
+            _ => plain(StatusCode::BAD_REQUEST, "Only GET, and POST of a form, are answered here.\n"),
         }
     }
 
     /// Takes the one callback that is waited for, and sends the browser on to an address that holds no code.
     fn callback(self: &Rc<Self>, query: &str) -> Response<Full<Bytes>> {
         let url = format!("{}{}?{query}", self.origin, self.path);
-        match Callback::read(&url) {
-            Ok(callback) if state::same(&callback.state, &self.state) => {}
-            _ => {
-                return plain(
-                    StatusCode::BAD_REQUEST,
-                    "This does not answer the login that is waited for.\n",
-                );
-            }
+        let ours = match Callback::read(&url) {
+            Ok(callback) if state::same(&callback.state, &self.state) => Ok(()),
+            Ok(_) => Err("it answers another login, perhaps an earlier one of the same account".to_owned()),
+            Err(error) => Err(no_answer(query).map_or_else(|| error.to_string(), str::to_owned)),
+        };
+        if let Err(why) = ours {
+            self.tell(&why);
+            return plain(
+                StatusCode::BAD_REQUEST,
+                format!("This does not answer the login that is waited for: {why}.\n"),
+            );
         }
         if !self.begun.replace(true) {
             self.arrived.send_replace(Arrived::Callback);
@@ -163,6 +173,14 @@ impl Desk {
             response.headers_mut().insert(header::LOCATION, location);
         }
         response
+    }
+
+    /// Says once at the terminal what arrived in place of an answer.
+    fn tell(&self, why: &str) {
+        if self.told.borrow().as_str() != why {
+            why.clone_into(&mut self.told.borrow_mut());
+            streams::talk(format_args!("A browser came to the redirect address, but {why}. Still waiting …"));
+        }
     }
 
     async fn complete(&self, url: String) {
@@ -203,8 +221,23 @@ fn for_the_page(refusal: Refusal) -> AccountsError {
     AccountsError::new(Kind::Marketplace, "not_connected", refusal.detail, refusal.action)
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+/// Why an address without an answer has none, as far as it shows.
+fn no_answer(query: &str) -> Option<&'static str> {
+    let mut names = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    if names.any(|name| name == "response") {
+        return Some(
+            "the answer is a signed one (response_mode=jwt, JARM), which Marketgate does not read: have the server answer by \
+             query or form_post",
+        );
+    }
+    query.is_empty().then_some(
+        "without an answer: it may stand after `#`, where only the browser sees it (response_mode=fragment); have the server \
+         answer by query or form_post",
+    )
+}
+
+fn plain(status: StatusCode, text: impl Into<String>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text.into())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -255,6 +288,13 @@ fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<tokio::net::TcpListener>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_without_an_answer_says_where_it_may_be() {
+        assert!(no_answer("").unwrap().contains("response_mode=fragment"));
+        assert!(no_answer("response=eyJhbGciOi&x=1").unwrap().contains("JARM"));
+        assert_eq!(no_answer("code=x"), None);
+    }
 
     #[test]
     fn only_plain_ports_of_this_machine_are_listened_at() {

@@ -25,7 +25,10 @@ pub(super) fn print(place: &Place, connected: &Connected, is_here: bool) {
 fn text(connected: &Connected) -> String {
     let mut lines = vec![match &connected.identity {
         Some(identity) => format!("{} is connected, to {identity}", connected.account),
-        None => format!("{} is connected; the marketplace did not say to whom", connected.account),
+        None => format!(
+            "{} is connected; nothing says to whom, so a login as another seller would not be noticed",
+            connected.account
+        ),
     }];
     lines.extend(connected.proof.as_ref().map(proof));
     lines.push(format!("access token: until {}, and refreshed from now on", connected.token_expires_at));

@@ -702,3 +702,28 @@ fn a_budget_that_one_app_names_holds_for_all_that_ask_at_the_same_endpoint() {
         settings.apps.values().map(|app| app.profile.token_endpoint.as_ref().unwrap().budget.unwrap().calls);
     assert_eq!(budgets.collect::<Vec<_>>(), [9, 9]);
 }
+
+#[test]
+fn each_authorization_server_needs_a_redirect_address_of_its_own() {
+    let app = |name: &str, host: &str, more: &str| {
+        format!(
+            "[apps.{name}]\nprovider = \"generic\"\ngrant = \"authorization_code\"\napi = \"https://{host}/api\"\n\
+             token_url = \"https://{host}/token\"\nauthorize_url = \"https://{host}/authorize\"\nclient_id = \"id\"\n\
+             client_secret = {{ env = \"SECRET\" }}\nredirect_uri = \"https://yourapp.com/callback\"\n{more}"
+        )
+    };
+    let two = app("one", "one.test", "") + &app("two", "two.test", "");
+    check(
+        &two,
+        &[(18, 16, "a code of one could reach the other | register and write a redirect address for each")],
+    );
+    let same_server = app("one", "one.test", "") + &app("two", "one.test", "");
+    let named = app("one", "one.test", "") + &app("two", "two.test", "issuer = \"https://two.test\"\n");
+    for good in [same_server, named.clone()] {
+        read(&good).unwrap();
+    }
+    let loaded = read(&named).unwrap();
+    let promised =
+        |name: &str| loaded.settings.apps[name].profile.authorization.as_ref().unwrap().iss_promised;
+    assert!(promised("two") && !promised("one"), "the one that can must name itself");
+}

@@ -4,6 +4,7 @@
 use super::{error, refusal};
 use crate::sim::answer::Answer;
 use crate::sim::arrival::Arrival;
+use crate::sim::clients;
 use crate::sim::credential;
 use crate::sim::marketplace::Marketplace;
 use crate::sim::tokens::{Dead, Token};
@@ -68,8 +69,14 @@ fn market(arrival: &Arrival) -> Result<(), Answer> {
     }
 }
 
+/// The one path of the API at which the client shows itself beside the token.
+fn is_detail_as_client(arrival: &Arrival) -> bool {
+    let shown = arrival.header("authorization").and_then(clients::of_basic);
+    arrival.path == "/v3/token/detail" && shown.is_some_and(|client| client.is_genuine())
+}
+
 fn credential_in_its_place(arrival: &Arrival) -> Result<&str, Answer> {
-    let misplaced = arrival.headers.contains_key("authorization");
+    let misplaced = arrival.headers.contains_key("authorization") && !is_detail_as_client(arrival);
     match arrival.filled("wm_sec.access_token") {
         None => Err(unauthorized("no access token where one is expected")),
         Some(_) if misplaced => Err(invalid_header("Authorization beside WM_SEC.ACCESS_TOKEN")),

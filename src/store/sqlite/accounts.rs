@@ -112,7 +112,16 @@ impl Db {
         if self.generation(&record.id)?.checked_add(1) != Some(record.generation) {
             return Ok(Replaced::Newer);
         }
+        // What came with an answer is kept even if this list is damaged.
+        let held = self.other_holder(record, origin).unwrap_or_else(|error| {
+            tracing::error!(account = %record.id, %error, "whose tokens these are could not be looked up");
+            None
+        });
+        if let Some(holder) = held {
+            return Ok(Replaced::Held(holder));
+        }
         self.write(record)?;
+        tolerate("whose tokens there are", self.note_owner(record))?;
         self.end_intent(&record.id, record.changed_at)?;
         if let (Some(Grant::Refresh { token, .. }), true) = (&record.grant, origin != Origin::Kept) {
             tolerate("refresh tokens seen", self.remember(token, &record.id, origin))?;
@@ -125,7 +134,7 @@ impl Db {
         if !exists || self.generation(id)? != generation {
             return Ok(Replaced::Newer);
         }
-        for table in ["accounts", "marks", "intents", "holders"] {
+        for table in ["accounts", "marks", "intents", "holders", "owners"] {
             let sql = format!("DELETE FROM {table} WHERE app = ?1 AND account = ?2");
             self.connection.prepare_cached(&sql)?.execute([id.app.as_str(), id.account.as_str()])?;
         }

@@ -37,6 +37,10 @@ impl Db {
         let digest = self.pepper.digest(token.expose());
         let mut asked =
             self.connection.prepare_cached("SELECT app, account FROM holders WHERE digest = ?1")?;
-        Ok(asked.query_row([digest], |row| Ok(listing::name(row))).optional()?.flatten())
+        let holder = asked.query_row([digest], |row| Ok(listing::name(row))).optional()?.flatten();
+        match holder {
+            Some(holder) => Ok(Some(holder)),
+            None => Ok(self.bearers(token)?.into_iter().next().map(|record| record.id)),
+        }
     }
 }

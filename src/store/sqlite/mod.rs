@@ -15,6 +15,7 @@ mod listing;
 mod open;
 mod open_error;
 mod owner;
+mod owners;
 mod pepper;
 mod rekey;
 mod restore;
@@ -216,9 +217,14 @@ impl Store for SqliteStore {
         self.read(Db::open_intents)
     }
 
-    fn holder(&self, refresh_token: &Secret) -> Pending<'_, Option<AccountId>> {
-        let token = refresh_token.clone();
+    fn holder(&self, token: &Secret) -> Pending<'_, Option<AccountId>> {
+        let token = token.clone();
         self.read(move |db| db.holder(&token))
+    }
+
+    fn pinned(&self, id: &AccountId, identity: &str) -> Pending<'_, Option<AccountId>> {
+        let (id, identity) = (id.clone(), identity.to_owned());
+        self.read(move |db| db.pinned(&id, &identity))
     }
 
     fn calls(&self, endpoint: &str) -> Pending<'_, CallLog> {

@@ -203,7 +203,11 @@ fn open_database(files: &Files, sealer: Arc<Sealer>) -> Result<Db, OpenError> {
     schema::migrate(&connection).map_err(refused)?;
     schema::check(&connection).map_err(refused)?;
     let pepper = read_pepper(&connection, path, &sealer)?;
-    Ok(Db { connection, sealer, pepper })
+    let db = Db { connection, sealer, pepper };
+    if let Err(error) = db.note_owners_once() {
+        tracing::warn!(%error, "which sellers the accounts belong to could not be noted; the next start tries again");
+    }
+    Ok(db)
 }
 
 /// What is wrong with the structure of the file.
@@ -247,7 +251,11 @@ pub(super) fn read_pepper(
             );
             let failed = |error| OpenError::Failed { path: path.to_owned(), error };
             let pepper = Pepper::random().map_err(failed)?;
-            connection.execute("DELETE FROM holders", []).map_err(|e| OpenError::sqlite(path, e))?;
+            for unreadable in
+                ["DELETE FROM holders", "DELETE FROM owners", "DELETE FROM about WHERE name = 'owners'"]
+            {
+                connection.execute(unreadable, []).map_err(|e| OpenError::sqlite(path, e))?;
+            }
             pepper.write(connection, sealer).map_err(failed)?;
             Ok(pepper)
         }
@@ -266,6 +274,10 @@ fn adopt(db: &Db, spill: &Spill) -> Result<(), OpenError> {
             Replaced::Durable => {
                 tracing::info!(account = %record.id, generation = record.generation,
                     "a record that was saved when the disk was full is taken in");
+            }
+            Replaced::Held(holder) => {
+                tracing::error!(account = %record.id, of = %holder,
+                    "a record that was saved when the disk was full holds another account's tokens and is dropped");
             }
             Replaced::Newer => {
                 tracing::warn!(account = %record.id, generation = record.generation,

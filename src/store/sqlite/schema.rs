@@ -25,7 +25,7 @@ struct Step {
     sql: &'static str,
 }
 
-const STEPS: &[Step] = &[Step { version: 1000, sql: FIRST }];
+const STEPS: &[Step] = &[Step { version: 1000, sql: FIRST }, Step { version: 1001, sql: OWNERS }];
 
 const FIRST: &str = "
 CREATE TABLE about (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -83,6 +83,18 @@ CREATE TABLE consents (
 INSERT INTO about VALUES ('written_by', ''), ('probes', '0');
 ";
 
+/// Who has which access token, and who is which seller; see `owners`.
+const OWNERS: &str = "
+CREATE TABLE owners (
+    app TEXT NOT NULL,
+    account TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    PRIMARY KEY (app, account, kind)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX owners_by_digest ON owners (digest);
+";
+
 /// A table and the columns this program uses of it.
 pub(super) struct Table {
     pub(super) name: &'static str,
@@ -95,6 +107,7 @@ pub(super) const TABLES: &[Table] = &[
     Table { name: "marks", columns: "app, account, key_id, sealed" },
     Table { name: "intents", columns: "app, account, generation, showings, at" },
     Table { name: "holders", columns: "digest, app, account, brought, serial" },
+    Table { name: "owners", columns: "app, account, kind, digest" },
     Table { name: "calls", columns: "id, endpoint, app, account, sent, ended" },
     Table { name: "consents", columns: "digest, ends_at, key_id, sealed" },
 ];

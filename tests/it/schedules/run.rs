@@ -99,6 +99,8 @@ fn consents(world: &World) -> MemoryStore {
             standing: Standing::Active,
             token: None,
             identity: None,
+            shared_seller: false,
+            unrevoked: Vec::new(),
             settings: Default::default(),
             consented_at: Some(now),
             created_at: now,

@@ -198,6 +198,10 @@ impl Store for FaultyStore {
         self.inner.holder(refresh_token)
     }
 
+    fn pinned(&self, id: &AccountId, identity: &str) -> Pending<'_, Option<AccountId>> {
+        self.inner.pinned(id, identity)
+    }
+
     fn put_consent(&self, consent: PendingConsent, now: std::time::SystemTime) -> Pending<'_, ()> {
         self.inner.put_consent(consent, now)
     }
