@@ -43,7 +43,7 @@ impl Exchange<'_> {
         let late = format!("no whole answer from {place} within {} s", self.limit.as_secs_f32());
         let end = tokio::time::Instant::now() + self.limit;
         match tokio::time::timeout_at(end, request.send()).await {
-            Ok(Ok(response)) => Ok(Received::read(response, end, late).await),
+            Ok(Ok(response)) => Ok(Received::read(response, end, &late).await),
             Ok(Err(error)) => Err(NoAnswer::of(&error, place)),
             Err(_) => Err(NoAnswer { class: Class::Ambiguous, detail: late }),
         }
@@ -62,7 +62,7 @@ pub(super) struct Received {
 
 impl Received {
     /// Reads on only while there is room, so that an endless body costs its bound and the connection.
-    async fn read(mut response: Response, end: tokio::time::Instant, late: String) -> Self {
+    async fn read(mut response: Response, end: tokio::time::Instant, late: &str) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));
         let cut = loop {

@@ -1,5 +1,5 @@
 //! The error that an answer tells, in any of the forms seen: RFC 6749 §5.2, RFC 9457, Google's, Apigee's, AWS's and other
-//! vendors' own, a list, XML. Its words are the server's: whoever shows them cleans them first.
+//! vendors' own, a list, XML. Its words are the server's: they are cleaned before they are shown.
 
 use super::{
     document::{Document, Kind},

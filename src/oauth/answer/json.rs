@@ -89,17 +89,17 @@ impl<'a> Parser<'a> {
                 Some(b'{' | b'[') => self.keep(String::new(), depth, &mut members),
                 Some(quote @ (b'"' | b'\'')) => {
                     let name = self.string(quote);
-                    self.member(name, depth, &mut members);
+                    self.member(&name, depth, &mut members);
                 }
                 Some(_) => {
                     let name = self.bare(|c| matches!(c, ':' | '=' | ',' | '}' | ']' | '{' | '\n'));
-                    self.member(name, depth, &mut members);
+                    self.member(&name, depth, &mut members);
                 }
             }
         }
     }
 
-    fn member(&mut self, name: Leaf, depth: usize, members: &mut Object) {
+    fn member(&mut self, name: &Leaf, depth: usize, members: &mut Object) {
         self.skip_space();
         if self.rest().starts_with("=>") {
             self.at += 2;
