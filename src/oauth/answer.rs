@@ -304,8 +304,11 @@ impl Judging<'_, '_> {
     /// Without the secrets of the call and the tokens of the answer.
     fn clean(&self, text: &str) -> String {
         let sent = self.request.secrets();
-        let secrets: Vec<&str> =
-            sent.iter().map(|secret| secret.as_str()).chain(self.search.secrets()).collect();
+        let secrets: Vec<&str> = sent
+            .iter()
+            .map(|secret| secret.as_str())
+            .chain(self.search.secrets().into_iter().take(50))
+            .collect();
         detail::clean(text, &secrets)
     }
 

@@ -76,7 +76,7 @@ impl Fault {
         if fault.is_none() && is_error {
             fault = match document.kind {
                 Kind::Html => Some(Self { texts: html::words(&document.text), ..Self::default() }),
-                Kind::Text => Some(Self { texts: vec![document.text.to_string()], ..Self::default() }),
+                Kind::Text => Some(Self { texts: vec![short(&document.text)], ..Self::default() }),
                 _ => None,
             };
         }
@@ -157,18 +157,22 @@ impl Fault {
         let mut said = String::new();
         let texts = self.code.iter().chain(&self.texts).map(|text| (": ", text));
         for (separator, text) in texts.chain(self.extras.iter().map(|text| ("; ", text))) {
-            let text: String = text.trim().chars().take(LONGEST_TEXT).collect();
+            let text = text.trim();
             // Some say the same under several names.
-            if text.is_empty() || said == text || (text.len() > 6 && said.contains(&text)) {
+            if text.is_empty() || said == text || (text.len() > 6 && said.contains(text)) {
                 continue;
             }
             if !said.is_empty() {
                 said.push_str(separator);
             }
-            said.push_str(&text);
+            said.push_str(text);
         }
         said
     }
+}
+
+fn short(text: &str) -> String {
+    text.trim().chars().take(LONGEST_TEXT).collect()
 }
 
 /// Objects from the outside in, through lists and texts that are JSON.
@@ -208,9 +212,7 @@ impl<'a> Members<'a> {
     fn texts(&self, names: &[&str]) -> impl Iterator<Item = String> {
         let text = |node: &'a Node| {
             let node = if let Node::List(values) = node { values.first()? } else { node };
-            node.leaf()
-                .filter(|leaf| leaf.whole && !leaf.is_nothing())
-                .map(|leaf| leaf.text.trim().to_owned())
+            node.leaf().filter(|leaf| leaf.whole && !leaf.is_nothing()).map(|leaf| short(&leaf.text))
         };
         self.nodes(names).filter_map(text)
     }
