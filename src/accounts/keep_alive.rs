@@ -155,6 +155,10 @@ fn due(app: &crate::config::App, record: &Record) -> Option<SystemTime> {
 fn look_again(record: &Record, now: SystemTime) -> Duration {
     const LEAST: Duration = Duration::from_secs(1);
     const MOST: Duration = Duration::from_secs(60);
+    const REFUSED: Duration = Duration::from_secs(600);
+    if record.notes.refusal.is_some() {
+        return REFUSED;
+    }
     let left = refresh_end(record).map(|end| end.duration_since(now).unwrap_or_default());
     left.map_or(MOST, |left| (left / 4).clamp(LEAST, MOST))
 }

@@ -70,8 +70,8 @@ pub(super) struct Keeper {
     pub(super) naming: Naming,
     /// Which of several client secrets worked last.
     pub(super) secret_index: usize,
-    /// Whether a refresh that was to settle a lost answer was ordered, and has not reached the server.
-    unsettled: bool,
+    /// Whether a lost call is to be repeated as soon as the usual pauses allow it, while the reuse window runs.
+    pub(super) unsettled: bool,
 }
 
 impl Keeper {
@@ -187,6 +187,7 @@ impl Keeper {
         self.demand.used.store(false, Relaxed);
         self.demand.due.store(false, Relaxed);
         let heals = self.demand.healing.swap(false, Relaxed) || self.is_unsettled();
+        self.unsettled = false;
         let rotates = self.custody.as_ref().is_some_and(|custody| {
             matches!(custody.record.as_ref().and_then(|r| r.grant.as_ref()), Some(Grant::Refresh { .. }))
         });
@@ -194,7 +195,7 @@ impl Keeper {
             _ if rotates => {
                 let repeats = heals && account.published().usable(self.surroundings.clock.now()).is_some();
                 let was_seen = self.rotate(account, urgent, repeats).await;
-                self.unsettled = heals && !was_seen;
+                self.unsettled |= heals && !was_seen;
             }
             Credentials::Key(source) => self.read_key(account, source),
             Credentials::Client { .. } => self.ask_for_token(account, urgent).await,

@@ -5,7 +5,7 @@
 //! and not by the end of the program, which waits.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -168,13 +168,27 @@ impl Keeper {
         custody.note_lost_answer(shown.lost()?);
         let now = self.surroundings.clock.now();
         let window = custody.window().filter(|window| !window.left(now).is_zero())?;
-        if !self.outwait(shown.asked(), window).await {
+        if !shown.asked().is_zero() {
+            // Those who wait for a token are told meanwhile.
+            self.unsettled = window.left(now) > shown.asked();
+            return None;
+        }
+        if self.comes_again(account, window.left(now), now) {
             return None;
         }
         match self.show(account, endpoint, true, Some(window)).await {
             Shown::NoTurn => None,
             again => Some(again),
         }
+    }
+
+    /// Whether callers who wait have the refresh token shown again within the window anyway: in an outage a repetition for each
+    /// try would double the calls.
+    fn comes_again(&self, account: &LiveAccount, left: Duration, now: Moment) -> bool {
+        const OUTAGE: u32 = 3;
+        let published = account.published();
+        let pressed = published.usable(now).is_none() && self.demand.waiting.load(Relaxed) > 0;
+        pressed && published.failures() >= OUTAGE && left > Duration::from_secs(2)
     }
 
     /// Notes when the account has to be seen to next.

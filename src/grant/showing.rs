@@ -170,15 +170,6 @@ impl Keeper {
             () = last_turn => None,
         }
     }
-
-    /// Waits as long as the server asked to be left alone before a repetition, if the window lasts that long.
-    pub(super) async fn outwait(&self, asked: Duration, window: ReuseWindow) -> bool {
-        if asked.is_zero() {
-            return true;
-        }
-        let lasts = window.left(self.surroundings.clock.now()) > asked;
-        lasts && self.surroundings.stop.run_until_cancelled(tokio::time::sleep(asked)).await.is_some()
-    }
 }
 
 fn withheld(begun: Result<Begun, StoreError>, now: Moment) -> Shown {

@@ -87,7 +87,7 @@ impl Failures {
         const LEAST: Duration = Duration::from_millis(100);
         const MOST: Duration = Duration::from_secs(30);
         const MOST_AT_FIRST: Duration = Duration::from_millis(1500);
-        const LATER: Duration = Duration::from_millis(1900);
+        const LATER: Duration = Duration::from_millis(1500);
         const AT_FIRST: u32 = 5;
         let growing = FIRST.saturating_mul(1 << self.in_a_row.min(10));
         let jittered = |most: Duration| growing.min(most).mul_f64(chance).max(LEAST);

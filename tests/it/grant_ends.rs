@@ -2,7 +2,7 @@
 
 use marketgate::{
     grant::AccountState,
-    oauth::Class,
+    oauth::{Class, EndReason, TokenError},
     store::{LoginReason, Standing},
 };
 
@@ -81,13 +81,13 @@ async fn a_refusal_in_unknown_words_is_shown_in_full_and_asked_about_rarely() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_token_that_somebody_else_used_is_told_with_what_to_stop() {
-    for (class, words) in [
-        (Class::InvalidGrant, "invalid_grant: Maximum allowed refresh token reuse exceeded"),
-        (Class::Misconfigured, "invalid_request: the token has already been claimed by another client"),
-        (Class::Refused, "token_reused: refresh token reuse detected"),
+    for (class, reason, words) in [
+        (Class::InvalidGrant, None, "invalid_grant: Maximum allowed refresh token reuse exceeded"),
+        (Class::Misconfigured, None, "invalid_request: the token has already been claimed by another client"),
+        (Class::Refused, Some(EndReason::Reused), "token_reused: refresh token reuse detected"),
     ] {
         let stage = Stage::with_sellers(&app(""), 1).await;
-        stage.play_failing(failure(class, 400, words));
+        stage.play_failing(TokenError { reason, ..failure(class, 400, words) });
         assert_eq!(stage.ask(0).await, Err(AccountState::LoginRequired(LoginReason::Revoked)), "{words}");
         for stage in [stage.show(0).await, stage.killed().show(0).await] {
             let action = stage.trouble.unwrap().action;
@@ -98,11 +98,10 @@ async fn a_refresh_token_that_somebody_else_used_is_told_with_what_to_stop() {
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_reached_its_end_is_expired_by_the_clock_or_by_the_servers_words() {
-    for words in
-        ["invalid_grant: Refresh token expired.", "invalid_grant: Token is not active", "token_inactive"]
-    {
+    for words in ["invalid_grant: Refresh token expired.", "invalid_grant: Token is not active"] {
         let stage = Stage::with_sellers(&app(""), 1).await;
-        stage.play_failing(failure(Class::InvalidGrant, 400, words));
+        let reason = Some(EndReason::Expired);
+        stage.play_failing(TokenError { reason, ..failure(Class::InvalidGrant, 400, words) });
         assert_eq!(stage.ask(0).await, Err(AccountState::LoginRequired(LoginReason::Expired)), "{words}");
         pass(30 * MINUTE).await;
         assert_eq!(stage.shown().len(), 1, "nothing brings it back");

@@ -89,6 +89,8 @@ async fn once_what_a_repetition_brought_was_accepted_a_later_refusal_is_one_of_i
 /// A process that was killed while a refresh was under way, `ago` before the next one starts.
 async fn killed_midway(keys: &str, token: Option<std::time::Duration>, ago: std::time::Duration) -> Stage {
     let stage = Stage::with_sellers(&app(keys), 0).await;
+    // The process has started, and found nothing to take up.
+    pass(SECOND / 100).await;
     let record = match token {
         Some(lifetime) => stage.record_with_token(0, lifetime),
         None => stage.record(0),

@@ -224,6 +224,8 @@ impl Stage {
             consented_at: None,
             created_at: now,
             changed_at: now,
+            shared_seller: false,
+            unrevoked: Vec::new(),
             notes: Notes::default(),
             intent: None,
         }
