@@ -24,6 +24,7 @@ use crate::{
     clock::Moment,
     oauth::Granted,
     provider::Profile,
+    secret::Secret,
     store::{KeptToken, LoginReason, OpenIntent, ParkReason, Record, Replaced, Standing, StoreError, Stored},
     token::Token,
 };
