@@ -24,7 +24,6 @@ use crate::{
     clock::Moment,
     oauth::Granted,
     provider::Profile,
-    secret::Secret,
     store::{KeptToken, LoginReason, OpenIntent, ParkReason, Record, Replaced, Standing, StoreError, Stored},
     token::Token,
 };
