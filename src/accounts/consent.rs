@@ -10,7 +10,7 @@ use std::{
 use http::StatusCode;
 
 pub use super::outcome::{BeginConsent, Completed, Connected, ConsentBegun, ConsentState, Proof};
-use super::{Accounts, AccountsError, change::durable, error::Refusal, refusal};
+use super::{Accounts, AccountsError, change::durable, error::Refusal, refusal, revoke};
 use crate::{
     clock::rfc3339,
     config::{Account, App, Credentials},
@@ -25,9 +25,7 @@ use crate::{
     },
     provider::{Authorization, GrantKind, Identity},
     secret::Secret,
-    store::{
-        Grant, KeptToken, Notes, Origin, PendingConsent, Record, Standing, Store, Stored, Unrevoked,
-    },
+    store::{Grant, KeptToken, Notes, Origin, PendingConsent, Record, Standing, Store, Stored},
 };
 
 /// How long a seller has for it.
@@ -331,7 +329,7 @@ impl Accounts {
             shared_seller: pending.again || before.as_ref().is_some_and(|record| record.shared_seller),
             unrevoked: before
                 .as_ref()
-                .map(|record| still_unrevoked(record, found.as_deref()))
+                .map(|record| revoke::still_unrevoked(record, found.as_deref()))
                 .unwrap_or_default(),
             settings,
             consented_at: Some(now),
@@ -382,18 +380,6 @@ fn client_authorization(app: &App, account: &Account) -> Option<http::HeaderValu
     let request =
         TokenRequest { endpoint, client_id, client_secret, grant, settings: &settings, limit: API_LIMIT };
     request.headers().ok()?.remove(http::header::AUTHORIZATION)
-}
-
-/// A grant of the same seller may live in the session of the new one, which its revocation would end.
-fn still_unrevoked(before: &Record, found: Option<&str>) -> Vec<Unrevoked> {
-    let is_other = found.is_some() && before.identity.as_deref() != found;
-    if is_other {
-        return before.unrevoked.clone();
-    }
-    if !before.unrevoked.is_empty() {
-        tracing::warn!(account = %before.id, "the seller has logged in again: a former grant is not revoked any more");
-    }
-    Vec::new()
 }
 
 fn consent_terms(app: &App) -> Result<(&Authorization, &str), AccountsError> {

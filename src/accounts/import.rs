@@ -281,6 +281,10 @@ impl Accounts {
             Brought::Client { id, secret } => Grant::Client { id, secret },
             Brought::Key(key) => Grant::Key(key),
         };
+        let unrevoked = before
+            .as_ref()
+            .map(|record| super::revoke::still_unrevoked(record, new.identity.as_deref()))
+            .unwrap_or_default();
         let record = Record {
             id: id.clone(),
             provider: app.profile.provider.clone(),
@@ -291,7 +295,7 @@ impl Accounts {
             token: None,
             identity: new.identity.or_else(|| before.as_ref().and_then(|record| record.identity.clone())),
             shared_seller,
-            unrevoked: before.as_ref().map(|record| record.unrevoked.clone()).unwrap_or_default(),
+            unrevoked,
             settings: new.settings,
             consented_at: new.consented_at,
             created_at: before.map_or(now, |record| record.created_at),

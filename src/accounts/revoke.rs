@@ -219,6 +219,19 @@ impl Accounts {
     }
 }
 
+/// What is still to be revoked once an account has a new grant, of the seller `found` as far as that is known. A former grant
+/// of the same seller may live in the session of the new one, which its revocation would end.
+pub(super) fn still_unrevoked(before: &Record, found: Option<&str>) -> Vec<Unrevoked> {
+    let is_other = found.is_some() && before.identity.as_deref() != found;
+    if is_other {
+        return before.unrevoked.clone();
+    }
+    if !before.unrevoked.is_empty() {
+        tracing::warn!(account = %before.id, "the account has a new grant: a former one is not revoked any more, since that could end the new one");
+    }
+    Vec::new()
+}
+
 /// The oldest of the former grants that are still to be revoked.
 pub fn unrevoked_since(record: &Record) -> Option<SystemTime> {
     record.unrevoked.iter().map(|former| former.since).min()

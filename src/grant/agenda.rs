@@ -201,6 +201,8 @@ mod tests {
             standing: Standing::Active,
             token: None,
             identity: None,
+            shared_seller: false,
+            unrevoked: Vec::new(),
             settings: Default::default(),
             consented_at: None,
             created_at: now,

@@ -140,7 +140,7 @@ const AT_THE_PROXY: &str = r#"
 provider = "wallapop"
 environment = "simulator"
 simulator = "SIM"
-client_id = "here"
+client_id = "app"
 client_secret = { env = "APP_SECRET" }
 redirect_uri = "http://localhost:PROXY/back"
 "#;

@@ -220,6 +220,8 @@ impl Stage {
             standing: Standing::Active,
             token: None,
             identity: None,
+            shared_seller: false,
+            unrevoked: Vec::new(),
             settings: BTreeMap::new(),
             consented_at: None,
             created_at: now,
