@@ -25,9 +25,7 @@ use crate::{
     },
     provider::{Authorization, GrantKind, Identity},
     secret::Secret,
-    store::{
-        Grant, KeptToken, Notes, Origin, PendingConsent, Record, Standing, Store, Stored, Unrevoked,
-    },
+    store::{Grant, KeptToken, Notes, Origin, PendingConsent, Record, Standing, Store, Stored, Unrevoked},
 };
 
 /// How long a seller has for it.

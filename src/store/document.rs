@@ -13,8 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     Grant, KeptToken, LoginReason, Notes, ParkReason, PendingConsent, Record, Refusal, Standing, StoreError,
-    Unrevoked,
-    error::Trouble, stamp,
+    Unrevoked, error::Trouble, stamp,
 };
 use crate::{
     names::{AccountId, AccountName, AppName},
