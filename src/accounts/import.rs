@@ -16,7 +16,7 @@ use super::{
     error::Refusal,
 };
 use crate::{
-    config::App,
+    config::{App, slips},
     names::{AccountId, AccountName},
     provider::{GrantKind, Identity},
     secret::{Secret, sha256},
@@ -63,6 +63,9 @@ pub enum Imported {
     /// It had this grant already, or a successor of it.
     Unchanged,
 }
+
+/// Members that somebody gave out, and that may have been copied badly.
+const CREDENTIALS: [&str; 4] = ["refresh_token", "client_id", "client_secret", "api_key"];
 
 /// Members of an import beside the provider's settings.
 const MEMBERS: [&str; 7] = [
@@ -134,7 +137,14 @@ fn text(name: &str, value: &Value) -> Result<String, AccountsError> {
         let detail = format!("`{name}` is empty, too long, or holds control characters");
         return Err(AccountsError::invalid(detail, "copy it again, as one line"));
     }
-    Ok(text)
+    let slip = slips::slip(&text).filter(|_| CREDENTIALS.contains(&name));
+    match slip {
+        Some(slip) => {
+            let action = "correct it where it comes from, or copy it again";
+            Err(AccountsError::invalid(format!("`{name}` {slip}"), action))
+        }
+        None => Ok(text),
+    }
 }
 
 fn moment(name: &str, text: &str) -> Result<SystemTime, AccountsError> {

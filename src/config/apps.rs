@@ -219,9 +219,33 @@ fn check_consent(section: &Section<'_>, preset: &Preset, keys: &Keys, redirect_u
         ("grant_ended", keys.grant_ended.is_some()),
         ("refresh_token_lifetime", keys.refresh_token_lifetime.is_some()),
     ];
+    no_effect(section, grant, written, offers_consent(preset));
+    if keys.grant == Some(GrantKind::Static) {
+        let of_tokens = [
+            ("client_auth", keys.client_auth.is_some()),
+            ("scopes", keys.scopes.is_some()),
+            ("scope_separator", keys.scope_separator.is_some()),
+            ("token_request_headers", !keys.token_request_headers.is_empty()),
+            ("token_request_params", !keys.token_request_params.is_empty()),
+            ("token_budget", keys.token_budget.is_some()),
+            ("refresh_at", keys.refresh_at.is_some()),
+            ("token_type", keys.token_type.is_some()),
+            ("token_lifetime", keys.token_lifetime.is_some()),
+            ("token_members", !keys.token_members.is_empty()),
+            ("refresh_kills_token", keys.refresh_kills_token.is_some()),
+        ];
+        no_effect(section, grant, of_tokens, "remove it: a key asks no token endpoint");
+    }
+}
+
+fn offers_consent(preset: &Preset) -> &'static str {
     let offered = preset.grants.contains(&GrantKind::AuthorizationCode);
-    let hint = if offered { "remove it, or write grant = \"authorization_code\"" } else { "remove it" };
-    for (key, _) in written.into_iter().filter(|(_, written)| *written) {
+    if offered { "remove it, or write grant = \"authorization_code\"" } else { "remove it" }
+}
+
+/// A key that would be ignored is a mistake: whoever wrote it believes that it does something.
+fn no_effect<const N: usize>(section: &Section<'_>, grant: &str, keys: [(&str, bool); N], hint: &str) {
+    for (key, _) in keys.into_iter().filter(|(_, written)| *written) {
         let message = format!("`{key}` has no effect with grant `{grant}`");
         section.mistake_at(key, Misfit::mended_by(message, hint));
     }

@@ -27,6 +27,7 @@ mod reader;
 mod schema;
 mod secrets;
 pub mod settings;
+pub mod slips;
 mod starter;
 mod store;
 mod stored;

@@ -122,6 +122,11 @@ pub(super) static SHAPES: [&Shape; 15] = [
 /// Keys whose values no finding ever shows.
 const SECRET: [&str; 6] = ["client_secret", "api_key", "key", "keys", "old_keys", "sha256"];
 
+/// Whether the key's value was given out by somebody, and may have been copied badly.
+pub(super) fn is_credential(key: &str) -> bool {
+    key == "client_id" || SECRET.contains(&key)
+}
+
 /// Where a value may come from instead of standing in the file.
 const ELSEWHERE: [&str; 2] = ["env", "file"];
 

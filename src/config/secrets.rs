@@ -93,7 +93,7 @@ impl Section<'_> {
             (Some((kind, name)), None) if kind.get_ref() == "env" => {
                 self.fixed(key, span, self.variable(key, name)?)
             }
-            (Some((kind, path)), None) if kind.get_ref() == "file" => self.file(path, files),
+            (Some((kind, path)), None) if kind.get_ref() == "file" => self.file(key, path, files),
             _ => {
                 let message = format!("`{key}` must come from {{ env = \"NAME\" }} or {{ file = \"path\" }}");
                 self.mistake(span, Misfit::new(message));
@@ -112,11 +112,14 @@ impl Section<'_> {
     }
 
     /// A file is read once now, so that a wrong path is found before the first request.
-    fn file(&self, path: &Spanned<DeValue<'_>>, files: Files) -> Option<SecretSource> {
+    fn file(&self, key: &str, path: &Spanned<DeValue<'_>>, files: Files) -> Option<SecretSource> {
         let text = self.text_of("file", path)?;
         let source = SecretSource::File(self.reading.path(&text.value));
         match source.read() {
-            Ok(_) => Some(source),
+            Ok(secret) => {
+                self.warn_of_slip(key, &text.span, secret.expose());
+                Some(source)
+            }
             Err(SecretError::Unreadable { .. }) if files == Files::MayCome => Some(source),
             Err(error) => {
                 self.mistake(&text.span, Misfit::new(error.to_string()));

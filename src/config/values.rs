@@ -11,6 +11,7 @@ use toml::{
 use super::{
     mask,
     reader::{Misfit, Section, Text, not_one_of},
+    schema, slips,
 };
 
 // What a key wants, as errors name it.
@@ -124,11 +125,22 @@ impl<'a> Section<'a> {
 
     pub(super) fn without_control(&self, key: &str, text: Text) -> Option<Text> {
         if !text.value.chars().any(char::is_control) {
+            if schema::is_credential(key) {
+                self.warn_of_slip(key, &text.span, &text.value);
+            }
             return Some(text);
         }
         let message = format!("the value of `{key}` holds a line break or another control character");
         self.mistake(&text.span, Misfit::mended_by(message, "perhaps a line break at its end: remove it"));
         None
+    }
+
+    /// Warns of a credential that looks as if something had slipped into it.
+    pub(super) fn warn_of_slip(&self, key: &str, span: &Range<usize>, value: &str) {
+        if let Some(slip) = slips::slip(value) {
+            let hint = "correct it where it comes from, unless the marketplace gave out just that: it is sent as it is";
+            self.warning(span, Misfit::mended_by(format!("`{key}` {slip}"), hint));
+        }
     }
 
     /// `{ env = "NAME" }`.

@@ -162,6 +162,10 @@ impl Checks {
             self.header_name("token_header", keys.token_header.as_deref().unwrap_or("Authorization"));
         let token_prefix = self.prefix(keys.token_prefix.unwrap_or_default());
         let headers = self.headers("headers", &keys.headers);
+        if let Some((name, _)) = headers.iter().find(|(name, _)| Some(name) == token_header.as_ref()) {
+            let message = format!("`{name}` would be ignored: the token goes there (`token_header`)");
+            self.faults.push(fault(&format!("headers.{name}"), message));
+        }
         let refresh_at = self.refresh_at(keys.refresh_at.unwrap_or(0.7));
         Some(Profile {
             provider: provider.to_owned(),
@@ -234,6 +238,7 @@ impl Checks {
         let budget = keys.token_budget.as_deref().map(str::parse).transpose();
         let budget =
             budget.map_err(|message| self.faults.push(fault("token_budget", message))).ok().flatten();
+        self.refuse_ignored(keys);
         let headers = self.headers("token_request_headers", &keys.token_request_headers);
         let params = self.templates("token_request_params", &keys.token_request_params);
         Some(TokenEndpoint {
@@ -284,6 +289,22 @@ impl Checks {
             self.faults.push(fault(key, message));
         }
         life
+    }
+
+    /// Headers of a token request that Marketgate writes itself.
+    fn refuse_ignored(&mut self, keys: &Keys) {
+        let basic = keys.client_auth != Some(ClientAuth::Body);
+        for name in keys.token_request_headers.keys() {
+            let why = match name.to_ascii_lowercase().as_str() {
+                "content-type" => "a token request is a form, and says so itself",
+                "authorization" if basic => {
+                    "with client_auth = \"basic\" the client is named there: write client_auth = \"body\", or remove it"
+                }
+                _ => continue,
+            };
+            let key = format!("token_request_headers.{name}");
+            self.faults.push(fault(&key, format!("`{name}` would be ignored: {why}")));
+        }
     }
 
     fn headers(&mut self, key: &str, table: &BTreeMap<String, String>) -> Vec<(HeaderName, Template)> {

@@ -226,8 +226,6 @@ impl Stage {
             consented_at: None,
             created_at: now,
             changed_at: now,
-            shared_seller: false,
-            unrevoked: Vec::new(),
             notes: Notes::default(),
             intent: None,
         }

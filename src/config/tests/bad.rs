@@ -293,6 +293,9 @@ fn keys_of_an_app_are_checked_where_they_stand() {
         ("headers = { x = \"1\", X = \"2\" }", (6, 13, "stands twice under `headers`")),
         ("headers = { x = \"a\\r\\nb: c\" }", (6, 17, "holds a line break")),
         ("token_request_headers = { x = \"{y}\" }", (6, 31, "unknown placeholder `{y}`")),
+        ("token_request_headers = { content-type = \"x\" }", (6, 42, "`content-type` would be ignored")),
+        ("token_request_headers = { Authorization = \"x\" }", (6, 43, "write client_auth = \"body\"")),
+        ("headers = { authorization = \"x\" }", (6, 29, "would be ignored: the token goes there")),
         ("token_request_params = { x = \"{y}\" }", (6, 30, "unknown placeholder `{y}`")),
         ("settings = { region = \"ü\" }\nheaders = { x = \"{region}\" }", (6, 23, "goes into a header")),
         ("settings = { Region = \"eu\" }", (6, 14, "`Region` is no name for a setting")),
@@ -726,4 +729,48 @@ fn each_authorization_server_needs_a_redirect_address_of_its_own() {
     let promised =
         |name: &str| loaded.settings.apps[name].profile.authorization.as_ref().unwrap().iss_promised;
     assert!(promised("two") && !promised("one"), "the one that can must name itself");
+}
+
+#[test]
+fn with_a_static_key_whatever_concerns_the_token_endpoint_is_a_mistake() {
+    let app = "[apps.k]\nprovider = \"generic\"\ngrant = \"static\"\napi = \"https://api.test\"\napi_key = { env = \"SECRET\" }\n";
+    for line in [
+        "client_auth = \"body\"",
+        "scopes = [\"a\"]",
+        "token_request_params = { a = \"b\" }",
+        "token_lifetime = \"1h\"",
+        "token_members = { access_token = \"a\" }",
+        "refresh_at = 0.5",
+    ] {
+        let key = line.split_once(' ').unwrap().0;
+        let found = errors(&format!("{app}{line}\n"));
+        assert!(
+            found.iter().any(|(line, _, said)| *line == 6
+                && said.contains(&format!(
+                    "`{key}` has no effect with grant `static` | remove it: a key asks no"
+                ))),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn entries_of_lists_that_match_everything_or_nothing_are_mistakes() {
+    let app = "[apps.k]\nprovider = \"generic\"\nenvironment = \"simulator\"\ngrant = \"authorization_code\"\nredirect_uri = \"http://localhost:1/c\"\nclient_id = \"id\"\nclient_secret = { env = \"SECRET\" }\n";
+    for (line, said) in [
+        ("grant_ended = [{}]", "matches every refusal"),
+        ("grant_ended = [{ contains = \"\" }]", "`contains` is empty"),
+        ("grant_ended = [{ status = 9 }]", "`status` must be between 100 and 599"),
+        ("grant_ended = { status = 400 }", "must be a list of tables"),
+        ("expired_when = [{ contains = \"x\" }]", "without `status`"),
+        ("expired_when = [{ status = 403, code = \"x\" }]", "unknown key `code`"),
+        ("token_members = { acess_token = \"a\" }", "write one of `access_token`"),
+        ("token_members = { access_token = \"a..b\" }", "is not a path"),
+        ("token_lifetime = \"soon\"", "is not a lifetime"),
+        ("refresh_token_lifetime = \"0s\"", "is not a lifetime"),
+        ("authorize_params = { state = \"x\" }", "Marketgate sends `state` itself"),
+    ] {
+        let found = errors(&format!("{app}{line}\n"));
+        assert!(found.iter().any(|(at, _, text)| *at == 8 && text.contains(said)), "{line}: {found:?}");
+    }
 }

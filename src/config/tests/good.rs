@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{APP, loaded, read_in};
+use super::{APP, loaded, parse, read_in};
 use crate::{
     config::{
         App, Credentials, capacity,
@@ -381,4 +381,29 @@ fn an_account_from_elsewhere_has_its_settings_laid_over_the_apps() {
     let golocal = super::loaded(golocal);
     let wrong = golocal.settings.apps["g"].account_with(name(), client("ü"), settings(&[]));
     assert!(wrong.unwrap_err().contains("`client_id` goes into a header"));
+}
+
+#[test]
+fn a_credential_into_which_something_slipped_earns_a_warning_that_names_it_and_not_the_value() {
+    let folder = tempfile::tempdir().unwrap();
+    for (value, said) in [
+        ("\u{feff}s3cret", "byte order mark"),
+        ("s3cret ", "ends with a space"),
+        ("'s3cret'", "stands in quotes"),
+        ("CLIENT_SECRET=s3cret", "begins with the name of a variable, `CLIENT_SECRET=`"),
+        ("${CLIENT_SECRET}", "nothing has filled in"),
+    ] {
+        std::fs::write(folder.path().join("secret"), value).unwrap();
+        let app = "[apps.a]\nprovider = \"walmart-supplier\"\nenvironment = \"simulator\"\n";
+        let from_file = format!("{app}client_id = \"id\"\nclient_secret = {{ file = \"secret\" }}\n");
+        let from_variable =
+            format!("{app}client_id = {{ env = \"X\" }}\nclient_secret = {{ env = \"Y\" }}\n");
+        let variable = |name: &str| Some(if name == "X" { value.to_owned() } else { "fine".to_owned() });
+        for text in [from_file, from_variable] {
+            let loaded = parse("proxy.toml", &text, folder.path(), &variable).unwrap();
+            let [warning] = loaded.warnings.as_slice() else { panic!("{value}: {:?}", loaded.warnings) };
+            assert!(warning.message.contains(said), "{value}: {}", warning.message);
+            assert!(!format!("{warning:?}").contains("s3cret"), "{warning:?}");
+        }
+    }
 }
