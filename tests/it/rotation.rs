@@ -278,25 +278,6 @@ fn a_lost_answer_of_a_server_that_counts_uses_is_followed_up_when_the_old_token_
 }
 
 #[test]
-fn an_idle_seller_outlives_a_refresh_token_of_two_minutes() {
-    gate(Time::Held, SELLERS, |w| async move {
-        w.sim.change_policy("wallapop", |policy| policy.refresh_token_seconds = Some(120));
-        connect(&w, "wallapop@shop-1", "seller-1", 300).await;
-        assert_eq!(w.get("/wallapop@shop-1/items").await.status, 200);
-        for round in 2..=6 {
-            w.pass(112 * SECOND, SECOND).await;
-            soon("a refresh", w.sim.until(|sim| sim.families()[0].rotations >= round)).await;
-            while !is_whole(&w, "wallapop@shop-1", "seller-1").await {
-                settle().await;
-            }
-        }
-        assert_eq!(get_anew(&w, "/wallapop@shop-1/items").await.status, 200);
-        let shown = w.service.show(&id("wallapop@shop-1")).await.unwrap();
-        assert_eq!(shown.login_required_by, None, "an end that each refresh moves asks for no login");
-    });
-}
-
-#[test]
 fn a_server_that_refuses_everybody_for_a_while_ends_nobodys_grant() {
     gate(Time::Held, SELLERS, |w| async move {
         for number in 0..6 {
