@@ -231,7 +231,8 @@ async fn a_flipped_bit_harms_at_most_the_accounts_it_lies_in() {
         sample.open_damaged(&bytes, &format!("byte {at}"), &mut tally).await;
     }
     println!("{tally:?} of {} bytes", sample.bytes.len());
-    assert!(tally.refused > 0 && tally.unharmed > 0 && tally.corrupt > 0, "{tally:?}");
+    assert!(tally.unharmed > 0 && tally.corrupt > 0, "{tally:?}");
+    assert_eq!(tally.refused, 0, "a single flipped bit leaves something to serve");
 }
 
 #[tokio::test]
