@@ -52,7 +52,7 @@ pub struct Metrics {
     /// New refresh tokens that the store has refused to take so far.
     pub unstored: Gauge,
     store_durations: Histogram,
-    store_writable: Family<Labels, Gauge>,
+    store_unwritable: Gauge,
     spill_bytes: Family<Labels, Gauge>,
     stored: Family<Labels, Gauge>,
     login_required_by: Family<Labels, Gauge<f64, AtomicU64>>,
@@ -100,7 +100,7 @@ impl Metrics {
             replays: Family::default(),
             unstored: Gauge::default(),
             store_durations: Histogram::new(exponential_buckets(0.000_5, 2.0, 14)),
-            store_writable: Family::default(),
+            store_unwritable: Gauge::default(),
             spill_bytes: Family::default(),
             stored: Family::default(),
             login_required_by: Family::default(),
@@ -140,9 +140,9 @@ impl Metrics {
             self.store_durations.clone(),
         );
         r.register(
-            "store_writable",
-            "Whether the last write to the store succeeded and its file is in its place",
-            self.store_writable.clone(),
+            "store_unwritable",
+            "1 while the last write to the store failed or its file is not in its place",
+            self.store_unwritable.clone(),
         );
         r.register(
             "store_spill_bytes",
@@ -208,9 +208,9 @@ impl Metrics {
         }
     }
 
-    /// How the store is: whether it can be written to, and the bytes set aside and promised for the worst case.
-    pub fn store(&self, writable: bool, spill: Option<(u64, u64)>) {
-        self.store_writable.get_or_create(&Labels::new()).set(writable.into());
+    /// How the store is: whether it cannot be written to, and the bytes set aside and promised for the worst case.
+    pub fn store(&self, unwritable: bool, spill: Option<(u64, u64)>) {
+        self.store_unwritable.set(unwritable.into());
         let Some((set_aside, promised)) = spill else { return };
         for (what, bytes) in [("set_aside", set_aside), ("promised", promised)] {
             let labels = vec![("room", what.to_owned())];

@@ -64,7 +64,7 @@ pub(super) async fn metrics(call: Call) -> Result<Answer, Problem> {
     }
     if let Some(store) = call.accounts().store() {
         let room = store.spill_room().map(|room| (room.set_aside, room.promised));
-        door.metrics.store(store.trouble().is_none(), room);
+        door.metrics.store(store.trouble().is_some(), room);
     }
     let expiries = live.expiries();
     door.metrics.token_expiries(expiries.iter().map(|(id, at)| (id, *at)));

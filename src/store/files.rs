@@ -199,11 +199,10 @@ pub(super) fn open_or_make(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Puts an empty file in the place of a database that was never finished.
+/// Puts an empty file in the place of a database that was never finished. At no moment is there none.
 pub(super) fn clear_the_way(new: &Path) -> io::Result<()> {
-    remove(new)?;
     remove(&journal_of(new))?;
-    make_new(new).map(drop)
+    open_or_make(new)?.set_len(0)
 }
 
 /// Removes a file, if there is one.

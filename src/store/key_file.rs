@@ -73,18 +73,14 @@ pub(super) fn read(path: &Path) -> Result<Key, KeyFileError> {
     Ok(Key::parse(&text)?)
 }
 
+/// An attribute that no copy has by accident: the inode of the file that was made together with a store.
+const MADE: &str = "user.marketgate.store";
+
 /// Whether this very file was made together with a store. A copy of it was not: it may seal a new one.
 pub(super) fn was_made_with_a_store(path: &Path) -> bool {
-    let Some(metadata) = path.metadata().ok().filter(std::fs::Metadata::is_file) else { return false };
-    let Ok(text) = std::fs::read_to_string(path).map(Zeroizing::new) else { return false };
-    text.lines().next() == Some(note(metadata.ino()).as_str())
-}
-
-/// The first line of a key file of ours. It names the file itself, so that a copy can be told from it.
-fn note(inode: u64) -> String {
-    format!(
-        "# made by Marketgate together with its store, as inode {inode}; keep a copy apart from the backups"
-    )
+    let mut value = [0; 32];
+    let Ok(length) = rustix::fs::getxattr(path, MADE, &mut value) else { return false };
+    path.metadata().is_ok_and(|metadata| value[..length] == *metadata.ino().to_string().as_bytes())
 }
 
 /// Makes a new key in a new file, durably, with mode 0600 whatever the umask.
@@ -105,9 +101,12 @@ pub(super) fn make(path: &Path) -> Result<Key, KeyFileError> {
 
 fn fill(file: &mut File, key: &Key) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    let note = note(file.metadata()?.ino());
-    file.write_all(format!("{note}\n").as_bytes())?;
     file.write_all(key.to_text().as_bytes())?;
+    let inode = file.metadata()?.ino().to_string();
+    let noted = rustix::fs::fsetxattr(&*file, MADE, inode.as_bytes(), rustix::fs::XattrFlags::empty());
+    if let Err(error) = noted {
+        tracing::debug!(%error, "this file system has no attributes: the key cannot say that it was made with a store");
+    }
     file.sync_all()
 }
 

@@ -40,16 +40,11 @@ pub enum KeyError {
 }
 
 impl Key {
-    /// Reads a key from base64 (standard alphabet); white space around it, such as a line break, and lines before it that
-    /// begin with `#` are no part of it.
+    /// Reads a key from base64 (standard alphabet); white space around it, such as a line break, is no part of it.
     ///
     /// # Errors
     /// When it is anything else than 32 bytes.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        let mut text = text.trim_ascii_start();
-        while text.starts_with('#') {
-            text = text.split_once('\n').map_or("", |(_, rest)| rest.trim_ascii_start());
-        }
         let decoded = STANDARD.decode(text.trim_ascii()).map(Zeroizing::new);
         let bytes = <[u8; 32]>::try_from(decoded.map_err(|_| KeyError::Malformed)?.as_slice());
         Ok(Self::of(Zeroizing::new(bytes.map_err(|_| KeyError::Malformed)?)))
@@ -135,17 +130,9 @@ mod tests {
         let key = Key::parse(&text).unwrap();
         assert_eq!(key.to_text(), text);
         assert_eq!(Key::parse(text.trim()).unwrap().id(), key.id());
-        let noted = format!("# a note\n#and another\n\n{}", text.as_str());
-        assert_eq!(Key::parse(&noted).unwrap().id(), key.id());
-        for bad in [
-            "",
-            "\n",
-            "# only a note",
-            "c2hvcnQ=",
-            &"A".repeat(44),
-            &format!("{}{}", text.trim(), text.trim()),
-            "not base64",
-        ] {
+        for bad in
+            ["", "\n", "c2hvcnQ=", &"A".repeat(44), &format!("{}{}", text.trim(), text.trim()), "not base64"]
+        {
             assert_eq!(Key::parse(bad).unwrap_err(), KeyError::Malformed, "{bad:?}");
         }
     }

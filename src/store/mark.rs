@@ -58,7 +58,9 @@ impl MarkFile {
 
     /// Writes it in one piece over what stands there; a file that is gone is made again.
     pub(super) fn write(&self, progress: &Progress) -> io::Result<()> {
-        files::open_or_make(&self.path)?.write_all_at(text(progress).as_bytes(), 0)
+        let (file, text) = (files::open_or_make(&self.path)?, text(progress));
+        file.write_all_at(text.as_bytes(), 0)?;
+        if file.metadata()?.len() == text.len() as u64 { Ok(()) } else { file.set_len(text.len() as u64) }
     }
 
     /// Makes what was written durable.

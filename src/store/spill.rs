@@ -38,6 +38,9 @@ const LARGEST_STEP: u64 = 1024 * 1024;
 /// Beyond all promises, for what nobody promised: a login, or tokens much larger than the last ones.
 const SLACK: u64 = 32 * 1024;
 
+/// What growing leaves free on the disk: the database needs room too, not least to take in what was spilled.
+const HEADROOM: u64 = 128 * 1024;
+
 /// The spill file of a store.
 #[derive(Debug)]
 pub(super) struct Spill {
@@ -282,12 +285,20 @@ impl State {
             return Ok(());
         }
         let generous = wanted.max(self.length + self.length.min(LARGEST_STEP));
-        self.length = match fill(file, self.length, generous) {
-            Ok(()) => generous,
-            Err(_) => fill(file, self.length, wanted).map(|()| wanted)?,
-        };
+        // The first piece is taken from whatever there is.
+        let spare = if self.length == 0 { 0 } else { HEADROOM };
+        let free = free_bytes(file).unwrap_or(u64::MAX).saturating_sub(spare);
+        let fitting = [generous, wanted].into_iter().find(|size| size - self.length <= free);
+        let size = fitting.ok_or(io::ErrorKind::StorageFull)?;
+        fill(file, self.length, size)?;
+        self.length = size;
         Ok(())
     }
+}
+
+fn free_bytes(file: &File) -> io::Result<u64> {
+    let told = rustix::fs::fstatvfs(file)?;
+    Ok(told.f_bavail.saturating_mul(told.f_frsize))
 }
 
 /// Adds zeroes up to `size`, durably, or leaves the file as long as it was.

@@ -212,7 +212,9 @@ impl Sample {
 
     fn forget_kept_files(&self) {
         for entry in std::fs::read_dir(self.dir.path()).unwrap().flatten() {
-            if entry.file_name().to_str().unwrap().contains("damaged-") {
+            // What was written into one would make the next one look like an older copy.
+            let name = entry.file_name().into_string().unwrap();
+            if name.contains("damaged-") || name.ends_with(".mark") {
                 std::fs::remove_file(entry.path()).unwrap();
             }
         }

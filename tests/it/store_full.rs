@@ -171,7 +171,7 @@ async fn every_refresh_that_may_begin_has_room_for_what_it_brings_when_the_disk_
             }
         }
     }
-    assert!(begun.len() > 8 && begun.len() < ACCOUNTS, "{} may begin", begun.len());
+    assert!(begun.len() > 4 && begun.len() < ACCOUNTS, "{} may begin", begun.len());
     let room = store.spill_room().unwrap();
     assert!(room.set_aside >= room.promised && room.promised > 0, "{room:?}");
     disk.fill();

@@ -212,11 +212,11 @@ fn a_seller_is_served_without_another_refresh_while_the_database_is_away_and_wit
     );
     let status = shop.say(&["status"]);
     assert!(status.err.contains("store: the store's file is not in its place"), "{status:?}");
-    assert!(shop.admin("/metrics").contains("marketgate_store_writable 0"));
+    assert!(shop.admin("/metrics").contains("marketgate_store_unwritable 1"));
     shop.program().mentions("no refresh token is spent until the store is back");
     std::fs::rename(&there, &here).unwrap();
     shop.until_ready();
-    assert!(shop.admin("/metrics").contains("marketgate_store_writable 1"));
+    assert!(shop.admin("/metrics").contains("marketgate_store_unwritable 0"));
     shop.assert_whole(1);
 }
 

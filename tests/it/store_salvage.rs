@@ -20,7 +20,7 @@ struct Sample {
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     let first = wanted[0];
-    (0..bytes.len() - wanted.len()).find(|at| bytes[*at] == first && bytes[*at..].starts_with(wanted))
+    (0..=bytes.len() - wanted.len()).find(|at| bytes[*at] == first && bytes[*at..].starts_with(wanted))
 }
 
 fn rows(path: &Path) -> Vec<(String, Vec<u8>)> {
