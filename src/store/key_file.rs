@@ -89,14 +89,23 @@ pub(super) fn was_made_with_a_store(path: &Path) -> bool {
 /// When the file exists or cannot be made.
 pub(super) fn make(path: &Path) -> Result<Key, KeyFileError> {
     let key = Key::random()?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let written = fill(&mut file, &key).and_then(|()| files::sync_directory_of(path));
-    if let Err(error) = written {
-        // Ours, and no store knows it yet. Half a key would stand in the way of the next start.
-        let _ = std::fs::remove_file(path);
-        return Err(error.into());
-    }
+    // A start that is killed leaves a whole key or none: half of one would stand in the way of the next.
+    let unfinished = files::beside(path, ".new");
+    files::remove(&unfinished)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let named = fill(&mut file, &key).and_then(|()| name(&unfinished, path));
+    let removed = files::remove(&unfinished);
+    named.and(removed).and_then(|()| files::sync_directory_of(path))?;
     Ok(key)
+}
+
+/// Gives a file a name that nothing has yet.
+fn name(unfinished: &Path, path: &Path) -> io::Result<()> {
+    match std::fs::hard_link(unfinished, path) {
+        // Some file systems have no second names.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => std::fs::rename(unfinished, path),
+        linked => linked,
+    }
 }
 
 fn fill(file: &mut File, key: &Key) -> io::Result<()> {

@@ -225,8 +225,8 @@ impl Sample {
 async fn a_flipped_bit_harms_at_most_the_accounts_it_lies_in() {
     let sample = Sample::make().await;
     let mut tally = Tally::default();
-    let headers = (0..sample.bytes.len()).filter(|at| *at < 110 || at % 4096 < 24);
-    let rest = (110..sample.bytes.len()).step_by(53);
+    let headers = (0..sample.bytes.len()).filter(|at| *at < 110 || at % 4096 < 12);
+    let rest = (110..sample.bytes.len()).step_by(311);
     for at in headers.chain(rest) {
         let mut bytes = sample.bytes.clone();
         bytes[at] ^= [0x01, 0x80, 0x20, 0xff][at % 4];

@@ -114,16 +114,10 @@ async fn damage_to_the_first_page_costs_nobody_anything() {
     let mut noise = sample.bytes.clone();
     noise[..PAGE].iter_mut().enumerate().for_each(|(at, byte)| *byte = (at * 37 % 251) as u8);
     assert_eq!(sample.served(&noise, "noise").await, everybody);
-    for at in (0..112).chain((112..PAGE).step_by(61)) {
-        for bit in if at < 112 { vec![at % 8, (at + 3) % 8] } else { vec![at % 8] } {
-            let mut bytes = sample.bytes.clone();
-            bytes[at] ^= 1 << bit;
-            assert_eq!(
-                sample.served(&bytes, &format!("bit {bit} of byte {at}")).await,
-                everybody,
-                "byte {at} bit {bit}"
-            );
-        }
+    for at in (0..112).chain((112..PAGE).step_by(331)) {
+        let (bit, mut bytes) = (at * 5 % 8, sample.bytes.clone());
+        bytes[at] ^= 1 << bit;
+        assert_eq!(sample.served(&bytes, &format!("bit {bit} of byte {at}")).await, everybody, "byte {at}");
     }
 }
 
