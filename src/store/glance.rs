@@ -50,7 +50,7 @@ impl FileId {
         let open = std::fs::read_dir("/proc/self/fd").ok()?.flatten().find_map(|entry| {
             // Follows the link to the open file itself, not to what has its name now.
             let metadata = entry.path().metadata().ok()?;
-            (Self::of(&metadata) == self).then(|| (entry, metadata))
+            (Self::of(&metadata) == self).then_some((entry, metadata))
         });
         let (entry, metadata) = open?;
         if metadata.nlink() > 0 {

@@ -261,12 +261,12 @@ impl Db {
     pub(super) fn whole(
         &self,
         id: &AccountId,
-        row: Account,
+        row: &Account,
         mark: &SealedMark,
         intent: Option<(u64, OpenIntent)>,
     ) -> Option<Box<Record>> {
         let generation = self.open_mark(id, mark).ok().filter(|newest| *newest == row.generation)?;
-        let record = self.unseal(id, &row).ok()?;
+        let record = self.unseal(id, row).ok()?;
         let intent = intent.filter(|(of, _)| *of == generation).map(|(_, intent)| intent);
         Some(Box::new(Record { intent, ..record }))
     }

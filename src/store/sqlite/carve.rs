@@ -188,7 +188,7 @@ fn value(kind: u64, bytes: &[u8]) -> Option<Value> {
         9 => Value::Integer(1),
         // No column of ours.
         7 => return None,
-        _ if kind % 2 == 0 => Value::Blob(bytes.to_vec()),
+        _ if kind.is_multiple_of(2) => Value::Blob(bytes.to_vec()),
         _ => Value::Text(std::str::from_utf8(bytes).ok()?.to_owned()),
     })
 }

@@ -132,10 +132,10 @@ impl Evidence {
                 self.accounts.entry(id).or_default();
             }
             (Tree::Index, [Text(name), Text(key), Blob(sealed)]) => {
-                self.take_pepper(name, key, sealed, &row.values, sealer)
+                self.take_pepper(name, key, sealed, &row.values, sealer);
             }
             (Tree::Index, [Text(_), Integer(_), Text(_), Blob(_)]) if listed => {
-                self.consents.push(row.values)
+                self.consents.push(row.values);
             }
             (Tree::Table, [Value::Null, Text(_), Text(_), Text(_), Integer(_), Integer(_) | Value::Null])
                 if listed =>

@@ -43,7 +43,7 @@ pub(super) fn look(path: &Path) -> std::io::Result<Header> {
     let Ok(header) = <[u8; LENGTH]>::try_from(header) else { return Ok(Header::Foreign) };
     let is_sqlite = header.starts_with(MAGIC);
     let is_ours = number(&header, 68) == APPLICATION.cast_unsigned();
-    if !is_sqlite && !is_ours || is_sqlite && !is_ours && number(&header, 68) == 0 {
+    if !is_ours && (!is_sqlite || number(&header, 68) == 0) {
         return Ok(Header::Foreign);
     }
     let version = number(&header, 60);
