@@ -175,8 +175,9 @@ impl OpenError {
 
 /// Damage, or statements that do not fit the tables: the schema is not what was written.
 pub(super) fn is_damage_or_schema(error: &rusqlite::Error) -> bool {
-    let is_schema =
-        matches!(error, rusqlite::Error::SqlInputError { .. } | rusqlite::Error::QueryReturnedNoRows);
+    let is_schema = matches!(error, rusqlite::Error::SqlInputError { .. } | rusqlite::Error::QueryReturnedNoRows)
+            // A statement that failed by itself: a table of a later step that is there already, say.
+            || error.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown);
     is_schema || super::fault::is_damage(error)
 }
 
