@@ -52,6 +52,8 @@ pub struct Metrics {
     /// New refresh tokens that the store has refused to take so far.
     pub unstored: Gauge,
     store_durations: Histogram,
+    store_unwritable: Gauge,
+    spill_bytes: Family<Labels, Gauge>,
     stored: Family<Labels, Gauge>,
     login_required_by: Family<Labels, Gauge<f64, AtomicU64>>,
 }
@@ -98,6 +100,8 @@ impl Metrics {
             replays: Family::default(),
             unstored: Gauge::default(),
             store_durations: Histogram::new(exponential_buckets(0.000_5, 2.0, 14)),
+            store_unwritable: Gauge::default(),
+            spill_bytes: Family::default(),
             stored: Family::default(),
             login_required_by: Family::default(),
         };
@@ -134,6 +138,16 @@ impl Metrics {
             "rotation_store_duration_seconds",
             "From a token answer to the durable record: what a crash in between would lose",
             self.store_durations.clone(),
+        );
+        r.register(
+            "store_unwritable",
+            "1 while the last write to the store failed or its file is not in its place",
+            self.store_unwritable.clone(),
+        );
+        r.register(
+            "store_spill_bytes",
+            "Room beside the store for what a full disk keeps out: set aside, and promised to refreshes under way",
+            self.spill_bytes.clone(),
         );
         r.register("stored_accounts", "Accounts of the store, by state", self.stored.clone());
         r.register(
@@ -191,6 +205,16 @@ impl Metrics {
         for (app, end) in &counted.ends {
             let seconds = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
             self.login_required_by.get_or_create(&vec![app_label(app)]).set(seconds);
+        }
+    }
+
+    /// How the store is: whether it cannot be written to, and the bytes set aside and promised for the worst case.
+    pub fn store(&self, unwritable: bool, spill: Option<(u64, u64)>) {
+        self.store_unwritable.set(unwritable.into());
+        let Some((set_aside, promised)) = spill else { return };
+        for (what, bytes) in [("set_aside", set_aside), ("promised", promised)] {
+            let labels = vec![("room", what.to_owned())];
+            self.spill_bytes.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
     }
 

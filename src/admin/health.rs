@@ -32,7 +32,7 @@ impl Readiness {
             return found.clone();
         }
         let found = match tokio::time::timeout(PROBE, store.probe()).await {
-            Ok(probed) => probed.map_err(|error| error.to_string()),
+            Ok(probed) => probed.map_err(|error| format!("{error}\n  help: {}", error.action())),
             Err(_) => Err(format!("no answer within {} s", PROBE.as_secs())),
         };
         *last = Some((Instant::now(), found.clone()));
@@ -61,6 +61,10 @@ pub(super) async fn metrics(call: Call) -> Result<Answer, Problem> {
     let (door, live) = (call.admin.door(), call.accounts().live());
     for (endpoint, load) in live.meters() {
         door.metrics.meter(&endpoint, load.used, load.calls, load.waiting);
+    }
+    if let Some(store) = call.accounts().store() {
+        let room = store.spill_room().map(|room| (room.set_aside, room.promised));
+        door.metrics.store(store.trouble().is_some(), room);
     }
     let expiries = live.expiries();
     door.metrics.token_expiries(expiries.iter().map(|(id, at)| (id, *at)));

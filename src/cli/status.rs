@@ -10,8 +10,10 @@ use clap::Args;
 
 use super::{
     Failure, Output, Place,
+    admin_client::AskError,
     remote::{self, Wanted},
     session::{self, ServerArguments},
+    streams,
     table::table,
 };
 use crate::accounts::AccountDocument;
@@ -40,6 +42,11 @@ pub fn run(place: &Place, arguments: &StatusArguments) -> Result<(), Failure> {
         loop {
             let accounts = remote::accounts(&client, &Wanted::default()).await?;
             print(&accounts, place.output, arguments.watch);
+            if let Err(AskError::Unexpected { detail, .. }) = client.text("/readyz", remote::LIMIT).await
+                && detail.starts_with("store: ")
+            {
+                streams::talk(format_args!("{detail}"));
+            }
             if !arguments.watch {
                 return Ok(());
             }

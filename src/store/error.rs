@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Record;
+
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Trouble {
@@ -11,6 +13,8 @@ pub enum Trouble {
     Io,
     /// The store has been closed.
     Closed,
+    /// The file that has the store's name is not the one that is served, or was changed by somebody else.
+    Displaced,
 }
 
 /// A failed operation. It may be tried again: a write that failed has changed nothing, or all of it.
@@ -37,6 +41,10 @@ impl StoreError {
                  Marketgate keeps trying"
             }
             Trouble::Closed => "Marketgate is ending; start it again",
+            Trouble::Displaced => {
+                "put the database back in its place ([store] path), as it was: Marketgate notices that and goes on by \
+                 itself. Until then no refresh token is spent, and what it holds in memory is lost if it is killed"
+            }
         }
     }
 }
@@ -47,9 +55,27 @@ impl fmt::Display for StoreError {
             Trouble::Full => "the store is full",
             Trouble::Io => "the store failed",
             Trouble::Closed => "the store is closed",
+            Trouble::Displaced => "the store's file is not in its place",
         };
         write!(f, "{what}: {}", self.detail)
     }
 }
 
 impl std::error::Error for StoreError {}
+
+/// What the last resort could not keep.
+#[derive(Debug)]
+pub struct SpillError {
+    /// The records that were not written: they are nowhere but in here.
+    pub unwritten: Vec<Record>,
+    /// Why not.
+    pub error: StoreError,
+}
+
+impl fmt::Display for SpillError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} records could not be kept beside the store: {}", self.unwritten.len(), self.error)
+    }
+}
+
+impl std::error::Error for SpillError {}

@@ -1,8 +1,8 @@
 //! Where the store's files lie, and how they are made. The one rule: whatever we make is for our user alone, under any
 //! umask, and durable when its maker returns.
 //!
-//! All of them lie beside the database and begin with its name: `.lock`, `.spill`, `.new` (a database in the making) and
-//! SQLite's own `-journal`. The database's path is used with its directory resolved and its last part taken literally: a
+//! All of them lie beside the database and begin with its name: `.lock`, `.spill`, `.mark`, `.new` (a new store in the making),
+//! `.rebuilt` (one that will take the place of another) and SQLite's own `-journal`. The database's path is used with its directory resolved and its last part taken literally: a
 //! symbolic link there is refused, because two names for one store would mean two locks.
 
 use std::{
@@ -84,16 +84,59 @@ impl Files {
         beside(&self.database, ".spill")
     }
 
-    /// A database in the making: it is complete before it gets the name.
+    pub(super) fn mark(&self) -> PathBuf {
+        beside(&self.database, ".mark")
+    }
+
+    pub(super) fn journal(&self) -> PathBuf {
+        journal_of(&self.database)
+    }
+
+    /// A new store in the making: the database is complete before it gets the name.
     pub(super) fn in_the_making(&self) -> PathBuf {
         beside(&self.database, ".new")
     }
 
-    /// Gives the database in the making its name. What had the name before is kept under another one, `.WHAT-STAMP`, which
+    /// A database that is made to take another one's place.
+    pub(super) fn rebuilt(&self) -> PathBuf {
+        beside(&self.database, ".rebuilt")
+    }
+
+    /// Notes durably that a new store is being made here, before anything else of it is.
+    pub(super) fn begin_making(&self) -> io::Result<()> {
+        clear_the_way(&self.in_the_making())?;
+        sync_directory_of(&self.database)
+    }
+
+    /// Forgets what a start that was cut off had begun to make.
+    pub(super) fn forget_unfinished(&self) -> io::Result<()> {
+        [self.in_the_making(), self.rebuilt()]
+            .iter()
+            .try_for_each(|path| remove(path).and_then(|()| remove(&journal_of(path))))
+    }
+
+    /// Files that are made only after the database has had its name.
+    pub(super) fn left_by_a_store(&self) -> io::Result<Vec<PathBuf>> {
+        let Some(name) = self.database.file_name() else { return Ok(Vec::new()) };
+        let ours = |path: &PathBuf| {
+            let rest = path.file_name()?.as_encoded_bytes().strip_prefix(name.as_encoded_bytes())?;
+            let kept = [".damaged-", ".before-restore-"].iter().any(|kept| rest.starts_with(kept.as_bytes()));
+            (kept || [".mark", ".spill", ".rebuilt", "-journal"].iter().any(|whole| rest == whole.as_bytes()))
+                .then_some(())
+        };
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(directory_of(&self.database))? {
+            found.extend(Some(entry?.path()).filter(|path| ours(path).is_some()));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Gives the rebuilt database the name. What had the name before is kept under another one, `.WHAT-STAMP`, which
     /// is returned; at no moment is there no database. A journal goes with it: in the new one's place it would undo the new
     /// one.
     pub(super) fn supersede(&self, what: &str, stamp: &str) -> io::Result<Option<PathBuf>> {
-        File::open(self.in_the_making())?.sync_all()?;
+        File::open(self.rebuilt())?.sync_all()?;
         let old = self.database.symlink_metadata().is_ok().then(|| self.free_name(what, stamp));
         if let Some(old) = &old {
             keep(&self.database, old)?;
@@ -103,7 +146,7 @@ impl Files {
             sync_directory_of(&self.database)?;
             remove(&journal_of(&self.database))?;
         }
-        std::fs::rename(self.in_the_making(), &self.database)?;
+        std::fs::rename(self.rebuilt(), &self.database)?;
         sync_directory_of(&self.database)?;
         Ok(old)
     }
@@ -154,6 +197,12 @@ pub(super) fn open_or_make(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => make_new(path),
         opened => opened,
     }
+}
+
+/// Puts an empty file in the place of a database that was never finished. At no moment is there none.
+pub(super) fn clear_the_way(new: &Path) -> io::Result<()> {
+    remove(&journal_of(new))?;
+    open_or_make(new)?.set_len(0)
 }
 
 /// Removes a file, if there is one.

@@ -73,25 +73,49 @@ pub(super) fn read(path: &Path) -> Result<Key, KeyFileError> {
     Ok(Key::parse(&text)?)
 }
 
+/// An attribute that no copy has by accident: the inode of the file that was made together with a store.
+const MADE: &str = "user.marketgate.store";
+
+/// Whether this very file was made together with a store. A copy of it was not: it may seal a new one.
+pub(super) fn was_made_with_a_store(path: &Path) -> bool {
+    let mut value = [0; 32];
+    let Ok(length) = rustix::fs::getxattr(path, MADE, &mut value) else { return false };
+    path.metadata().is_ok_and(|metadata| value[..length] == *metadata.ino().to_string().as_bytes())
+}
+
 /// Makes a new key in a new file, durably, with mode 0600 whatever the umask.
 ///
 /// # Errors
 /// When the file exists or cannot be made.
 pub(super) fn make(path: &Path) -> Result<Key, KeyFileError> {
     let key = Key::random()?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let written = fill(&mut file, &key).and_then(|()| files::sync_directory_of(path));
-    if let Err(error) = written {
-        // Ours, and no store knows it yet. Half a key would stand in the way of the next start.
-        let _ = std::fs::remove_file(path);
-        return Err(error.into());
-    }
+    // A start that is killed leaves a whole key or none: half of one would stand in the way of the next.
+    let unfinished = files::beside(path, ".new");
+    files::remove(&unfinished)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let named = fill(&mut file, &key).and_then(|()| name(&unfinished, path));
+    let removed = files::remove(&unfinished);
+    named.and(removed).and_then(|()| files::sync_directory_of(path))?;
     Ok(key)
+}
+
+/// Gives a file a name that nothing has yet.
+fn name(unfinished: &Path, path: &Path) -> io::Result<()> {
+    match std::fs::hard_link(unfinished, path) {
+        // Some file systems have no second names.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => std::fs::rename(unfinished, path),
+        linked => linked,
+    }
 }
 
 fn fill(file: &mut File, key: &Key) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     file.write_all(key.to_text().as_bytes())?;
+    let inode = file.metadata()?.ino().to_string();
+    let noted = rustix::fs::fsetxattr(&*file, MADE, inode.as_bytes(), rustix::fs::XattrFlags::empty());
+    if let Err(error) = noted {
+        tracing::debug!(%error, "this file system has no attributes: the key cannot say that it was made with a store");
+    }
     file.sync_all()
 }
 

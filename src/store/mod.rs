@@ -8,19 +8,22 @@
 mod document;
 pub mod error;
 mod files;
+mod glance;
 mod key_file;
 pub mod keyring;
 mod lock;
+mod mark;
 pub mod memory;
 pub mod record;
 mod seal;
 mod spill;
 pub mod sqlite;
 mod stamp;
+mod traces;
 
 use std::{fmt, future::Future, path::Path, pin::Pin, time::SystemTime};
 
-pub use error::StoreError;
+pub use error::{SpillError, StoreError};
 pub use files::PlaceError;
 pub use key_file::KeyFileError;
 pub use memory::MemoryStore;
@@ -28,6 +31,7 @@ pub use record::{
     CallLog, Grant, Intent, KeptToken, LoginReason, Notes, OpenIntent, ParkReason, PendingConsent, Record,
     Refusal, Standing, Stored, Unrevoked,
 };
+pub use spill::SpillRoom;
 pub use sqlite::{KeyPlace, OpenError, OpenOptions, SqliteStore};
 
 use crate::{
@@ -157,6 +161,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// and adopts them.
     ///
     /// # Errors
-    /// When that fails too.
-    fn spill(&self, records: Vec<Record>) -> Result<(), StoreError>;
+    /// When that fails too; it holds the records that were not written.
+    fn spill(&self, records: Vec<Record>) -> Result<(), SpillError>;
+
+    /// What keeps the store from being written to, as far as that is known without asking it.
+    fn trouble(&self) -> Option<StoreError> {
+        None
+    }
+
+    /// How much room is set aside for [`Store::spill`]; None: it needs none.
+    fn spill_room(&self) -> Option<SpillRoom> {
+        None
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 use marketgate::{
     names::{AccountId, AccountRef},
     sim::fingerprint,
-    store::{Grant, KeyPlace, OpenOptions, SqliteStore, Store, Stored},
+    store::{Grant, KeyPlace, OpenOptions, SqliteStore, Standing, Store, Stored},
 };
 
 use crate::{
@@ -104,12 +104,21 @@ impl Disk {
         }
     }
 
-    /// Opens what would be left, and looks.
+    /// Opens what would be left, and looks. The high-water mark is never made durable on purpose: the disk may have written it
+    /// at once or not at all.
     fn cut(&self, shop: &Shop) -> Found {
+        let [late, early] = [false, true].map(|early| self.cut_with_mark(shop, early));
+        assert_eq!(late, early, "it depends on when the mark is written");
+        late
+    }
+
+    fn cut_with_mark(&self, shop: &Shop, early: bool) -> Found {
         let left = tempfile::tempdir().unwrap();
         for (name, number) in &self.durable_names {
             let path = left.path().join(Path::new(name).file_name().unwrap());
-            std::fs::write(&path, &self.files[*number].durable).unwrap();
+            let file = &self.files[*number];
+            let is_early = early && name.ends_with(".mark");
+            std::fs::write(&path, if is_early { &file.written } else { &file.durable }).unwrap();
             let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(&path, private).unwrap();
         }
@@ -124,6 +133,7 @@ impl Disk {
         let stored = block_on(store.unwrap().account(&id)).unwrap();
         let Some(Stored::Whole(record)) = stored else { panic!("{stored:?}") };
         let Some(Grant::Refresh { token, .. }) = &record.grant else { panic!("{record:?}") };
+        assert_eq!(record.standing, Standing::Active, "it was taken for an older copy");
         match (fingerprint(token.expose()) == shop.family().refresh_token, &record.intent) {
             (true, None) => Found::Record,
             (true, Some(_)) => panic!("an intent outlived its refresh"),

@@ -42,6 +42,11 @@ impl SmallDisk {
         }
     }
 
+    /// Takes it away, also from under those who have files of it open.
+    pub(crate) fn unmount(&self) {
+        assert!(Command::new("umount").arg("-l").arg(self.place.path()).status().unwrap().success());
+    }
+
     pub(crate) fn make_room(&self) {
         std::fs::remove_file(self.filler()).unwrap();
     }

@@ -212,7 +212,9 @@ impl Sample {
 
     fn forget_kept_files(&self) {
         for entry in std::fs::read_dir(self.dir.path()).unwrap().flatten() {
-            if entry.file_name().to_str().unwrap().contains("damaged-") {
+            // What was written into one would make the next one look like an older copy.
+            let name = entry.file_name().into_string().unwrap();
+            if name.contains("damaged-") || name.ends_with(".mark") {
                 std::fs::remove_file(entry.path()).unwrap();
             }
         }
@@ -223,15 +225,16 @@ impl Sample {
 async fn a_flipped_bit_harms_at_most_the_accounts_it_lies_in() {
     let sample = Sample::make().await;
     let mut tally = Tally::default();
-    let headers = (0..sample.bytes.len()).filter(|at| *at < 110 || at % 4096 < 24);
-    let rest = (110..sample.bytes.len()).step_by(53);
+    let headers = (0..sample.bytes.len()).filter(|at| *at < 110 || at % 4096 < 12);
+    let rest = (110..sample.bytes.len()).step_by(311);
     for at in headers.chain(rest) {
         let mut bytes = sample.bytes.clone();
         bytes[at] ^= [0x01, 0x80, 0x20, 0xff][at % 4];
         sample.open_damaged(&bytes, &format!("byte {at}"), &mut tally).await;
     }
     println!("{tally:?} of {} bytes", sample.bytes.len());
-    assert!(tally.refused > 0 && tally.unharmed > 0 && tally.corrupt > 0, "{tally:?}");
+    assert!(tally.unharmed > 0 && tally.corrupt > 0, "{tally:?}");
+    assert_eq!(tally.refused, 0, "a single flipped bit leaves something to serve");
 }
 
 #[tokio::test]

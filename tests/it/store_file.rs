@@ -68,7 +68,9 @@ async fn a_store_that_was_shut_down_has_written_everything_and_can_be_opened_aga
     let refused = |error: StoreError| assert_eq!(error.trouble, Trouble::Closed);
     refused(store.account(&id("depop@shop")).await.unwrap_err());
     refused(store.probe().await.unwrap_err());
-    refused(store.spill(vec![record("depop@shop", 2)]).unwrap_err());
+    let spilled = store.spill(vec![record("depop@shop", 2)]).unwrap_err();
+    assert_eq!(spilled.unwritten.len(), 1);
+    refused(spilled.error);
     store.shut_down().await.unwrap();
     assert_eq!(everything(&open(dir.path())).await.len(), 1);
 }
@@ -230,11 +232,11 @@ fn a_store_whose_key_is_gone_is_refused_and_no_key_is_made() {
 }
 
 #[tokio::test]
-async fn a_key_without_a_store_seals_the_new_one() {
-    let dir = fast_directory();
-    drop(open(dir.path()));
-    let text = std::fs::read(key(dir.path())).unwrap();
-    std::fs::remove_file(database(dir.path())).unwrap();
+async fn a_key_that_was_brought_seals_the_new_store() {
+    let (dir, maker) = (fast_directory(), fast_directory());
+    drop(open(maker.path()));
+    let text = std::fs::read(key(maker.path())).unwrap();
+    std::fs::copy(key(maker.path()), key(dir.path())).unwrap();
     assert!(!SqliteStore::exists(&database(dir.path())));
     let store = open(dir.path());
     store.replace(record("depop@shop", 1), Origin::Brought).await.unwrap();

@@ -11,7 +11,7 @@ use marketgate::store::{
 
 use super::{
     small_disk::SmallDisk,
-    store_fixture::{at, content, everything, fast_directory, id, open, options, read, record},
+    store_fixture::{at, content, everything, fast_directory, id, intent, open, options, read, record},
 };
 
 /// A record that needs new pages.
@@ -131,10 +131,109 @@ async fn a_spill_that_cannot_be_read_or_has_lost_its_database_is_not_dropped() {
     std::fs::write(spill_file(dir.path()), &good).unwrap();
     let database = options(dir.path()).path;
     std::fs::rename(&database, dir.path().join("elsewhere")).unwrap();
-    refused();
+    let error = SqliteStore::open(&options(dir.path())).unwrap_err();
+    assert!(matches!(error, OpenError::Missing { .. }), "{error}");
     assert!(!database.exists(), "no empty store is made beside it");
     std::fs::rename(dir.path().join("elsewhere"), &database).unwrap();
     assert_eq!(read(&open(dir.path()), "depop@a").await.generation, 2);
+}
+
+/// An account whose refresh token is as long as some marketplaces make them.
+fn long_winded(number: usize, generation: u64) -> Record {
+    let name = format!("depop@shop-{number:02}");
+    let mut record = record(&name, generation);
+    let Some(marketgate::store::Grant::Refresh { token, .. }) = &mut record.grant else {
+        panic!("another grant")
+    };
+    *token = marketgate::secret::Secret::new(format!("{number:04}{generation:04}").repeat(1000));
+    record
+}
+
+#[tokio::test]
+async fn every_refresh_that_may_begin_has_room_for_what_it_brings_when_the_disk_is_full() {
+    const ACCOUNTS: usize = 40;
+    let Some(disk) = SmallDisk::mount() else { return };
+    let store = open(disk.path());
+    for number in 0..ACCOUNTS {
+        store.replace(long_winded(number, 1), Origin::Brought).await.unwrap();
+    }
+    let mut begun = Vec::new();
+    for number in 0..ACCOUNTS {
+        let intent = intent(&format!("depop@shop-{number:02}"), 1, at(5));
+        match store.begin(intent).await {
+            Ok(begun_so) => {
+                assert_eq!(begun_so, marketgate::store::Begun::Durable);
+                begun.push(number);
+            }
+            Err(error) => {
+                assert_eq!(error.trouble, Trouble::Full);
+                assert!(error.detail.contains("no room can be set aside"), "{error}");
+            }
+        }
+    }
+    assert!(begun.len() > 4 && begun.len() < ACCOUNTS, "{} may begin", begun.len());
+    let room = store.spill_room().unwrap();
+    assert!(room.set_aside >= room.promised && room.promised > 0, "{room:?}");
+    disk.fill();
+    store.spill(begun.iter().map(|number| long_winded(*number, 2)).collect()).unwrap();
+    drop(store);
+    disk.make_room();
+    let store = open(disk.path());
+    for number in begun {
+        let name = format!("depop@shop-{number:02}");
+        assert_eq!(content(&read(&store, &name).await), content(&long_winded(number, 2)));
+    }
+}
+
+#[tokio::test]
+async fn room_that_a_refresh_no_longer_needs_is_promised_to_the_next() {
+    let dir = fast_directory();
+    let store = open(dir.path());
+    for generation in 1..=20 {
+        store.replace(long_winded(1, generation), Origin::Rotated).await.unwrap();
+        store.begin(intent("depop@shop-01", generation, at(5))).await.unwrap();
+    }
+    let promised = store.spill_room().unwrap().promised;
+    assert!((16_000..40_000).contains(&promised), "{promised}");
+    store.close(&id("depop@shop-01"), 20, at(6)).await.unwrap();
+    assert_eq!(store.spill_room().unwrap().promised, 0);
+    assert_eq!(spill_file(dir.path()).metadata().unwrap().len(), 64 * 1024, "it does not grow without need");
+    store.begin(intent("depop@shop-01", 20, at(7))).await.unwrap();
+    drop(store);
+    assert!(
+        open(dir.path()).spill_room().unwrap().promised > 16_000,
+        "what was begun may still bring something"
+    );
+}
+
+#[tokio::test]
+async fn the_spill_file_has_no_holes() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for number in 0..20 {
+        store.replace(long_winded(number, 1), Origin::Brought).await.unwrap();
+        store.begin(intent(&format!("depop@shop-{number:02}"), 1, at(5))).await.unwrap();
+    }
+    let metadata = spill_file(dir.path()).metadata().unwrap();
+    assert!(metadata.len() > 300_000 && metadata.blocks() * 512 >= metadata.len(), "{metadata:?}");
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_handed_back_and_the_rest_is_kept() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let store = open(disk.path());
+    for name in ["depop@a", "depop@b"] {
+        store.replace(record(name, 1), Origin::Brought).await.unwrap();
+    }
+    disk.fill();
+    let error = store.spill(vec![large("depop@a", 2), record("depop@b", 2)]).unwrap_err();
+    assert_eq!(error.error.trouble, Trouble::Full, "{error}");
+    assert_eq!(error.unwritten.iter().map(content).collect::<Vec<_>>(), [content(&large("depop@a", 2))]);
+    drop(store);
+    disk.make_room();
+    let store = open(disk.path());
+    assert_eq!((read(&store, "depop@a").await.generation, read(&store, "depop@b").await.generation), (1, 2));
 }
 
 /// Runs itself anew as a process whose files may not grow beyond a size, which is the whole process's.

@@ -10,7 +10,7 @@ use super::{
     super::{
         Grant, OpenIntent, Origin, Record, Replaced, StoreError, Stored,
         document::{self, Document},
-        seal::Binding,
+        seal::{Binding, Broken, Sealer},
         stamp,
     },
     db::Db,
@@ -40,15 +40,55 @@ pub(super) struct Account {
 impl Account {
     /// The columns after the name.
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let generation: i64 = row.get(4)?;
         Ok(Self {
             provider: row.get(2)?,
             environment: row.get(3)?,
-            generation: if (1..=PLAUSIBLE).contains(&generation) { generation.unsigned_abs() } else { 0 },
+            generation: plausible(row.get(4)?),
             key_id: row.get(5)?,
             sealed: row.get(6)?,
         })
     }
+
+    /// The same columns, found elsewhere than in a table.
+    pub(super) fn of(
+        provider: &str,
+        environment: &str,
+        generation: i64,
+        key_id: &str,
+        sealed: &[u8],
+    ) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            environment: environment.to_owned(),
+            generation: plausible(generation),
+            key_id: key_id.to_owned(),
+            sealed: sealed.to_vec(),
+        }
+    }
+
+    /// The record, if it is what was written for this account. None: of a version that knows more than this one.
+    pub(super) fn open(&self, id: &AccountId, sealer: &Sealer) -> Result<Option<Record>, Broken> {
+        let binding = Binding::account(id, &self.provider, &self.environment, self.generation);
+        let text = sealer.open(binding, &self.key_id, &self.sealed)?;
+        let document = document::decode::<Document>(&text);
+        let (provider, environment) = (self.provider.clone(), self.environment.clone());
+        Ok(document.map(|document| document.into_record(id.clone(), provider, environment, self.generation)))
+    }
+}
+
+/// A generation as it stands in the clear; 0 when it cannot be one.
+pub(super) fn plausible(generation: i64) -> u64 {
+    if (1..=PLAUSIBLE).contains(&generation) { generation.unsigned_abs() } else { 0 }
+}
+
+/// What a generation mark says; None: it opens and is no number.
+pub(super) fn open_mark(
+    sealer: &Sealer,
+    id: &AccountId,
+    key_id: &str,
+    sealed: &[u8],
+) -> Result<Option<u64>, Broken> {
+    Ok(number(&sealer.open(Binding::mark(id), key_id, sealed)?))
 }
 
 /// A generation mark as it stands there.
@@ -91,7 +131,7 @@ impl Db {
             (Found::Nothing, _) => return corrupt("its record is missing".to_owned()),
             (_, Found::Nothing) => return corrupt("its generation mark is missing".to_owned()),
         };
-        match self.unseal(id, row) {
+        match self.unseal(id, &row) {
             Ok(mut record) => {
                 record.intent = self.intent(id, generation)?;
                 Ok(Some(Stored::Whole(Box::new(record))))
@@ -112,6 +152,19 @@ impl Db {
         if self.generation(&record.id)?.checked_add(1) != Some(record.generation) {
             return Ok(Replaced::Newer);
         }
+        self.take(record, origin)
+    }
+
+    /// Takes in a record that was spilled. Any newer one follows the stored one, even if changes between them are missing:
+    /// the database may be older than it was.
+    pub(super) fn adopt(&self, record: &Record) -> Result<Replaced, StoreError> {
+        if self.generation(&record.id)? >= record.generation {
+            return Ok(Replaced::Newer);
+        }
+        self.take(record, Origin::Rotated)
+    }
+
+    fn take(&self, record: &Record, origin: Origin) -> Result<Replaced, StoreError> {
         // What came with an answer is kept even if this list is damaged.
         let held = self.other_holder(record, origin).unwrap_or_else(|error| {
             tracing::error!(account = %record.id, %error, "whose tokens these are could not be looked up");
@@ -134,7 +187,8 @@ impl Db {
         if !exists || self.generation(id)? != generation {
             return Ok(Replaced::Newer);
         }
-        for table in ["accounts", "marks", "intents", "holders", "owners"] {
+        self.forget_intent(id)?;
+        for table in ["accounts", "marks", "holders", "owners"] {
             let sql = format!("DELETE FROM {table} WHERE app = ?1 AND account = ?2");
             self.connection.prepare_cached(&sql)?.execute([id.app.as_str(), id.account.as_str()])?;
         }
@@ -165,7 +219,8 @@ impl Db {
         self.write_mark(id, generation)
     }
 
-    fn write_mark(&self, id: &AccountId, generation: u64) -> Result<(), StoreError> {
+    /// Writes an account's generation mark.
+    pub(super) fn write_mark(&self, id: &AccountId, generation: u64) -> Result<(), StoreError> {
         let sealed = self.sealer.seal(Binding::mark(id), &generation.to_le_bytes())?;
         let (app, account) = (id.app.as_str(), id.account.as_str());
         self.connection
@@ -197,16 +252,16 @@ impl Db {
     }
 
     fn open_mark(&self, id: &AccountId, mark: &SealedMark) -> Result<u64, String> {
-        let text = self.sealer.open(Binding::mark(id), &mark.key_id, &mark.sealed);
-        let text = text.map_err(|broken| format!("its generation mark does not open: {broken}"))?;
-        number(&text).ok_or_else(|| "its mark is none".to_owned())
+        let mark = open_mark(&self.sealer, id, &mark.key_id, &mark.sealed);
+        let mark = mark.map_err(|broken| format!("its generation mark does not open: {broken}"))?;
+        mark.ok_or_else(|| "its mark is none".to_owned())
     }
 
     /// The record, if what stands in its places is whole.
     pub(super) fn whole(
         &self,
         id: &AccountId,
-        row: Account,
+        row: &Account,
         mark: &SealedMark,
         intent: Option<(u64, OpenIntent)>,
     ) -> Option<Box<Record>> {
@@ -216,13 +271,10 @@ impl Db {
         Some(Box::new(Record { intent, ..record }))
     }
 
-    fn unseal(&self, id: &AccountId, row: Account) -> Result<Record, String> {
-        let binding = Binding::account(id, &row.provider, &row.environment, row.generation);
-        let text = self.sealer.open(binding, &row.key_id, &row.sealed);
-        let text = text.map_err(|broken| format!("its record does not open: {broken}"))?;
-        let document: Document = document::decode(&text)
-            .ok_or_else(|| "its record was written by a version that knows more than this one".to_owned())?;
-        Ok(document.into_record(id.clone(), row.provider, row.environment, row.generation))
+    fn unseal(&self, id: &AccountId, row: &Account) -> Result<Record, String> {
+        let record =
+            row.open(id, &self.sealer).map_err(|broken| format!("its record does not open: {broken}"))?;
+        record.ok_or_else(|| "its record was written by a version that knows more than this one".to_owned())
     }
 }
 

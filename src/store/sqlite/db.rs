@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
-    super::{StoreError, seal::Sealer},
+    super::{StoreError, seal::Sealer, spill::Spill},
     pepper::Pepper,
 };
 
@@ -19,6 +19,8 @@ pub(super) struct Db {
     pub(super) connection: Connection,
     pub(super) sealer: Arc<Sealer>,
     pub(super) pepper: Pepper,
+    /// Where room is promised before a refresh token is shown; None where none is.
+    pub(super) spill: Option<Arc<Spill>>,
 }
 
 const SETTINGS: &str = "

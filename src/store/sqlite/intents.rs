@@ -19,6 +19,9 @@ impl Db {
         if stored == 0 || stored != intent.generation {
             return Ok(Begun::Newer);
         }
+        if let Some(spill) = &self.spill {
+            spill.promise(&intent.id, self.size(&intent.id)?)?;
+        }
         self.connection
             .prepare_cached(
                 "INSERT INTO intents (app, account, generation, showings, at) VALUES (?1, ?2, ?3, 1, ?4) \
@@ -50,7 +53,25 @@ impl Db {
         Ok(())
     }
 
+    /// How many bytes an account's record takes, sealed.
+    fn size(&self, id: &AccountId) -> rusqlite::Result<u64> {
+        let sql = "SELECT length(sealed) FROM accounts WHERE app = ?1 AND account = ?2";
+        let mut asked = self.connection.prepare_cached(sql)?;
+        let size =
+            asked.query_row([id.app.as_str(), id.account.as_str()], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(size.map_or(0, i64::unsigned_abs))
+    }
+
+    /// Promises room again for refreshes that an earlier process had begun.
+    pub(super) fn promise_again(&self) -> Result<(), StoreError> {
+        let Some(spill) = &self.spill else { return Ok(()) };
+        self.open_intents()?.iter().try_for_each(|id| spill.promise(id, self.size(id)?))
+    }
+
     pub(super) fn forget_intent(&self, id: &AccountId) -> rusqlite::Result<()> {
+        if let Some(spill) = &self.spill {
+            spill.settle(id);
+        }
         let sql = "DELETE FROM intents WHERE app = ?1 AND account = ?2";
         self.connection.prepare_cached(sql)?.execute([id.app.as_str(), id.account.as_str()]).map(drop)
     }

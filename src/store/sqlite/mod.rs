@@ -5,19 +5,27 @@
 
 mod accounts;
 mod backup;
+mod carve;
+mod condition;
 mod consents;
 mod db;
+mod evidence;
 mod fault;
 mod header;
+mod high_water;
 mod holders;
 mod intents;
 mod listing;
+mod older;
 mod open;
 mod open_error;
 mod owner;
 mod owners;
 mod pepper;
+mod place;
+mod progress;
 mod rekey;
+mod reopen;
 mod restore;
 mod salvage;
 mod scan;
@@ -26,7 +34,7 @@ mod schema;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::JoinHandle,
     time::SystemTime,
 };
@@ -38,12 +46,13 @@ pub use open_error::OpenError;
 pub use restore::{RestoreError, Restored, restore};
 
 use self::{
+    condition::Condition,
     db::Db,
-    owner::{Answer, Change, Job, Owner, Rank},
+    owner::{Answer, Change, Job, Rank},
 };
 use super::{
-    Begun, CallLog, Intent, Origin, PageQuery, Pending, PendingConsent, Record, Replaced, Store, StoreError,
-    Stored, error::Trouble, spill::Spill,
+    Begun, CallLog, Intent, Origin, PageQuery, Pending, PendingConsent, Record, Replaced, SpillError,
+    SpillRoom, Store, StoreError, Stored, error::Trouble, spill::Spill,
 };
 use crate::{
     names::{AccountId, AppName},
@@ -53,7 +62,8 @@ use crate::{
 /// Accounts in an SQLite file. Dropping it waits for what was begun.
 pub struct SqliteStore {
     path: PathBuf,
-    spill: Spill,
+    spill: Arc<Spill>,
+    condition: Arc<Condition>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -70,14 +80,13 @@ impl SqliteStore {
     /// # Errors
     /// When anything about it is not as it should be; nothing was lost or overwritten then.
     pub fn open(options: &OpenOptions) -> Result<Self, OpenError> {
-        let open::Opened { db, files, lock, spill } = open::open(options)?;
-        let path = files.database().to_owned();
-        let (sealer, pepper) = (db.sealer.clone(), db.pepper.clone());
-        let owner = Owner { db: Some(db), files, sealer, pepper, _lock: lock };
+        let owner = open::open(options)?;
+        let path = owner.files.database().to_owned();
+        let (spill, condition) = (owner.spill.clone(), owner.condition.clone());
         let (jobs, queue) = mpsc::channel();
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || owner.serve(&queue));
         let thread = thread.map_err(|e| OpenError::io(&path, &e))?;
-        Ok(Self { path, spill, jobs: Mutex::new(Some(jobs)), thread: Some(thread) })
+        Ok(Self { path, spill, condition, jobs: Mutex::new(Some(jobs)), thread: Some(thread) })
     }
 
     /// Whether there is a database at that path.
@@ -245,10 +254,18 @@ impl Store for SqliteStore {
         self.change(None, Rank::Plain, Db::probe)
     }
 
-    fn spill(&self, records: Vec<Record>) -> Result<(), StoreError> {
+    fn trouble(&self) -> Option<StoreError> {
+        self.condition.trouble()
+    }
+
+    fn spill_room(&self) -> Option<SpillRoom> {
+        Some(self.spill.room())
+    }
+
+    fn spill(&self, records: Vec<Record>) -> Result<(), SpillError> {
         if self.queue().is_none() {
-            return Err(closed());
+            return Err(SpillError { unwritten: records, error: closed() });
         }
-        self.spill.add(&records)
+        self.spill.add(records)
     }
 }

@@ -25,6 +25,14 @@ pub enum OpenError {
         /// Why.
         reason: PlaceError,
     },
+    /// There was a store, and its database is gone.
+    #[error("the store {path} is missing, but there was one: {} still there", listed(traces))]
+    Missing {
+        /// The database.
+        path: PathBuf,
+        /// What says that there was one.
+        traces: Vec<PathBuf>,
+    },
     /// There is a database, and its key is not where it should be.
     #[error("the store {path} exists, but its key {key} does not")]
     KeyMissing {
@@ -120,9 +128,7 @@ impl OpenError {
         let path = path.to_owned();
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseBusy) => Self::StoreInUse { path, pid: None },
-            _ if super::fault::is_damage(&error) || is_schema(&error) => {
-                Self::Damaged { path, detail: error.to_string() }
-            }
+            _ if is_damage_or_schema(&error) => Self::Damaged { path, detail: error.to_string() },
             _ => Self::Failed { path, error: error.into() },
         }
     }
@@ -136,6 +142,10 @@ impl OpenError {
             }
             Self::Place { .. } => {
                 "set [store] path to a file in a directory that belongs to the user this program runs as"
+            }
+            Self::Missing { .. } => {
+                "put the database back in its place, or restore a backup (`marketgate store restore`). To begin anew, with \
+                 no account, move those files away"
             }
             Self::KeyMissing { .. } => {
                 "put the key back where [store] key says; without it the store cannot be read. To begin anew, move the \
@@ -163,9 +173,17 @@ impl OpenError {
     }
 }
 
-/// Statements that do not fit the tables: the schema is not what was written.
-fn is_schema(error: &rusqlite::Error) -> bool {
-    matches!(error, rusqlite::Error::SqlInputError { .. } | rusqlite::Error::QueryReturnedNoRows)
+/// Damage, or statements that do not fit the tables: the schema is not what was written.
+pub(super) fn is_damage_or_schema(error: &rusqlite::Error) -> bool {
+    let is_schema = matches!(error, rusqlite::Error::SqlInputError { .. } | rusqlite::Error::QueryReturnedNoRows)
+            // A statement that failed by itself: a table of a later step that is there already, say.
+            || error.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown);
+    is_schema || super::fault::is_damage(error)
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
 }
 
 fn holder(pid: Option<u32>) -> String {

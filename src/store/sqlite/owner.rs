@@ -7,17 +7,33 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
 
 use super::{
-    super::{StoreError, error::Trouble, files::Files, lock::Lock, seal::Sealer},
-    db::{Db, connect},
+    super::{
+        StoreError, error::Trouble, files::Files, lock::Lock, mark::Progress, seal::Sealer, spill::Spill,
+    },
+    condition::Condition,
+    db::Db,
+    high_water::Mark,
     pepper::Pepper,
+    place::{Place, Seen},
+    progress, reopen,
 };
 use crate::names::AccountId;
+
+/// How long the thread rests before it looks whether the file is still there.
+const REST: Duration = Duration::from_secs(5);
+
+/// How soon a file that is not the store, and looks unchanged, is read once more: file systems tell time in ticks.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What an operation is answered with.
 pub(super) type Answer<T> = Result<T, StoreError>;
@@ -79,6 +95,9 @@ impl<T: Send, F: FnMut(&Db) -> Answer<T> + Send> Write for Change<T, F> {
     fn attempt(&mut self, db: &Db) -> Answer<()> {
         db.run("SAVEPOINT job")?;
         let outcome = (self.work)(db);
+        if let (true, Some(spill), Some(id)) = (outcome.is_err(), &db.spill, &self.account) {
+            spill.keep(id);
+        }
         // A full disk or a broken one ends the whole transaction, and the savepoint with it.
         if outcome.is_err() && db.connection.is_autocommit() {
             return outcome.map(drop);
@@ -103,15 +122,32 @@ impl<T: Send, F: FnMut(&Db) -> Answer<T> + Send> Write for Change<T, F> {
 pub(super) struct Owner {
     pub(super) db: Option<Db>,
     pub(super) files: Files,
+    pub(super) place: Place,
+    pub(super) progress: Progress,
+    pub(super) mark: Mark,
     pub(super) sealer: Arc<Sealer>,
     pub(super) pepper: Pepper,
-    pub(super) _lock: Lock,
+    pub(super) spill: Arc<Spill>,
+    pub(super) condition: Arc<Condition>,
+    /// What stood in the store's place when it was last found not to be the store, when, and why not.
+    pub(super) refused: Option<(Seen, Instant, StoreError)>,
+    pub(super) _lock: Arc<Lock>,
 }
 
 impl Owner {
     /// Does jobs until there can be no more, or one closes the store.
     pub(super) fn serve(mut self, jobs: &mpsc::Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
+        loop {
+            let first = match jobs.recv_timeout(REST) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    // Somebody should hear of a file that is gone before it is needed.
+                    let _ = self.look();
+                    self.mark.settle();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             let mut batch = Batch::default();
             for job in std::iter::once(first).chain(jobs.try_iter()) {
                 batch.add(job);
@@ -145,37 +181,132 @@ impl Owner {
         writes.into_iter().for_each(|write| write.answer(committed.clone()));
     }
 
-    /// All of them in one transaction.
+    /// All of them in one transaction, into the file that has the store's name.
     fn commit(&mut self, writes: &mut [Box<dyn Write>]) -> Answer<()> {
-        let db = self.db()?;
-        let committed = attempt_all(db, writes);
-        if let Err(error) = &committed {
+        self.look()?;
+        let db = self.open_db()?;
+        let attempted = attempt_all(db, writes);
+        self.spill.transaction_ended(attempted.is_ok());
+        if let Err(error) = &attempted {
             let rolled_back = db.roll_back();
-            tracing::error!(%error, writes = writes.len(), action = error.action(), "the store could not be written");
             // After an I/O error nobody knows what SQLite's memory of the file is worth: it is opened anew.
             if rolled_back.is_err() || error.trouble != Trouble::Full {
                 self.db = None;
             }
         }
-        committed
+        let confirmed = self.confirm();
+        let commits = attempted.and_then(|commits| confirmed.map(|()| commits));
+        if let Ok(commits) = commits {
+            self.progress.commits = self.progress.commits.max(commits);
+            self.mark.write(&self.progress);
+        }
+        self.condition.note(commits.map(drop).inspect_err(|error| {
+            tracing::error!(%error, writes = writes.len(), action = error.action(), "the store could not be written");
+        }))
     }
 
-    /// The connection, made again if the last one was given up.
-    fn db(&mut self) -> Answer<&Db> {
-        if self.db.is_none() {
-            let connection = connect(self.files.database())?;
-            self.db = Some(Db { connection, sealer: self.sealer.clone(), pepper: self.pepper.clone() });
+    /// Whether what was just written lies in the file that has the name.
+    fn confirm(&mut self) -> Answer<()> {
+        match self.place.confirm() {
+            Ok(Seen::Served) => Ok(()),
+            Ok(seen) => Err(self.place.displaced(seen, "")),
+            Err(error) => Err(unseen(&error)),
         }
+    }
+
+    /// The connection, for reading. Where the file has lost its name, it still is what was written.
+    fn db(&mut self) -> Answer<&Db> {
+        let looked = self.look();
+        if self.db.is_none() {
+            looked?;
+        }
+        self.open_db()
+    }
+
+    fn open_db(&self) -> Answer<&Db> {
         self.db.as_ref().ok_or_else(|| StoreError::new(Trouble::Closed, "there is no connection"))
+    }
+
+    /// Makes sure that the file that has the store's name is the one that is open. One that was put back is opened, if it
+    /// holds all that was answered.
+    fn look(&mut self) -> Answer<()> {
+        let seen = self.place.look().map_err(|error| unseen(&error));
+        let looked = match seen {
+            Ok(Seen::Served) if self.db.is_some() => return self.is_back(),
+            Ok(seen) => self.open_again(seen),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &looked
+            && self.condition.is_news(error)
+        {
+            tracing::error!(%error, action = error.action(), "no refresh token is spent until the store is back");
+        }
+        if looked.is_ok() {
+            tracing::info!(path = %self.files.database().display(), "the store was opened anew");
+        }
+        self.condition.note(looked)
+    }
+
+    fn is_back(&mut self) -> Answer<()> {
+        self.refused = None;
+        if self.condition.trouble().is_some_and(|last| last.trouble == Trouble::Displaced) {
+            tracing::info!(path = %self.files.database().display(), "the store's file is back in its place");
+            return self.condition.note(Ok(()));
+        }
+        Ok(())
+    }
+
+    fn open_again(&mut self, seen: Seen) -> Answer<()> {
+        if let Some((refused, at, error)) = &self.refused
+            && *refused == seen
+            && at.elapsed() < AGAIN
+        {
+            return Err(error.clone());
+        }
+        self.refused = None;
+        if seen == Seen::Nothing {
+            return Err(self.place.displaced(seen, ""));
+        }
+        if !matches!(seen, Seen::Other(_)) {
+            // Nobody knows any more what the connection remembers of it is worth. And no descriptor of a file that is open
+            // may be closed beside it.
+            self.db = None;
+        }
+        match reopen::open(self, seen) {
+            Ok((db, place)) => {
+                (self.db, self.place) = (Some(db), place);
+                Ok(())
+            }
+            Err(reopen::Refused::Failed(error)) => Err(error),
+            Err(reopen::Refused::Foreign(detail)) => {
+                let error = self.place.displaced(seen, &detail);
+                self.refused = Some((seen, Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 }
 
-fn attempt_all(db: &Db, writes: &mut [Box<dyn Write>]) -> Answer<()> {
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.mark.settle();
+    }
+}
+
+pub(super) fn unseen(error: &std::io::Error) -> StoreError {
+    StoreError::new(Trouble::Io, format!("nobody can tell whether the file is still the store's: {error}"))
+}
+
+/// How many commits have begun a refresh or changed a record then; 0 where none of these did.
+fn attempt_all(db: &Db, writes: &mut [Box<dyn Write>]) -> Answer<u64> {
     db.begin()?;
+    let counts = writes.iter().any(|write| write.rank() != Rank::Plain);
     for write in writes {
         write.attempt(db)?;
     }
-    Ok(db.commit()?)
+    let commits = if counts { progress::advance(&db.connection)? } else { 0 };
+    db.commit()?;
+    Ok(commits)
 }
 
 /// Replacements first and intents last. An account with more than one job in the batch keeps them in the middle, where the

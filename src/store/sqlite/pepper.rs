@@ -62,11 +62,21 @@ impl Pepper {
         let asked = "SELECT key_id, sealed FROM sealed_values WHERE name = ?1";
         let row: Option<(String, Vec<u8>)> =
             connection.query_row(asked, [NAME], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        Ok(row.map(|(key_id, sealed)| {
-            let bytes = sealer.open(Binding::pepper(), &key_id, &sealed)?;
+        Ok(row.and_then(|(key_id, sealed)| Self::open(NAME, &key_id, &sealed, sealer)))
+    }
+
+    /// What a sealed value is; None: it has another name.
+    pub(super) fn open(
+        name: &str,
+        key_id: &str,
+        sealed: &[u8],
+        sealer: &Sealer,
+    ) -> Option<Result<Self, Broken>> {
+        (name == NAME).then(|| {
+            let bytes = sealer.open(Binding::pepper(), key_id, sealed)?;
             let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| Broken::Altered)?;
             Ok(Self(Arc::new(Zeroizing::new(bytes))))
-        }))
+        })
     }
 }
 

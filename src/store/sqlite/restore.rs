@@ -7,17 +7,17 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use super::{
     super::{
-        Grant, ParkReason, Record, Standing, StoreError, Stored,
+        Record, StoreError, Stored,
         files::{self, Files},
+        mark::MarkFile,
         seal::Sealer,
     },
     db::{Db, connect},
-    header,
+    header, older,
     open::{self, OpenOptions},
     open_error::OpenError,
     salvage, schema,
@@ -90,14 +90,17 @@ pub fn restore(from: &Path, options: &OpenOptions) -> Result<Restored, RestoreEr
     header::judge(from)?;
     let db = copy(from, &files, sealer)?;
     let records = prove(&db, from)?;
-    let parked = park(&db, &records, Clock::system().now().wall).map_err(|error| failed(&files, error))?;
+    // A mark that cannot be read is none: then nothing will be compared with it.
+    let mark = MarkFile::new(files.mark()).read().unwrap_or_default();
+    let parked = older::park(&db, &records, Clock::system().now().wall, mark.as_ref());
+    let parked = parked.map_err(|error| failed(&files, error))?;
     drop(db);
     let moved_aside = put_in_place(&files).map_err(|e| OpenError::io(files.database(), &e))?;
     Ok(Restored { accounts: records.len() as u64, parked, moved_aside })
 }
 
 fn failed(files: &Files, error: StoreError) -> OpenError {
-    OpenError::Failed { path: files.in_the_making(), error }
+    OpenError::Failed { path: files.rebuilt(), error }
 }
 
 fn is_a_copy(from: &Path, files: &Files) -> Result<(), RestoreError> {
@@ -114,7 +117,7 @@ fn is_a_copy(from: &Path, files: &Files) -> Result<(), RestoreError> {
 }
 
 fn copy(from: &Path, files: &Files, sealer: Arc<Sealer>) -> Result<Db, RestoreError> {
-    let new = files.in_the_making();
+    let new = files.rebuilt();
     let io = |e: std::io::Error| OpenError::io(&new, &e);
     files::remove(&new).and_then(|()| files::remove(&files::journal_of(&new))).map_err(io)?;
     files::copy(from, &new).map_err(io)?;
@@ -128,7 +131,7 @@ fn copy(from: &Path, files: &Files, sealer: Arc<Sealer>) -> Result<Db, RestoreEr
     schema::migrate(&connection).map_err(refused)?;
     schema::check(&connection).map_err(refused)?;
     let pepper = open::read_pepper(&connection, from, &sealer)?;
-    Ok(Db { connection, sealer, pepper })
+    Ok(Db { connection, sealer, pepper, spill: None })
 }
 
 fn prove(db: &Db, from: &Path) -> Result<Vec<Record>, RestoreError> {
@@ -147,22 +150,6 @@ fn prove(db: &Db, from: &Path) -> Result<Vec<Record>, RestoreError> {
             Err(RestoreError::Corrupt { path: from.to_owned(), count: corrupt.len(), first, detail })
         }
     }
-}
-
-/// Parks what holds a refresh token and drops what was under way. Returns how many are parked.
-fn park(db: &Db, records: &[Record], now: SystemTime) -> Result<u64, StoreError> {
-    let holding = records.iter().filter(|record| matches!(record.grant, Some(Grant::Refresh { .. })));
-    db.transact(|db| {
-        let mut parked = 0;
-        for record in holding {
-            let standing = Standing::Parked(ParkReason::Restored);
-            let generation = record.generation + 1;
-            db.write(&Record { standing, generation, changed_at: now, ..record.clone() })?;
-            parked += 1;
-        }
-        db.connection.execute_batch("DELETE FROM intents; DELETE FROM calls; DELETE FROM consents;")?;
-        Ok(parked)
-    })
 }
 
 fn put_in_place(files: &Files) -> std::io::Result<Option<PathBuf>> {

@@ -1,50 +1,82 @@
-//! A database whose structure is damaged is rebuilt from what can still be read. The one rule: the damaged file is kept,
-//! and an account that was lost is still listed, as corrupt, as long as anything names it.
+//! A damaged database is rebuilt from what can still be found in it, page by page. The damaged file is kept, and an account
+//! that was lost is still listed, as corrupt, as long as anything names it.
 //!
 //! Going on with such a file would be worse than stopping: a damaged list of free pages makes SQLite write over live ones.
 
-use std::path::Path;
+use std::sync::Arc;
 
-use rusqlite::{Connection, params_from_iter, types::Value};
+use rusqlite::{Connection, params_from_iter};
 
 use super::{
     super::{
-        files::Files,
-        seal::{Broken, Sealer},
+        StoreError,
+        files::{self, Files},
+        seal::Sealer,
     },
-    db::connect,
-    fault::is_damage,
+    db::{Db, connect},
+    evidence::{Evidence, Values},
     open,
     open_error::OpenError,
-    pepper::Pepper,
-    schema::{TABLES, Table},
+    progress,
 };
 use crate::clock::Clock;
 
-/// Puts a sound database in the damaged one's place and opens it.
+/// What a damaged file says, with what was left of its transaction undone where that can be done.
+pub(super) fn examine(files: &Files, sealer: &Sealer) -> std::io::Result<Evidence> {
+    let journal = files.journal();
+    if journal.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+        // In a copy: the damaged file stays as it is.
+        let copy = files.rebuilt();
+        files::remove(&copy)?;
+        files::remove(&files::journal_of(&copy))?;
+        files::copy(files.database(), &copy)?;
+        files::copy(&journal, &files::journal_of(&copy))?;
+        drop(connect(&copy));
+        let played_back = std::fs::read(&copy)?;
+        files.forget_unfinished()?;
+        return Ok(Evidence::gather(&played_back, sealer));
+    }
+    Ok(Evidence::gather(&std::fs::read(files.database())?, sealer))
+}
+
+/// Puts a sound database in the damaged one's place. No connection to it may be open.
 ///
 /// # Errors
-/// When not one account's record could be read, or the disk does not allow it; the damaged file is still in its place then.
-pub(super) fn rebuild(
-    damaged: Connection,
-    files: &Files,
-    sealer: &Sealer,
-    damage: &str,
-) -> Result<Connection, OpenError> {
+/// When no account's record can be used, or the disk does not allow it; the damaged file is still in its place then.
+pub(super) fn rebuild(files: &Files, sealer: &Arc<Sealer>, damage: &str) -> Result<(), OpenError> {
     let path = files.database();
-    let refused = |error| OpenError::sqlite(path, error);
-    key_is_at_hand(&damaged, path, sealer)?;
-    let rebuilt = open::make_empty(&files.in_the_making(), sealer)?;
-    let records = rescue(&damaged, &rebuilt).map_err(refused)?;
-    drop((damaged, rebuilt));
+    let evidence = examine(files, sealer).map_err(|e| OpenError::io(path, &e))?;
+    rebuild_from(&evidence, files, sealer, damage)
+}
+
+/// The same, where it has been examined.
+pub(super) fn rebuild_from(
+    evidence: &Evidence,
+    files: &Files,
+    sealer: &Arc<Sealer>,
+    damage: &str,
+) -> Result<(), OpenError> {
+    let path = files.database();
+    let records = evidence.usable();
+    if let (Some(sealed_with), true) = (&evidence.missing_key, evidence.pepper.is_none() || records == 0) {
+        // Without the right key everything would look lost.
+        let (path, sealed_with) = (path.to_owned(), sealed_with.clone());
+        return Err(OpenError::WrongKey { path, sealed_with, at_hand: sealer.key_ids() });
+    }
     if records == 0 {
         return Err(OpenError::Damaged { path: path.to_owned(), detail: damage.to_owned() });
     }
+    let new = files.rebuilt();
+    let (connection, pepper) = open::make_empty(&new, sealer)?;
+    let db = Db { connection, sealer: sealer.clone(), pepper, spill: None };
+    let written = db.transact(|db| write(db, evidence));
+    written.map_err(|error| OpenError::Failed { path: new.clone(), error })?;
+    drop(db);
     let kept = files.supersede("damaged", &stamp()).map_err(|e| OpenError::io(path, &e))?;
-    let kept = kept.unwrap_or_default();
-    tracing::error!(damage, records, kept = %kept.display(),
+    let (kept, corrupt) = (kept.unwrap_or_default(), evidence.accounts.len() - records);
+    tracing::error!(damage, records, corrupt, kept = %kept.display(),
         "the store was damaged; what could be read of it was put into a new file, and the damaged one is kept");
-    connect(path).map_err(refused)
+    Ok(())
 }
 
 /// The time, as it stands in a file's name.
@@ -52,63 +84,40 @@ pub(super) fn stamp() -> String {
     Clock::system().now().rfc3339().replace([':', '-'], "")
 }
 
-/// Without the right key everything would look lost.
-fn key_is_at_hand(damaged: &Connection, path: &Path, sealer: &Sealer) -> Result<(), OpenError> {
-    if let Ok(Some(Err(Broken::UnknownKey(sealed_with)))) = Pepper::read(damaged, sealer) {
-        return Err(OpenError::WrongKey { path: path.to_owned(), sealed_with, at_hand: sealer.key_ids() });
+fn write(db: &Db, evidence: &Evidence) -> Result<(), StoreError> {
+    if let Some((_, row)) = &evidence.pepper {
+        insert(
+            &db.connection,
+            "INSERT OR REPLACE INTO sealed_values VALUES (?, ?, ?)",
+            std::slice::from_ref(row),
+        )?;
+        insert(&db.connection, "INSERT OR REPLACE INTO holders VALUES (?, ?, ?, ?, ?)", &evidence.holders)?;
+    }
+    for (id, account) in &evidence.accounts {
+        match account.current(evidence.pepper.as_ref()) {
+            Some(record) => db.write(record)?,
+            None => db.write_mark(id, account.generation().max(1))?,
+        }
+    }
+    let of_current = |(id, generation, row): &(_, u64, Values)| {
+        let current = evidence.accounts.get(id)?.current(evidence.pepper.as_ref())?;
+        (current.generation == *generation).then(|| row.clone())
+    };
+    let intents: Vec<_> = evidence.intents.iter().filter_map(of_current).collect();
+    insert(&db.connection, "INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?)", &intents)?;
+    insert(&db.connection, "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?)", &evidence.calls)?;
+    insert(&db.connection, "INSERT OR REPLACE INTO consents VALUES (?, ?, ?, ?)", &evidence.consents)?;
+    if let Some(found) = &evidence.progress {
+        progress::continue_as(&db.connection, found)?;
     }
     Ok(())
 }
 
-/// Copies what can be read, sealed as it is. Returns how many accounts' records that were.
-fn rescue(damaged: &Connection, rebuilt: &Connection) -> rusqlite::Result<i64> {
-    let transaction = rebuilt.unchecked_transaction()?;
-    let sealed = Table { name: "sealed_values", columns: "name, key_id, sealed" };
-    for table in TABLES.iter().chain([&sealed]) {
-        // From both ends: what lies between two damaged places is all that is missed.
-        for order in ["ASC", "DESC"] {
-            copy(damaged, rebuilt, table, &format!("ORDER BY 1 {order}"), &[])?;
-        }
+fn insert(to: &Connection, sql: &str, rows: &[Values]) -> rusqlite::Result<()> {
+    let mut insert = to.prepare(sql)?;
+    for row in rows {
+        // A row that does not fit its table is damaged too.
+        let _ = insert.execute(params_from_iter(row));
     }
-    for name in without_record(rebuilt)? {
-        copy(damaged, rebuilt, &TABLES[0], "WHERE app = ?1 AND account = ?2", &name)?;
-    }
-    transaction.commit()?;
-    rebuilt.query_row("SELECT count(*) FROM accounts", [], |row| row.get(0))
-}
-
-/// Copies the rows of a table up to the first that is damaged.
-fn copy(
-    from: &Connection,
-    to: &Connection,
-    table: &Table,
-    which: &str,
-    values: &[String],
-) -> rusqlite::Result<()> {
-    let Table { name, columns } = table;
-    let width = columns.split(',').count();
-    let places = vec!["?"; width].join(", ");
-    let mut insert = to.prepare(&format!("INSERT OR REPLACE INTO {name} ({columns}) VALUES ({places})"))?;
-    // An older file, or one whose schema is damaged, may not have the table.
-    let Ok(mut asked) = from.prepare(&format!("SELECT {columns} FROM {name} {which}")) else { return Ok(()) };
-    let mut rows = asked.query(params_from_iter(values))?;
-    loop {
-        match rows.next() {
-            Ok(Some(row)) => {
-                let values = (0..width).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>();
-                // A row that does not fit its table is damaged too.
-                let _ = values.and_then(|values| insert.execute(params_from_iter(values)));
-            }
-            Ok(None) => return Ok(()),
-            Err(error) if is_damage(&error) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn without_record(rebuilt: &Connection) -> rusqlite::Result<Vec<[String; 2]>> {
-    let sql =
-        "SELECT app, account FROM marks WHERE (app, account) NOT IN (SELECT app, account FROM accounts)";
-    let mut asked = rebuilt.prepare(sql)?;
-    asked.query_map([], |row| Ok([row.get(0)?, row.get(1)?]))?.collect()
+    Ok(())
 }

@@ -33,7 +33,7 @@ impl Db {
         let Some(passed) = self.pass(query)? else { return self.one_by_one(query) };
         let mut page = Vec::with_capacity(passed.len());
         for (id, row, mark, intent) in passed {
-            let whole = row.zip(mark).and_then(|(row, mark)| self.whole(&id, row, &mark, intent));
+            let whole = row.zip(mark).and_then(|(row, mark)| self.whole(&id, &row, &mark, intent));
             match whole {
                 Some(record) => page.push(Stored::Whole(record)),
                 None => page.extend(self.stored(&id)?),

@@ -7,7 +7,7 @@ use marketgate::{
     secret::Secret,
     store::{
         Begun, CallLog, Grant, Intent, MemoryStore, OpenIntent, Origin, PageQuery, Pending, PendingConsent,
-        Record, Replaced, Store, StoreError, Stored, error::Trouble,
+        Record, Replaced, SpillError, Store, StoreError, Stored, error::Trouble,
     },
 };
 
@@ -147,7 +147,7 @@ impl Store for FaultyStore {
         Box::pin(self.operate(Step::Close, account, effect))
     }
 
-    fn spill(&self, records: Vec<Record>) -> Result<(), StoreError> {
+    fn spill(&self, records: Vec<Record>) -> Result<(), SpillError> {
         for (place, record) in records.iter().enumerate() {
             let account = self.number(&record.id);
             let fault = self.world.draw(Step::Spill, account).map(|(fault, _)| fault);
@@ -158,7 +158,10 @@ impl Store for FaultyStore {
                 Some(Fault::SpillFails) => {
                     // It is one file: what was to follow is not in it either.
                     records[place..].iter().for_each(|record| self.spill_failed(record));
-                    return Err(self.failed(account));
+                    return Err(SpillError {
+                        unwritten: records[place..].to_vec(),
+                        error: self.failed(account),
+                    });
                 }
                 Some(Fault::CrashBefore) => self.world.crash(),
                 _ => {}
@@ -166,7 +169,7 @@ impl Store for FaultyStore {
             if self.world.is_over() {
                 return Ok(());
             }
-            self.adopt(account, record)?;
+            self.adopt(account, record);
             if fault == Some(Fault::CrashAfter) {
                 self.world.crash();
             }
@@ -223,11 +226,10 @@ impl FaultyStore {
     }
 
     /// What the next start makes of a spilled record.
-    fn adopt(&self, account: usize, record: &Record) -> Result<(), StoreError> {
+    fn adopt(&self, account: usize, record: &Record) {
         use futures_util::FutureExt;
         self.world.state().truth.figures.spilled += 1;
         // The inner store answers at once.
         self.write(account, record.clone(), Origin::Rotated).now_or_never();
-        Ok(())
     }
 }
