@@ -2,18 +2,21 @@
 //! exchanged. The one rule: each callback is taken once, held against the consent it answers, and changes nothing unless
 //! everything about it is right.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
+use tokio::sync::oneshot;
 
 pub use super::outcome::{BeginConsent, Completed, Connected, ConsentBegun, ConsentState, Proof};
-use super::{Accounts, AccountsError, change::durable, error::Refusal};
+use super::{
+    Accounts, AccountsError,
+    arrival::{Arrival, not_stored_yet},
+    error::Refusal,
+};
 use crate::{
     clock::rfc3339,
     config::{Account, App, Credentials},
+    grant::outstanding::{UnderWay, Work},
     names::AccountId,
     oauth::{
         AuthorizationRequest, Callback, CallbackError, Class, GrantRequest, Granted, Outcome, TokenRequest,
@@ -21,7 +24,7 @@ use crate::{
     },
     provider::{Authorization, Dressing, GrantKind, Identity},
     secret::Secret,
-    store::{Grant, KeptToken, Origin, PendingConsent, Record, Standing, Store, Stored},
+    store::{Grant, KeptToken, PendingConsent, Record, Standing, Store, Stored},
 };
 
 /// How long a seller has for it.
@@ -29,6 +32,15 @@ pub const LASTS: Duration = Duration::from_secs(600);
 
 /// How long a call of the API may take that proves the token or names the seller.
 const API_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long somebody waits for a new grant to be stored before he is told that it is not.
+const STORED: Duration = Duration::from_secs(15);
+
+/// Tells whoever waits, once.
+fn answer(listener: &mut Option<oneshot::Sender<Completed>>, completed: Completed) {
+    // Whoever asked may have gone.
+    drop(listener.take().map(|listener| listener.send(completed)));
+}
 
 impl Accounts {
     /// Begins a consent: a fresh `state`, a fresh PKCE verifier, both kept in the store until the callback.
@@ -111,15 +123,25 @@ impl Accounts {
             Ok(callback) => callback,
             Err(error) => return Completed::nothing(unusable(&error)),
         };
-        let accounts = self.clone();
-        let work = async move { accounts.complete(callback).await.unwrap_or_else(Completed::nothing) };
-        self.live.runtime().spawn(work).await.unwrap_or_else(|error| {
-            let action = "start the login again";
-            Completed::nothing(AccountsError::new(Refusal::Store, "internal", error.to_string(), action))
+        let (accounts, (tell, told)) = (self.clone(), oneshot::channel());
+        self.live.spawn(async move {
+            let mut listener = Some(tell);
+            let completed = accounts.complete(callback, &mut listener).await;
+            answer(&mut listener, completed.unwrap_or_else(Completed::nothing));
+        });
+        told.await.unwrap_or_else(|_| {
+            let (detail, action) =
+                ("the login failed half-way", "look at the log, and start the login again");
+            Completed::nothing(AccountsError::new(Refusal::Store, "internal", detail, action))
         })
     }
 
-    async fn complete(&self, callback: Callback) -> Result<Completed, AccountsError> {
+    /// `listener`: whoever waits for it, and is told before its end if that does not come soon.
+    async fn complete(
+        &self,
+        callback: Callback,
+        listener: &mut Option<oneshot::Sender<Completed>>,
+    ) -> Result<Completed, AccountsError> {
         let store = self.store.as_ref().ok_or_else(AccountsError::no_store)?;
         let Some(pending) = store.take_consent(&callback.state).await? else {
             let detail = "this login is not known here: it was completed already, has ended, or belongs to another \
@@ -127,7 +149,11 @@ impl Accounts {
             let action = "start the login again";
             return Err(AccountsError::new(Refusal::Unknown, "unknown_state", detail, action));
         };
-        let outcome = self.connect(store.as_ref(), &pending, &callback).await;
+        let outcome = self.connect(store.as_ref(), &pending, &callback, listener).await;
+        if outcome.as_ref().is_err_and(|error| error.code == "draining") {
+            // Whoever comes after us may complete it.
+            store.put_consent(pending.clone(), self.clock.now().wall).await?;
+        }
         match &outcome {
             Ok(connected) => {
                 tracing::info!(account = %pending.account, identity = connected.identity, "seller connected");
@@ -145,6 +171,7 @@ impl Accounts {
         store: &dyn Store,
         pending: &PendingConsent,
         callback: &Callback,
+        listener: &mut Option<oneshot::Sender<Completed>>,
     ) -> Result<Connected, AccountsError> {
         let id = &pending.account;
         let app = self.app(&id.app)?.clone();
@@ -161,20 +188,49 @@ impl Accounts {
         };
         // A code is worth nothing if what it brings cannot be kept.
         store.probe().await?;
+        let before = store.account(id).await?;
         let account = self.client_account(&app, id, Some(callback))?;
+        // From here on the end of the process waits.
+        let under_way = self.live.outstanding().begin(id, Work::CodeExchange);
         let asked = self.clock.now();
         let granted = self.exchange(&app, &account, pending, code).await?;
         let identity = self.learn_identity(&app, &account, &granted, callback).await?;
-        let record = self.record(&app, &account, pending, &granted, asked.wall, identity.clone()).await?;
+        let arrival = Arrival {
+            app: &app,
+            account: &account,
+            pending,
+            granted: &granted,
+            asked_at: asked.wall,
+            identity: identity.clone(),
+            before,
+        };
+        let record = self.keep_and_tell(store, arrival, under_way, listener).await?;
         let token_expires_at =
             record.token.as_ref().map_or(asked.wall, |token| token.asked_at + token.lifetime);
         let login_required_by = super::document::login_required_by(&app, &record).map(rfc3339);
-        let replaced = store.replace(record, Origin::Brought).await?;
-        self.changed(id).await;
-        durable(id, replaced)?;
         let proof = self.prove(&app, &account, &granted.access_token).await;
         let token_expires_at = rfc3339(token_expires_at);
         Ok(Connected { account: id.to_string(), identity, token_expires_at, login_required_by, proof })
+    }
+
+    /// Whoever waits is told when storing takes long, and need wait no longer.
+    async fn keep_and_tell(
+        &self,
+        store: &dyn Store,
+        arrival: Arrival<'_>,
+        exchange: UnderWay,
+        listener: &mut Option<oneshot::Sender<Completed>>,
+    ) -> Result<Record, AccountsError> {
+        let pending = arrival.pending;
+        let mut keeping = Box::pin(self.keep(store, arrival, exchange));
+        if let Ok(kept) = tokio::time::timeout(STORED, &mut keeping).await {
+            return kept;
+        }
+        let why = self.live.outstanding().of(&pending.account);
+        let outcome = Err(not_stored_yet(&pending.account, why));
+        self.outcomes.tell(&pending.id, &outcome, self.clock.now().wall);
+        answer(listener, Completed { consent: Some(pending.id.clone()), outcome });
+        keeping.await
     }
 
     /// The app's client in the name of this account, with what the callback says of the seller.
@@ -219,7 +275,10 @@ impl Accounts {
             let client_secret = secret.read().map_err(|error| {
                 AccountsError::invalid(error.to_string(), "put the client secret there, as one line")
             })?;
-            let _permit = self.live.permit_code_exchange(&app.profile).await;
+            let permit = self.live.permit_code_exchange(&app.profile);
+            let Some(_permit) = self.live.closing().run_until_cancelled(permit).await else {
+                return Err(AccountsError::draining(&pending.account));
+            };
             let settings = |name: &str| account.setting(name);
             let request = TokenRequest {
                 endpoint,
@@ -293,26 +352,15 @@ impl Accounts {
     }
 
     /// The new record, made from what is there now and only if it belongs to the same seller.
-    async fn record(
-        &self,
-        app: &App,
-        account: &Account,
-        pending: &PendingConsent,
-        granted: &Granted,
-        asked_at: SystemTime,
-        identity: Option<String>,
-    ) -> Result<Record, AccountsError> {
+    pub(super) fn record(&self, arrival: &Arrival<'_>) -> Result<Record, AccountsError> {
+        let Arrival { app, account, pending, granted, asked_at, identity, before } = arrival;
+        let (identity, known) = (identity.clone(), before.clone());
         let id = &pending.account;
         let Some(refresh_token) = granted.refresh_token.clone() else {
             let detail = "the marketplace gave an access token without a refresh token: the seller could not stay \
                 connected";
             let action = "ask for offline access: look at `scopes` and at how the app is registered";
             return Err(AccountsError::new(Refusal::Marketplace, "no_refresh_token", detail, action));
-        };
-        let known = match self.stored(id).await {
-            Ok(_) => Some(self.settled(id).await?),
-            Err(error) if error.refusal == Refusal::Unknown => None,
-            Err(error) => return Err(error),
         };
         let generation = known.as_ref().map_or(0, Stored::generation) + 1;
         let before = known.and_then(|stored| match stored {
@@ -342,7 +390,7 @@ impl Accounts {
             standing: Standing::Active,
             token: Some(KeptToken {
                 secret: granted.access_token.clone(),
-                asked_at,
+                asked_at: *asked_at,
                 lifetime: granted.lifetime.unwrap_or(crate::grant::timing::ASSUMED_LIFETIME),
             }),
             identity: identity.or(pinned),

@@ -3,8 +3,9 @@
 //!
 //! [`roster`] finds the account a request means; [`document`] is what is told of an account, [`list`] many of them;
 //! [`import`] takes grants in, [`change`] everything done to an account that is there; [`consent`] connects a seller;
-//! `keep_alive` looks after those nobody uses, and takes up what an earlier process left.
+//! `arrival` stores what that brought; `keep_alive` looks after those nobody uses, and takes up what an earlier process left.
 
+mod arrival;
 pub mod change;
 pub mod consent;
 pub mod document;
@@ -25,7 +26,7 @@ pub use roster::{Changes, Missing};
 use crate::{
     clock::Clock,
     config::App,
-    grant::LiveAccounts,
+    grant::{Change, Ended, LiveAccounts},
     names::{AccountId, AppName},
     oauth::TokenClient,
     store::{Store, Stored},
@@ -98,19 +99,21 @@ impl Accounts {
         stored.ok_or_else(|| AccountsError::no_such_account(id))
     }
 
-    /// Ends everything: keepers first, each with what it has begun, then the store.
-    pub async fn close(&self) {
-        self.live.drain().await;
+    /// Ends everything: keepers first, each with what it has begun, then the store. Returns when all that a token endpoint
+    /// gave is kept.
+    pub async fn close(&self) -> Ended {
+        let ended = self.live.drain().await;
         if let Some(store) = &self.store
             && let Err(error) = store.shut_down().await
         {
             tracing::error!(%error, "the store could not be closed");
         }
+        ended
     }
 
     /// Makes a durable change known: the next request finds the account as it is now.
-    async fn changed(&self, id: &AccountId) {
-        self.implicit.forget(&id.app);
-        self.live.renew(id).await;
+    fn done(&self, change: Change<'_>) {
+        self.implicit.forget(&change.account().app);
+        change.done();
     }
 }

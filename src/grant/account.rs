@@ -16,9 +16,10 @@ use super::{
     forced::Forced,
     state::{AccountState, Credential, Published, Trouble},
     timing,
+    withheld::{Reason, Withheld},
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Moment},
     config::{Account, App, Credentials},
     metrics::Answers,
     names::AccountId,
@@ -40,6 +41,7 @@ pub struct LiveAccount {
     tried: Notify,
     demand: Arc<Demand>,
     forced: Mutex<Forced>,
+    withheld: Reason,
     ended: CancellationToken,
 }
 
@@ -84,6 +86,8 @@ pub struct Unavailable {
     pub retry_after: Option<Duration>,
     /// Whether the account has been changed meanwhile: to be found anew, and asked again at once.
     pub changed: bool,
+    /// Whether that is because the process is about to end: another one may answer.
+    pub draining: bool,
 }
 
 impl LiveAccount {
@@ -108,6 +112,7 @@ impl LiveAccount {
             tried: Notify::new(),
             demand: Arc::default(),
             forced: Mutex::default(),
+            withheld: Reason::default(),
             ended: CancellationToken::new(),
         }
     }
@@ -171,7 +176,7 @@ impl LiveAccount {
     pub fn borrow_token(&self) -> Option<Arc<Credential>> {
         let now = self.clock.now();
         let published = self.published.borrow();
-        let credential = published.usable(now)?;
+        let credential = self.usable(&published, now)?;
         // One wake-up per refresh is enough, however many requests there are.
         if !self.demand.used.load(Relaxed) && !self.demand.used.swap(true, Relaxed) && credential.due_at(now)
         {
@@ -180,9 +185,31 @@ impl LiveAccount {
         Some(credential.clone())
     }
 
-    /// Whether the marketplace should still accept it.
+    /// The token that may be used now.
+    fn usable<'a>(&self, published: &'a Published, now: Moment) -> Option<&'a Arc<Credential>> {
+        let barred = self.withheld.get().is_some_and(Withheld::bars_valid_tokens);
+        if barred { None } else { published.usable(now) }
+    }
+
+    /// Gives out no token any more, or none beyond the one that is valid; None: as usual. Whoever waits is told.
+    pub(super) fn withhold(&self, reason: Option<Withheld>) {
+        self.withheld.set(reason);
+        self.published.send_modify(|_| {});
+    }
+
+    /// Whether it has an answer at hand, be it a token or why there is none.
+    pub(super) fn answers_at_once(&self) -> bool {
+        match self.withheld.get() {
+            Some(Withheld::Replaced) => false,
+            Some(_) => true,
+            None => self.published.borrow().usable(self.clock.now()).is_some(),
+        }
+    }
+
+    /// Whether the marketplace should still accept it, and it may be used.
     pub fn is_valid(&self, credential: &Credential) -> bool {
-        credential.token.usable_at(self.clock.now())
+        let barred = self.withheld.get().is_some_and(Withheld::bars_valid_tokens);
+        !barred && credential.token.usable_at(self.clock.now())
     }
 
     /// Waits for a token; a failure meanwhile ends the wait if `is_final` says so.
@@ -195,25 +222,27 @@ impl LiveAccount {
         let mut changes = self.published.subscribe();
         let failures = changes.borrow().failures();
         let given_up = |p: &Published| p.failures() != failures && is_final(p);
-        let settled = changes
-            .wait_for(|p| p.usable(self.clock.now()).is_some() || p.state.needs_a_person() || given_up(p));
+        let settled = changes.wait_for(|p| {
+            let has_answer = self.withheld.get().is_some() || p.state.needs_a_person();
+            has_answer || p.usable(self.clock.now()).is_some() || given_up(p)
+        });
         let settled = self.ended.run_until_cancelled(tokio::time::timeout(wait, settled)).await;
-        let changed = settled.is_none();
+        let ended = settled.is_none();
         let published = match settled {
             Some(Ok(Ok(published))) => published.clone(),
             _ => self.published(),
         };
-        published
-            .usable(self.clock.now())
-            .cloned()
-            .ok_or_else(|| Unavailable { changed, ..self.unavailable(&published) })
+        self.usable(&published, self.clock.now()).cloned().ok_or_else(|| {
+            let unavailable = self.unavailable(&published);
+            Unavailable { changed: unavailable.changed || (ended && !unavailable.draining), ..unavailable }
+        })
     }
 
     /// What a caller hears who is not kept waiting for what is known not to come.
     fn refusal_at_once(&self, wait: Duration) -> Option<Unavailable> {
         // A copy: secret files may be read below, and the keeper must not wait for that.
         let published = self.published();
-        if published.state.needs_a_person() {
+        if self.withheld.get().is_some() || published.state.needs_a_person() {
             return Some(self.unavailable(&published));
         }
         let trouble = published.trouble.as_ref()?;
@@ -237,6 +266,16 @@ impl LiveAccount {
     }
 
     fn unavailable(&self, published: &Published) -> Unavailable {
+        if let Some(reason) = self.withheld.get() {
+            return Unavailable {
+                state: published.state,
+                detail: reason.sentence().to_owned(),
+                action: "ask again".to_owned(),
+                retry_after: Some(Duration::from_secs(1)),
+                changed: reason == Withheld::Replaced,
+                draining: reason == Withheld::Ending,
+            };
+        }
         let (detail, action, retry_after) = match &published.trouble {
             Some(trouble) => {
                 let until_next_try = self.clock.now().until(trouble.next_try(true));
@@ -256,7 +295,7 @@ impl LiveAccount {
         };
         let retry_after =
             (!published.state.needs_a_person()).then(|| retry_after.max(Duration::from_secs(1)));
-        Unavailable { state: published.state, detail, action, retry_after, changed: false }
+        Unavailable { state: published.state, detail, action, retry_after, changed: false, draining: false }
     }
 
     /// Has a refresh repeated at once whose answer an earlier process did not live to see (law 4).
@@ -284,7 +323,7 @@ impl LiveAccount {
             }
         };
         // Whether anything came of it is told by the account's state.
-        drop(tokio::time::timeout(wait, settled).await);
+        drop(self.ended.run_until_cancelled(tokio::time::timeout(wait, settled)).await);
     }
 
     /// The keeper has tried, whatever came of it.
@@ -318,10 +357,11 @@ impl LiveAccount {
         if !self.note_refused(generation) {
             return None;
         }
-        let settled = changes.wait_for(|p| p.generation() > generation || p.failures() > failures);
+        let settled = changes.wait_for(|p| {
+            p.generation() > generation || p.failures() > failures || self.withheld.get().is_some()
+        });
         let published = tokio::time::timeout(wait, settled).await.ok()?.ok()?.clone();
-        published
-            .usable(self.clock.now())
+        self.usable(&published, self.clock.now())
             .filter(|credential| credential.token.generation > generation)
             .cloned()
     }

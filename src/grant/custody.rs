@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{endpoint::Endpoint, state::Credential};
+use super::{endpoint::Endpoint, outstanding::UnderWay, state::Credential};
 use crate::{
     clock::Moment,
     names::AccountId,
@@ -35,12 +35,20 @@ pub(super) struct Unstored {
     pub(super) record: Record,
     /// The access token that came with it: used only when the old one has ended.
     pub(super) credential: Option<Arc<Credential>>,
+    pub(super) origin: Origin,
     pub(super) last_try: Moment,
+    /// Tells the end of the process that there is something to wait for.
+    pub(super) _told: UnderWay,
 }
 
 impl Custody {
     pub(super) fn new(store: Arc<dyn Store>, id: AccountId) -> Self {
         Self { store, id, record: None, lost_answers: 0, unstored: None }
+    }
+
+    /// Of a grant that came from elsewhere, and that the store refused.
+    pub(super) fn of_unstored(store: Arc<dyn Store>, id: AccountId, unstored: Unstored) -> Self {
+        Self { unstored: Some(Box::new(unstored)), ..Self::new(store, id) }
     }
 
     /// Reads the record again. An intent found open is an answer that was lost with an earlier process.
@@ -124,10 +132,14 @@ impl Custody {
         Some(Record { standing, generation, changed_at: now.wall, ..record })
     }
 
-    /// Law 2: one durable compare-and-swap.
-    pub(super) async fn replace(&mut self, next: Record) -> Result<Replaced, StoreError> {
+    /// Where the refresh token of a record that came out of an answer is from.
+    pub(super) fn origin_of(&self, next: &Record) -> Origin {
         let rotated = next.refresh_digest() != self.record.as_ref().and_then(Record::refresh_digest);
-        let origin = if rotated { Origin::Rotated } else { Origin::Kept };
+        if rotated { Origin::Rotated } else { Origin::Kept }
+    }
+
+    /// Law 2: one durable compare-and-swap.
+    pub(super) async fn replace(&mut self, next: Record, origin: Origin) -> Result<Replaced, StoreError> {
         let replaced = self.store.replace(next.clone(), origin).await?;
         if replaced == Replaced::Newer {
             if !self.is_stored(&next).await? {

@@ -135,7 +135,7 @@ impl Keeper {
         match window.map(|window| window.left(self.surroundings.clock.now())) {
             // What has been begun is brought to its end though the program stops.
             Some(left) => tokio::time::timeout(left, permit).await.ok(),
-            None => self.surroundings.stop.run_until_cancelled(permit).await,
+            None => self.surroundings.closing.run_until_cancelled(permit).await,
         }
     }
 }

@@ -86,7 +86,7 @@ impl Worker {
         self.check_length(&head.headers)?;
         let credential = match way.live.borrow_token() {
             Some(credential) => credential,
-            None => Box::pin(self.credential(&route, &mut way)).await?,
+            None => Box::pin(self.credential(&route, &mut way, started)).await?,
         };
         let explanation = Explanation::asked(&head.headers, started);
         let outgoing = Outgoing::new(head, &route, &way, &explanation)?;
@@ -109,7 +109,9 @@ impl Worker {
 
     async fn look_up(&self, route: &Route<'_>, as_of: Changes, now: Instant) -> Result<Way, Problem> {
         let (app, name) = (route.app, route.account.as_ref());
-        let found = self.door.accounts.find(app, name).await;
+        let wait = self.door.timeouts.token_wait;
+        let found = tokio::time::timeout(wait, self.door.accounts.find(app, name)).await;
+        let found = found.map_err(|_| route::not_found_in_time(app, name, wait))?;
         let live = found.map_err(|missing| route::missing(app, name, missing))?;
         let lane = self.pool.lane(live.app().api(), live.id());
         let way = Way { live, lane };
@@ -118,8 +120,12 @@ impl Worker {
     }
 
     /// A valid token. An account that is changed while its token is waited for is found anew.
-    async fn credential(&self, route: &Route<'_>, way: &mut Way) -> Result<Arc<Credential>, Problem> {
-        let started = Instant::now();
+    async fn credential(
+        &self,
+        route: &Route<'_>,
+        way: &mut Way,
+        started: Instant,
+    ) -> Result<Arc<Credential>, Problem> {
         loop {
             let left = self.door.timeouts.token_wait.saturating_sub(started.elapsed());
             match way.live.token(left).await {
@@ -371,7 +377,11 @@ fn about(problem: Problem, live: &LiveAccount) -> Problem {
 
 fn no_token(live: &LiveAccount, unavailable: Unavailable) -> Problem {
     let detail = format!("no valid token for {} ({}): {}", live.id(), unavailable.state, unavailable.detail);
-    let code = if unavailable.state.needs_a_person() { Code::LoginRequired } else { Code::TokenUnavailable };
+    let code = match unavailable.draining {
+        true => Code::Own { word: "draining", status: StatusCode::SERVICE_UNAVAILABLE },
+        false if unavailable.retry_after.is_none() => Code::LoginRequired,
+        false => Code::TokenUnavailable,
+    };
     let problem = about(Problem::new(code, detail, unavailable.action), live);
     match unavailable.retry_after {
         Some(after) => problem.retry_after(after),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Record;
+
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Trouble {
@@ -11,6 +13,8 @@ pub enum Trouble {
     Io,
     /// The store has been closed.
     Closed,
+    /// The store is not open yet.
+    Awaited,
 }
 
 /// A failed operation. It may be tried again: a write that failed has changed nothing, or all of it.
@@ -37,8 +41,18 @@ impl StoreError {
                  Marketgate keeps trying"
             }
             Trouble::Closed => "Marketgate is ending; start it again",
+            Trouble::Awaited => "ask again in a moment; if that process is not about to end, end it",
         }
     }
+}
+
+/// A spill that failed, with what was not kept by it.
+#[derive(Debug, Clone)]
+pub struct SpillError {
+    /// The records that are kept nowhere.
+    pub records: Vec<Record>,
+    /// Why.
+    pub error: StoreError,
 }
 
 impl fmt::Display for StoreError {
@@ -47,6 +61,7 @@ impl fmt::Display for StoreError {
             Trouble::Full => "the store is full",
             Trouble::Io => "the store failed",
             Trouble::Closed => "the store is closed",
+            Trouble::Awaited => "the store is not open yet",
         };
         write!(f, "{what}: {}", self.detail)
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Begun, CallLog, Intent, Origin, PageQuery, Pending, PendingConsent, Record, Replaced, Store, StoreError,
+    Begun, CallLog, Intent, Origin, PageQuery, Pending, PendingConsent, Record, Replaced, SpillError, Store,
     Stored, record::OpenIntent,
 };
 use crate::{
@@ -188,7 +188,7 @@ impl Store for MemoryStore {
         done(())
     }
 
-    fn spill(&self, records: Vec<Record>) -> Result<(), StoreError> {
+    fn spill(&self, records: Vec<Record>) -> Result<(), SpillError> {
         let mut kept = self.kept();
         for record in records {
             kept.replace(record, Origin::Rotated);

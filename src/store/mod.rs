@@ -5,6 +5,7 @@
 //! from, and [`Store::begin`] may answer that another process holds the account. [`record`] is what is kept; [`MemoryStore`]
 //! keeps it for the life of the process, [`SqliteStore`] in a file, sealed.
 
+mod awaited;
 mod document;
 pub mod error;
 mod files;
@@ -20,7 +21,8 @@ mod stamp;
 
 use std::{fmt, future::Future, path::Path, pin::Pin, time::SystemTime};
 
-pub use error::StoreError;
+pub use awaited::AwaitedStore;
+pub use error::{SpillError, StoreError};
 pub use files::PlaceError;
 pub use key_file::KeyFileError;
 pub use memory::MemoryStore;
@@ -125,6 +127,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// end is the asker's to judge.
     fn take_consent(&self, state: &Secret) -> Pending<'_, Option<PendingConsent>>;
 
+    /// Returns when the store is open, which most are from the start.
+    fn opened(&self) -> Pending<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Proves that the store can be written to.
     fn probe(&self) -> Pending<'_, ()>;
 
@@ -148,6 +155,6 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// and adopts them.
     ///
     /// # Errors
-    /// When that fails too.
-    fn spill(&self, records: Vec<Record>) -> Result<(), StoreError>;
+    /// When that fails too, with the records that are kept nowhere.
+    fn spill(&self, records: Vec<Record>) -> Result<(), SpillError>;
 }

@@ -16,7 +16,7 @@ use std::{
 use super::{
     Record, StoreError,
     document::{self, Spilled},
-    error::Trouble,
+    error::{SpillError, Trouble},
     files,
     seal::{Binding, Sealer},
 };
@@ -91,11 +91,18 @@ impl Spill {
     ///
     /// # Errors
     /// When not all of them could be written.
-    pub(super) fn add(&self, records: &[Record]) -> Result<(), StoreError> {
+    pub(super) fn add(&self, records: Vec<Record>) -> Result<(), SpillError> {
+        let mut written = 0;
+        let outcome = self.write(&records, &mut written);
+        outcome.map_err(|error| SpillError { records: records.into_iter().skip(written).collect(), error })
+    }
+
+    /// `written`: how many of them the header counts.
+    fn write(&self, records: &[Record], written: &mut usize) -> Result<(), StoreError> {
         let file = files::open_or_make(&self.path).map_err(|e| failed(&e))?;
         let mut header = Header::read(&file).map_err(|detail| StoreError::new(Trouble::Io, detail))?;
         let frames = records.iter().map(|record| self.frame(record)).collect::<Result<Vec<_>, _>>()?;
-        let mut outcome = Ok(());
+        let (mut outcome, mut added) = (Ok(()), 0);
         for frame in frames {
             let at = (HEADER + header.length as usize) as u64;
             outcome = file.write_all_at(&frame, at).map_err(|e| failed(&e));
@@ -104,13 +111,15 @@ impl Spill {
             }
             header.length += u32::try_from(frame.len()).unwrap_or(u32::MAX);
             header.count += 1;
+            added += 1;
         }
-        if header.count == 0 {
+        if added == 0 {
             return outcome;
         }
         // The frames are durable before the header counts them, where the disk is able to.
         let frames = file.sync_all();
         header.write(&file).map_err(|e| failed(&e))?;
+        *written = added;
         if let Err(error) = frames.and(file.sync_all()) {
             tracing::error!(%error, path = %self.path.display(),
                 "what was spilled is not known to be on the disk: start again before the machine does");

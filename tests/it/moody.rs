@@ -10,7 +10,7 @@ use marketgate::{
     secret::Secret,
     store::{
         Begun, CallLog, Intent, MemoryStore, Origin, PageQuery, Pending, PendingConsent, Record, Replaced,
-        Store, StoreError, Stored, error::Trouble,
+        SpillError, Store, StoreError, Stored, error::Trouble,
     },
 };
 
@@ -72,7 +72,7 @@ impl Store for Moody {
         }
         self.inner.probe()
     }
-    fn spill(&self, records: Vec<Record>) -> Result<(), StoreError> {
+    fn spill(&self, records: Vec<Record>) -> Result<(), SpillError> {
         self.inner.spill(records)
     }
 }

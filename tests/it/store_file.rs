@@ -68,7 +68,7 @@ async fn a_store_that_was_shut_down_has_written_everything_and_can_be_opened_aga
     let refused = |error: StoreError| assert_eq!(error.trouble, Trouble::Closed);
     refused(store.account(&id("depop@shop")).await.unwrap_err());
     refused(store.probe().await.unwrap_err());
-    refused(store.spill(vec![record("depop@shop", 2)]).unwrap_err());
+    refused(store.spill(vec![record("depop@shop", 2)]).unwrap_err().error);
     store.shut_down().await.unwrap();
     assert_eq!(everything(&open(dir.path())).await.len(), 1);
 }

@@ -41,8 +41,8 @@ use self::{
     owner::{Answer, Change, Job, Owner, Rank},
 };
 use super::{
-    Begun, CallLog, Intent, Origin, PageQuery, Pending, PendingConsent, Record, Replaced, Store, StoreError,
-    Stored, error::Trouble, spill::Spill,
+    Begun, CallLog, Intent, Origin, PageQuery, Pending, PendingConsent, Record, Replaced, SpillError, Store,
+    StoreError, Stored, error::Trouble, spill::Spill,
 };
 use crate::{
     names::{AccountId, AppName},
@@ -239,10 +239,10 @@ impl Store for SqliteStore {
         self.change(None, Rank::Plain, Db::probe)
     }
 
-    fn spill(&self, records: Vec<Record>) -> Result<(), StoreError> {
+    fn spill(&self, records: Vec<Record>) -> Result<(), SpillError> {
         if self.queue().is_none() {
-            return Err(closed());
+            return Err(SpillError { records, error: closed() });
         }
-        self.spill.add(&records)
+        self.spill.add(records)
     }
 }

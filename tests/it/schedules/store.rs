@@ -7,7 +7,7 @@ use marketgate::{
     secret::Secret,
     store::{
         Begun, CallLog, Grant, Intent, MemoryStore, Origin, PageQuery, Pending, PendingConsent, Record,
-        Replaced, Store, StoreError, Stored, error::Trouble,
+        Replaced, SpillError, Store, StoreError, Stored, error::Trouble,
     },
 };
 
@@ -141,7 +141,7 @@ impl Store for FaultyStore {
         Box::pin(self.operate(Step::Close, account, effect))
     }
 
-    fn spill(&self, records: Vec<Record>) -> Result<(), StoreError> {
+    fn spill(&self, records: Vec<Record>) -> Result<(), SpillError> {
         for (place, record) in records.iter().enumerate() {
             let account = self.number(&record.id);
             let fault = self.world.draw(Step::Spill, account).map(|(fault, _)| fault);
@@ -151,8 +151,8 @@ impl Store for FaultyStore {
             match fault {
                 Some(Fault::SpillFails) => {
                     // It is one file: what was to follow is not in it either.
-                    records[place..].iter().for_each(|record| self.spill_failed(record));
-                    return Err(self.failed(account));
+                    let error = self.failed(account);
+                    return Err(SpillError { records: records[place..].to_vec(), error });
                 }
                 Some(Fault::CrashBefore) => self.world.crash(),
                 _ => {}
@@ -160,7 +160,7 @@ impl Store for FaultyStore {
             if self.world.is_over() {
                 return Ok(());
             }
-            self.adopt(account, record)?;
+            self.adopt(account, record);
             if fault == Some(Fault::CrashAfter) {
                 self.world.crash();
             }
@@ -206,18 +206,11 @@ impl Store for FaultyStore {
 }
 
 impl FaultyStore {
-    fn spill_failed(&self, record: &Record) {
-        if let Some(Grant::Refresh { token, .. }) = &record.grant {
-            self.world.state().truth.spill_failed(self.number(&record.id), token.expose());
-        }
-    }
-
     /// What the next start makes of a spilled record.
-    fn adopt(&self, account: usize, record: &Record) -> Result<(), StoreError> {
+    fn adopt(&self, account: usize, record: &Record) {
         use futures_util::FutureExt;
         self.world.state().truth.figures.spilled += 1;
         // The inner store answers at once.
         self.write(account, record.clone(), Origin::Rotated).now_or_never();
-        Ok(())
     }
 }

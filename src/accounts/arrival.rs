@@ -1,0 +1,134 @@
+//! What a seller's code brought, on its way into the store. A code can be spent once, so what came for it is never dropped: it
+//! is stored again and again, and left where the next start finds it if the process ends first.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{Accounts, AccountsError, change::SETTLE, error::Refusal};
+use crate::{
+    config::{Account, App},
+    grant::{
+        Change, Withheld,
+        outstanding::{UnderWay, Work},
+    },
+    names::AccountId,
+    oauth::Granted,
+    store::{Origin, PendingConsent, Record, Replaced, Store, Stored},
+};
+
+/// How often storing is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the store may take to say whether it holds something.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A seller's new grant, and what its record is made of.
+pub(super) struct Arrival<'a> {
+    pub(super) app: &'a Arc<App>,
+    pub(super) account: &'a Account,
+    pub(super) pending: &'a PendingConsent,
+    pub(super) granted: &'a Granted,
+    pub(super) asked_at: SystemTime,
+    pub(super) identity: Option<String>,
+    /// What was stored before the code was exchanged.
+    pub(super) before: Option<Stored>,
+}
+
+impl Arrival<'_> {
+    fn id(&self) -> &AccountId {
+        &self.pending.account
+    }
+}
+
+impl Accounts {
+    /// Returns when the grant is durable.
+    ///
+    /// # Errors
+    /// When it must not be stored, or the process ends before it could be.
+    pub(super) async fn keep(
+        &self,
+        store: &dyn Store,
+        mut arrival: Arrival<'_>,
+        exchange: UnderWay,
+    ) -> Result<Record, AccountsError> {
+        let held = self.live.outstanding().begin(arrival.id(), Work::Storing);
+        drop(exchange);
+        // Callers keep the old token only where it is known to be the same seller's.
+        let refuse = arrival.pending.replace_identity.then_some(Withheld::ChangingHands);
+        loop {
+            let is_last = self.live.closing().is_cancelled();
+            let change = self.live.change(arrival.id(), refuse, SETTLE).await;
+            match store.account(arrival.id()).await {
+                Ok(before) => arrival.before = before,
+                Err(error) => tracing::warn!(account = %arrival.id(), %error, "the store cannot be read"),
+            }
+            let record = self.record(&arrival)?;
+            let refused = match store.replace(record.clone(), Origin::Brought).await {
+                Ok(Replaced::Durable) => {
+                    self.done(change);
+                    return Ok(record);
+                }
+                Ok(Replaced::Newer) => None,
+                Err(error) => Some(error),
+            };
+            if is_last {
+                self.live.leave_over(record, Origin::Brought);
+                return Err(left_over(arrival.id()));
+            }
+            if let Some(error) = refused {
+                tracing::error!(account = %arrival.id(), %error, action = error.action(),
+                    "a new grant is held in memory only; storing it is tried again");
+                if change.is_settled() && self.adopt(change, &arrival, record.clone()).is_ok() {
+                    drop(held);
+                    return self.adopted(store, record).await;
+                }
+            }
+            let again = tokio::time::sleep(AGAIN);
+            self.live.closing().run_until_cancelled(again).await;
+        }
+    }
+
+    /// Gives the record to a keeper, as if its own refresh had brought it.
+    fn adopt(&self, change: Change<'_>, arrival: &Arrival<'_>, record: Record) -> Result<(), String> {
+        let client = arrival.app.client.as_ref().ok_or("the app has no client")?;
+        let name = record.id.account.clone();
+        let account = arrival.app.account_with(name, client.credentials(), record.settings.clone())?;
+        self.implicit.forget(&record.id.app);
+        change.adopt(arrival.app, &Arc::new(account), record, Origin::Brought);
+        Ok(())
+    }
+
+    async fn adopted(&self, store: &dyn Store, record: Record) -> Result<Record, AccountsError> {
+        self.live.outstanding().stored(&record.id).await;
+        let there = tokio::time::timeout(LOOK, store.account(&record.id)).await;
+        match there {
+            Ok(Ok(Some(Stored::Whole(there)))) if there.refresh_digest() == record.refresh_digest() => {
+                Ok(record)
+            }
+            Ok(Ok(_)) if !self.live.closing().is_cancelled() => Err(AccountsError::overtaken(&record.id)),
+            _ => Err(left_over(&record.id)),
+        }
+    }
+}
+
+/// What somebody is told who has waited for long enough.
+pub(super) fn not_stored_yet(id: &AccountId, why: Option<String>) -> AccountsError {
+    let why = why.map_or_else(String::new, |why| format!(", for want of {why}"));
+    let detail = format!("{id} is connected, and its new grant is not on the disk yet{why}");
+    let action = format!(
+        "do not log in again and do not kill Marketgate: it goes on storing the grant, and `marketgate accounts show \
+         {id}` tells when it has; make room on the store's disk, or put its directory back"
+    );
+    AccountsError::new(Refusal::Store, "not_stored_yet", detail, action)
+}
+
+fn left_over(id: &AccountId) -> AccountsError {
+    let detail = format!("{id} is connected, and Marketgate ended before its new grant could be stored");
+    let action = format!(
+        "start it again: it takes in what was kept beside the store; `marketgate accounts show {id}` then tells whether \
+         {id} is connected"
+    );
+    AccountsError::new(Refusal::Store, "not_stored_yet", detail, action)
+}
