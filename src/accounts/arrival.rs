@@ -21,8 +21,21 @@ use crate::{
 /// How often storing is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long somebody waits for a new grant to be stored before he is told that it is not.
+const STORED: Duration = Duration::from_secs(15);
+
 /// How long the store may take to say whether it holds something.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// Whoever waits for the outcome of a login, and is told once.
+pub(super) struct Listener(pub(super) Option<oneshot::Sender<Completed>>);
+
+impl Listener {
+    pub(super) fn answer(&mut self, completed: Completed) {
+        // Whoever asked may have gone.
+        drop(self.0.take().map(|listener| listener.send(completed)));
+    }
+}
 
 /// A seller's new grant, and what its record is made of.
 pub(super) struct Arrival<'a> {
@@ -43,11 +56,31 @@ impl Arrival<'_> {
 }
 
 impl Accounts {
+    /// Whoever waits is told when storing takes long, and need wait no longer.
+    pub(super) async fn keep_and_tell(
+        &self,
+        store: &dyn Store,
+        arrival: Arrival<'_>,
+        exchange: UnderWay,
+        listener: &mut Listener,
+    ) -> Result<Record, AccountsError> {
+        let pending = arrival.pending;
+        let mut keeping = Box::pin(self.keep(store, arrival, exchange));
+        if let Ok(kept) = tokio::time::timeout(STORED, &mut keeping).await {
+            return kept;
+        }
+        let why = self.live.outstanding().of(&pending.account);
+        let outcome = Err(not_stored_yet(&pending.account, why));
+        self.outcomes.tell(&pending.id, &outcome, self.clock.now().wall);
+        listener.answer(Completed { consent: Some(pending.id.clone()), outcome });
+        keeping.await
+    }
+
     /// Returns when the grant is durable.
     ///
     /// # Errors
     /// When it must not be stored, or the process ends before it could be.
-    pub(super) async fn keep(
+    async fn keep(
         &self,
         store: &dyn Store,
         mut arrival: Arrival<'_>,
@@ -114,7 +147,7 @@ impl Accounts {
 }
 
 /// What somebody is told who has waited for long enough.
-pub(super) fn not_stored_yet(id: &AccountId, why: Option<String>) -> AccountsError {
+fn not_stored_yet(id: &AccountId, why: Option<String>) -> AccountsError {
     let why = why.map_or_else(String::new, |why| format!(", for want of {why}"));
     let detail = format!("{id} is connected, and its new grant is not on the disk yet{why}");
     let action = format!(

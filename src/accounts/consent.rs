@@ -10,13 +10,13 @@ use tokio::sync::oneshot;
 pub use super::outcome::{BeginConsent, Completed, Connected, ConsentBegun, ConsentState, Proof};
 use super::{
     Accounts, AccountsError,
-    arrival::{Arrival, not_stored_yet},
+    arrival::{Arrival, Listener},
     error::Refusal,
 };
 use crate::{
     clock::rfc3339,
     config::{Account, App, Credentials},
-    grant::outstanding::{UnderWay, Work},
+    grant::outstanding::Work,
     names::AccountId,
     oauth::{
         AuthorizationRequest, Callback, CallbackError, Class, GrantRequest, Granted, Outcome, TokenRequest,
@@ -32,15 +32,6 @@ pub const LASTS: Duration = Duration::from_secs(600);
 
 /// How long a call of the API may take that proves the token or names the seller.
 const API_LIMIT: Duration = Duration::from_secs(20);
-
-/// How long somebody waits for a new grant to be stored before he is told that it is not.
-const STORED: Duration = Duration::from_secs(15);
-
-/// Tells whoever waits, once.
-fn answer(listener: &mut Option<oneshot::Sender<Completed>>, completed: Completed) {
-    // Whoever asked may have gone.
-    drop(listener.take().map(|listener| listener.send(completed)));
-}
 
 impl Accounts {
     /// Begins a consent: a fresh `state`, a fresh PKCE verifier, both kept in the store until the callback.
@@ -125,9 +116,9 @@ impl Accounts {
         };
         let (accounts, (tell, told)) = (self.clone(), oneshot::channel());
         self.live.spawn(async move {
-            let mut listener = Some(tell);
+            let mut listener = Listener(Some(tell));
             let completed = accounts.complete(callback, &mut listener).await;
-            answer(&mut listener, completed.unwrap_or_else(Completed::nothing));
+            listener.answer(completed.unwrap_or_else(Completed::nothing));
         });
         told.await.unwrap_or_else(|_| {
             let (detail, action) =
@@ -140,7 +131,7 @@ impl Accounts {
     async fn complete(
         &self,
         callback: Callback,
-        listener: &mut Option<oneshot::Sender<Completed>>,
+        listener: &mut Listener,
     ) -> Result<Completed, AccountsError> {
         let store = self.store.as_ref().ok_or_else(AccountsError::no_store)?;
         let Some(pending) = store.take_consent(&callback.state).await? else {
@@ -171,7 +162,7 @@ impl Accounts {
         store: &dyn Store,
         pending: &PendingConsent,
         callback: &Callback,
-        listener: &mut Option<oneshot::Sender<Completed>>,
+        listener: &mut Listener,
     ) -> Result<Connected, AccountsError> {
         let id = &pending.account;
         let app = self.app(&id.app)?.clone();
@@ -211,26 +202,6 @@ impl Accounts {
         let proof = self.prove(&app, &account, &granted.access_token).await;
         let token_expires_at = rfc3339(token_expires_at);
         Ok(Connected { account: id.to_string(), identity, token_expires_at, login_required_by, proof })
-    }
-
-    /// Whoever waits is told when storing takes long, and need wait no longer.
-    async fn keep_and_tell(
-        &self,
-        store: &dyn Store,
-        arrival: Arrival<'_>,
-        exchange: UnderWay,
-        listener: &mut Option<oneshot::Sender<Completed>>,
-    ) -> Result<Record, AccountsError> {
-        let pending = arrival.pending;
-        let mut keeping = Box::pin(self.keep(store, arrival, exchange));
-        if let Ok(kept) = tokio::time::timeout(STORED, &mut keeping).await {
-            return kept;
-        }
-        let why = self.live.outstanding().of(&pending.account);
-        let outcome = Err(not_stored_yet(&pending.account, why));
-        self.outcomes.tell(&pending.id, &outcome, self.clock.now().wall);
-        answer(listener, Completed { consent: Some(pending.id.clone()), outcome });
-        keeping.await
     }
 
     /// The app's client in the name of this account, with what the callback says of the seller.
