@@ -1,15 +1,15 @@
 //! The whole program while it serves: doors, workers, keepers, and the order in which they end. The one rule: sockets and
 //! the signal to stop come from outside.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+mod listeners;
+mod stop;
 
-use tokio::{sync::Semaphore, task::LocalSet};
+use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::LocalSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,9 +21,9 @@ use crate::{
         Settings,
         settings::{AdminSettings, FixedRoute, StoreKey, StoreSettings},
     },
-    grant::{LiveAccounts, Means, live},
+    grant::{Ended, LiveAccounts, Means, live},
     http::{
-        listener::{self, ListenerLimits},
+        listener::{self, Grace, ListenerLimits},
         tally_metrics::TallyMetrics,
     },
     metrics::Metrics,
@@ -32,6 +32,9 @@ use crate::{
     store::{KeyPlace, OpenError, OpenOptions, SqliteStore, Store},
     tls,
 };
+
+pub use listeners::{BindError, Listeners};
+pub use stop::Stop;
 
 /// How long requests under way may take to end once the program stops. Kubernetes grants 30 s in all.
 pub const DRAIN: Duration = Duration::from_secs(20);
@@ -47,74 +50,6 @@ const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
 /// How often the accounts of the store are looked through.
 const LOOKING_AFTER: Duration = Duration::from_secs(300);
-
-/// Sockets to serve, already bound.
-#[derive(Debug)]
-pub struct Listeners {
-    /// The proxy door's, each with what it stands for.
-    pub proxy: Vec<(TcpListener, Option<FixedRoute>)>,
-    /// The admin door's.
-    pub admin: TcpListener,
-    /// The control socket; to be bound once the store's lock is held, see [`ControlSocket::bind`].
-    pub control: Option<ControlSocket>,
-}
-
-/// A socket that cannot be had.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({door}): {source}")]
-pub struct BindError {
-    /// Its address.
-    pub address: SocketAddr,
-    /// The key it was configured with.
-    pub door: &'static str,
-    /// What the operating system said.
-    pub source: io::Error,
-}
-
-impl BindError {
-    /// What mends it.
-    pub fn action(&self) -> String {
-        match self.source.kind() {
-            io::ErrorKind::AddrInUse => format!(
-                "another process has port {}: end it (`ss -ltnp 'sport = :{}'` names it) or change `{}`",
-                self.address.port(),
-                self.address.port(),
-                self.door
-            ),
-            io::ErrorKind::PermissionDenied => format!("choose a port above 1023 in `{}`", self.door),
-            io::ErrorKind::AddrNotAvailable => {
-                format!("choose an address of this machine in `{}`", self.door)
-            }
-            _ => format!("choose another address in `{}`", self.door),
-        }
-    }
-}
-
-impl Listeners {
-    /// Binds what the settings ask for.
-    ///
-    /// # Errors
-    /// The first socket that cannot be had.
-    pub fn bind(settings: &Settings) -> Result<Self, BindError> {
-        let proxy = settings.proxy.listeners.iter().map(|wanted| {
-            let door = if wanted.fixed.is_some() { "proxy.listener.listen" } else { "proxy.listen" };
-            Ok((bind(wanted.address, door)?, wanted.fixed.clone()))
-        });
-        Ok(Self {
-            proxy: proxy.collect::<Result<_, _>>()?,
-            admin: bind(settings.admin.address, "admin.listen")?,
-            control: None,
-        })
-    }
-}
-
-fn bind(address: SocketAddr, door: &'static str) -> Result<TcpListener, BindError> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    bound.map_err(|source| BindError { address, door, source })
-}
 
 /// How to serve.
 #[derive(Debug)]
@@ -196,12 +131,13 @@ impl Gateway {
         &self.door
     }
 
-    /// Serves until `stop`, then ends in order: not ready any more, no new connections, requests under way, keepers.
+    /// Serves until `stop`, then ends in order: not ready any more, and nothing that spends something is begun; calls under
+    /// way, while callers are still served with valid tokens; no new connections, requests under way, keepers, the store.
     ///
     /// # Errors
     /// When a socket or thread cannot be used.
-    pub async fn serve(self, listeners: Listeners, stop: CancellationToken) -> io::Result<()> {
-        let admin_stop = CancellationToken::new();
+    pub async fn serve(self, listeners: Listeners, stop: impl Into<Stop>) -> io::Result<Ended> {
+        let (stop, close, admin_stop) = (stop.into(), CancellationToken::new(), CancellationToken::new());
         self.door.callbacks.open();
         let local = LocalSet::new();
         let admin = Arc::new(AdminDoor::new(self.door.clone(), &self.admin));
@@ -209,28 +145,43 @@ impl Gateway {
         if let Some(control) = &listeners.control {
             local.spawn_local(self.control_door(admin.clone(), control, admin_stop.clone())?);
         }
+        if let Some(later) = listeners.control_later {
+            local.spawn_local(self.control_door_later(admin.clone(), later, admin_stop.clone()));
+        }
         local.spawn_local(housekeeping(self.accounts.clone(), admin_stop.clone()));
         local.spawn_local(revoking(self.accounts.clone(), admin_stop.clone()));
         local.spawn_local(looking_after(self.accounts.clone(), self.metrics.clone(), admin_stop.clone()));
+        local.spawn_local(telling(self.accounts.clone(), stop.clone()));
         let serve = async {
             // However the proxy door ends, the program does: one that serves nothing must not look ready.
             let proxy = async {
-                let served = self.proxy_door(listeners.proxy, &stop).await;
-                stop.cancel();
+                let served = self.proxy_door(listeners.proxy, &close, &stop).await;
+                stop.begin();
                 served
             };
-            let announce = async {
-                stop.cancelled().await;
-                tracing::info!("stopping: finishing requests under way");
-                admin.start_draining();
-                admin.finish(DRAIN).await;
-            };
-            let (served, ()) = tokio::join!(proxy, announce);
-            self.accounts.close().await;
+            let (served, ()) = tokio::join!(proxy, self.wind_down(&admin, &stop, &close));
+            let ended = self.accounts.close().await;
             admin_stop.cancel();
-            served
+            served.map(|()| ended)
         };
         local.run_until(serve).await
+    }
+
+    /// From the word to stop until nothing is begun any more.
+    async fn wind_down(&self, admin: &AdminDoor, stop: &Stop, close: &CancellationToken) {
+        stop.asked().cancelled().await;
+        admin.start_draining();
+        self.accounts.live().close();
+        let outstanding = self.accounts.live().outstanding();
+        match outstanding.list() {
+            none if none.is_empty() => tracing::info!("stopping: finishing requests under way"),
+            list => {
+                tracing::info!("stopping: valid tokens are served until this has ended: {}", list.join("; "))
+            }
+        }
+        stop.hurried().run_until_cancelled(outstanding.calls_ended()).await;
+        close.cancel();
+        stop.hurried().run_until_cancelled(admin.finish(DRAIN)).await;
     }
 
     fn admin_door(
@@ -261,6 +212,24 @@ impl Gateway {
         })
     }
 
+    /// The control socket as soon as there is one.
+    fn control_door_later(
+        &self,
+        admin: Arc<AdminDoor>,
+        later: oneshot::Receiver<ControlSocket>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + use<> {
+        let limits = self.apart();
+        let answer = move |request, peer| admin.clone().answer_command(request, peer);
+        async move {
+            let Some(Ok(control)) = stop.run_until_cancelled(later).await else { return };
+            match control.listener() {
+                Ok(socket) => drop(listener::serve(socket, answer, limits, stop, ADMIN_GRACE).await),
+                Err(error) => tracing::error!(%error, "the control socket cannot be served"),
+            }
+        }
+    }
+
     /// Counted and limited by itself: a flooded proxy door must not shut the door that shows it.
     fn apart(&self) -> ListenerLimits {
         ListenerLimits {
@@ -273,10 +242,12 @@ impl Gateway {
     async fn proxy_door(
         &self,
         sockets: Vec<(TcpListener, Option<FixedRoute>)>,
-        stop: &CancellationToken,
+        close: &CancellationToken,
+        stop: &Stop,
     ) -> io::Result<()> {
+        let grace = Grace { at_most: DRAIN, hurry: stop.hurried().clone() };
         if self.workers == 0 {
-            return work(self.door.clone(), sockets, self.limits.clone(), stop.clone()).await;
+            return work(self.door.clone(), sockets, self.limits.clone(), close.clone(), grace).await;
         }
         let mut threads = tokio::task::JoinSet::new();
         for number in 0..self.workers {
@@ -287,7 +258,8 @@ impl Gateway {
                 self.door.clone(),
                 sockets,
                 self.limits.clone(),
-                stop.clone(),
+                close.clone(),
+                grace.clone(),
             )?);
         }
         drop(sockets);
@@ -298,7 +270,8 @@ impl Gateway {
                 .unwrap_or_else(|_| Err(io::Error::other("a worker thread panicked")));
             if ended.is_err() {
                 // The others end too, in their own order: half a program would be harder to notice.
-                stop.cancel();
+                stop.begin();
+                close.cancel();
                 served = served.and(ended);
             }
         }
@@ -306,19 +279,20 @@ impl Gateway {
     }
 }
 
-type Ended = tokio::sync::oneshot::Receiver<io::Result<()>>;
+type WorkerEnded = oneshot::Receiver<io::Result<()>>;
 
 fn start_worker(
     number: usize,
     door: Arc<Door>,
     sockets: Vec<(TcpListener, Option<FixedRoute>)>,
     limits: ListenerLimits,
-    stop: CancellationToken,
-) -> io::Result<Ended> {
-    let (tell, ended) = tokio::sync::oneshot::channel();
+    close: CancellationToken,
+    grace: Grace,
+) -> io::Result<WorkerEnded> {
+    let (tell, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = move || {
-        let served = runtime.block_on(LocalSet::new().run_until(work(door, sockets, limits, stop)));
+        let served = runtime.block_on(LocalSet::new().run_until(work(door, sockets, limits, close, grace)));
         // Nobody listens when the whole program is ending anyway.
         drop(tell.send(served));
     };
@@ -331,7 +305,8 @@ async fn work(
     door: Arc<Door>,
     sockets: Vec<(TcpListener, Option<FixedRoute>)>,
     limits: ListenerLimits,
-    stop: CancellationToken,
+    close: CancellationToken,
+    grace: Grace,
 ) -> io::Result<()> {
     let worker = Worker::new(door);
     let mut served = tokio::task::JoinSet::new();
@@ -339,7 +314,7 @@ async fn work(
         let socket = tokio::net::TcpListener::from_std(socket)?;
         let worker = Rc::new(worker.standing_for(fixed));
         let answer = move |request, _peer| worker.clone().answer(request);
-        served.spawn_local(listener::serve(socket, answer, limits.clone(), stop.clone(), DRAIN));
+        served.spawn_local(listener::serve(socket, answer, limits.clone(), close.clone(), grace.clone()));
     }
     while let Some(ended) = served.join_next().await {
         ended.map_err(io::Error::other)?;
@@ -358,8 +333,26 @@ async fn revoking(accounts: Arc<Accounts>, stop: CancellationToken) {
     stop.run_until_cancelled(accounts.keep_revoking()).await;
 }
 
+/// Whoever asks again for the end hears what it waits for.
+async fn telling(accounts: Arc<Accounts>, stop: Stop) {
+    loop {
+        stop.asked_again().await;
+        match accounts.live().outstanding().list() {
+            none if none.is_empty() => tracing::warn!("stopping: requests under way are cut off"),
+            list => {
+                tracing::warn!("stopping: this is waited for, since it would be lost: {}", list.join("; "))
+            }
+        }
+    }
+}
+
 /// Takes up what an earlier process left, then sees to accounts that fall due, and looks through the store from time to time.
 async fn looking_after(accounts: Arc<Accounts>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    if let Some(store) = accounts.store()
+        && stop.run_until_cancelled(store.opened()).await.is_none()
+    {
+        return;
+    }
     if let Err(error) = accounts.take_up().await {
         tracing::error!(%error, "what an earlier process left could not be taken up");
     }

@@ -1,10 +1,11 @@
-//! What SIGTERM costs: nothing, at whatever moment of a token call it comes. One program after another, several at a time,
-//! is stopped in the middle of a rotation, each a little later than the one before, and then started again. In every other
-//! one the caller for whom the rotation was begun has hung up.
+//! What a signal costs: nothing, whichever it is and at whatever moment of a token call it comes. One program after another,
+//! several at a time, is sent one or two in the middle of a rotation, each a little later than the one before, and then
+//! started again: `run`, where in every other one the caller for whom the rotation was begun has hung up, and the commands
+//! that serve the store themselves.
 //!
-//! `cargo bench --bench terminate -- --step 10` stops one at every 10 ms of a call of two seconds, in the middle of which
-//! the marketplace rotates. Each must end with exit code 0, hold in its store the refresh token that the marketplace would
-//! accept, and serve and refresh again after the next start without a login and without showing a refresh token twice.
+//! `cargo bench --bench terminate -- --step 10` does so at every 10 ms of a call of two seconds, in the middle of which the
+//! marketplace rotates. Each must end with its proper exit code, hold in its store the refresh token that the marketplace
+//! would accept, and serve and refresh again after the next start without a login and without showing a refresh token twice.
 //! Anything else is a failure, and the exit code is 1.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness that cannot go on has failed")]
@@ -13,6 +14,7 @@
 mod moment;
 mod program;
 mod shop;
+mod subject;
 
 use std::{
     sync::Arc,
@@ -21,7 +23,10 @@ use std::{
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use crate::moment::Outcome;
+use crate::{
+    moment::Outcome,
+    subject::{SIGNALS, SUBJECTS},
+};
 
 /// What to do.
 pub(crate) struct Plan {
@@ -77,11 +82,14 @@ async fn run(plan: &Arc<Plan>) -> bool {
     let (begun, places) = (Instant::now(), Arc::new(Semaphore::new(plan.at_once)));
     let mut moments = JoinSet::new();
     for (number, moment) in plan.moments().enumerate() {
-        let (plan, places) = (plan.clone(), places.clone());
-        moments.spawn(async move {
-            let _place = places.acquire().await.unwrap();
-            moment::stop_at(&plan, moment, number % 2 == 0).await
-        });
+        for (kind, subject) in SUBJECTS.into_iter().enumerate() {
+            let (plan, places) = (plan.clone(), places.clone());
+            let signals = SIGNALS[(number + kind) % SIGNALS.len()];
+            moments.spawn(async move {
+                let _place = places.acquire().await.unwrap();
+                moment::stop_at(&plan, moment, subject, signals, number % 2 == 0).await
+            });
+        }
     }
     let outcomes = moments.join_all().await;
     report(&outcomes, begun.elapsed())
@@ -92,7 +100,9 @@ fn report(outcomes: &[Outcome], took: Duration) -> bool {
     let failures: Vec<_> = outcomes.iter().filter(|outcome| !outcome.faults.is_empty()).collect();
     for failed in &failures {
         eprintln!(
-            "FAILED: stopped {} ms into the call: {}",
+            "FAILED: {:?}, {:?} {} ms into the call: {}",
+            failed.subject,
+            failed.signals,
             failed.moment.as_millis(),
             failed.faults.join("; ")
         );

@@ -8,11 +8,18 @@ use marketgate::{
     store::{Record, Standing},
 };
 
-use crate::{Plan, program::Program, shop::Shop};
+use crate::{
+    Plan,
+    program::Program,
+    shop::Shop,
+    subject::{Subject, ends, may_end_with},
+};
 
 /// What became of it.
 pub(crate) struct Outcome {
     pub(crate) moment: Duration,
+    pub(crate) subject: Subject,
+    pub(crate) signals: &'static [&'static str],
     /// Whether the marketplace had rotated when it was stopped.
     pub(crate) rotated_before: bool,
     /// Whether the caller who waited was answered by the marketplace.
@@ -30,14 +37,21 @@ impl Outcome {
     }
 }
 
-/// Stops a program that long after its token call has arrived at the marketplace. `waits`: the caller for whom it is made
-/// is still there; else he has hung up, and nothing but the call itself keeps the program from ending.
-pub(crate) async fn stop_at(plan: &Plan, moment: Duration, waits: bool) -> Outcome {
-    let shop = Shop::open().await;
+/// Sends signals to a program that long after its token call has arrived at the marketplace. `waits`: the caller for whom it
+/// is made is still there; else he has hung up, and nothing but the call itself keeps the program from ending.
+pub(crate) async fn stop_at(
+    plan: &Plan,
+    moment: Duration,
+    subject: Subject,
+    signals: &'static [&'static str],
+    waits: bool,
+) -> Outcome {
+    let shop = Shop::open(subject).await;
     let slow = Fault::Stall { before_ms: plan.call / 2, after_ms: plan.call - plan.call / 2 };
     shop.simulator.add_fault(slow.at("generic").on_token());
-    let program = Program::start(&plan.program, &shop).await;
-    let caller = tokio::spawn(ask(format!("http://{}/any@shop/x", program.proxy)));
+    let program = Program::begin(&plan.program, &shop, subject).await;
+    let asks = async move |url| if subject == Subject::Run { ask(url).await } else { None };
+    let caller = tokio::spawn(asks(format!("http://{}/any@shop/x", program.proxy)));
     let sent = |sim: &marketgate::sim::Simulator| sim.requests().iter().any(|r| r.body_length.is_some());
     shop.simulator.until(sent).await;
     if !waits {
@@ -46,19 +60,30 @@ pub(crate) async fn stop_at(plan: &Plan, moment: Duration, waits: bool) -> Outco
     // Not a wait for anything: the moment is what is varied.
     tokio::time::sleep(moment).await;
     let rotated_before = shop.family().rotations > 0;
-    program.terminate();
+    for signal in signals {
+        program.signal(signal);
+        tokio::time::sleep(Duration::from_millis(plan.step)).await;
+    }
     let answer = async {
         // A program that ends too early gets none.
         let call = Duration::from_millis(2 * plan.call);
         let answer = shop.simulator.until(|sim| sim.requests()[0].status.is_some());
         tokio::time::timeout(call, answer).await.map(|()| Instant::now())
     };
-    let ended = async { (program.ended().await, Instant::now()) };
+    let ends = ends(subject, signals);
+    let ended = async {
+        if !ends && subject == Subject::Run {
+            shop.simulator.until(|sim| sim.requests()[0].status.is_some()).await;
+            program.signal("TERM");
+        }
+        (program.ended().await, Instant::now())
+    };
     let (answered_at, ((status, said), ended_at)) = tokio::join!(answer, ended);
     let after_answer = answered_at.map_or(Duration::ZERO, |at| ended_at.saturating_duration_since(at));
     let answered = caller.await.is_ok_and(|status| status == Some(200));
-    let mut outcome = Outcome { moment, rotated_before, answered, after_answer, faults: Vec::new() };
-    outcome.expect(status.code() == Some(0), || format!("{status}: {said}"));
+    let faults = Vec::new();
+    let mut outcome = Outcome { moment, subject, signals, rotated_before, answered, after_answer, faults };
+    outcome.expect(may_end_with(subject, ends, status.code()), || format!("{status}: {said}"));
     left_whole(&mut outcome, &shop, &shop.record().await);
     goes_on(&mut outcome, plan, &shop).await;
     outcome
@@ -75,7 +100,7 @@ fn left_whole(outcome: &mut Outcome, shop: &Shop, record: &Record) {
 
 /// The next program serves with what it finds, and refreshes with it.
 async fn goes_on(outcome: &mut Outcome, plan: &Plan, shop: &Shop) {
-    let program = Program::start(&plan.program, shop).await;
+    let program = Program::begin(&plan.program, shop, Subject::Run).await;
     let served = ask(format!("http://{}/any@shop/x", program.proxy)).await;
     outcome.expect(served == Some(200), || format!("answered {served:?} after the next start"));
     let calls = shop.simulator.token_calls("generic");
@@ -83,7 +108,7 @@ async fn goes_on(outcome: &mut Outcome, plan: &Plan, shop: &Shop) {
     let refresh = client().post(format!("http://{}/api/accounts/any/shop/refresh", program.admin));
     let refreshed = refresh.send().await.ok().map(|answer| answer.status().as_u16());
     outcome.expect(refreshed == Some(200), || format!("the next refresh was answered {refreshed:?}"));
-    program.terminate();
+    program.signal("TERM");
     let (status, said) = program.ended().await;
     outcome.expect(status.code() == Some(0), || format!("{status}: {said}"));
     let family = shop.family();

@@ -7,11 +7,14 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStderr, Command},
 };
 
-use crate::shop::Shop;
+use crate::{
+    shop::Shop,
+    subject::{self, Subject},
+};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,36 +28,41 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it and waits until it listens.
-    pub(crate) async fn start(program: &str, shop: &Shop) -> Self {
+    /// Starts it, and waits until it listens if that is what it does.
+    pub(crate) async fn begin(program: &str, shop: &Shop, subject: Subject) -> Self {
         let mut child = Command::new(program)
-            .args(["run", "--config"])
+            .args(subject.arguments())
+            .arg("--config")
             .arg(shop.configuration())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
+        if let Some(token) = &shop.to_import {
+            // A program that does not read it has ended already, which is found out soon enough.
+            drop(child.stdin.take().unwrap().write_all(token.as_bytes()).await);
+        }
         let said = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut running = Self { child, said, proxy: shop.proxy, admin: shop.admin };
         let mut heard = Vec::new();
-        while let Some(line) =
-            tokio::time::timeout(PATIENCE, running.said.next_line()).await.unwrap().unwrap()
-        {
+        while subject == Subject::Run {
+            let line = tokio::time::timeout(PATIENCE, running.said.next_line()).await.unwrap().unwrap();
+            let Some(line) = line else { panic!("the program does not start: {}", heard.join("\n")) };
             if line.starts_with("admin: http") {
-                return running;
+                break;
             }
             heard.push(line);
         }
-        panic!("the program does not start: {}", heard.join("\n"));
+        running
     }
 
-    /// SIGTERM.
-    pub(crate) fn terminate(&self) {
-        let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        let process = rustix::process::Pid::from_raw(id).unwrap();
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    /// Sends a signal. One that has ended cannot be sent any.
+    pub(crate) fn signal(&self, name: &str) {
+        let Some(id) = self.child.id() else { return };
+        let process = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        drop(rustix::process::kill_process(process, subject::number(name)));
     }
 
     /// Waits for its end; what it had said.

@@ -15,6 +15,8 @@ use marketgate::{
     store::{Grant, KeyPlace, OpenOptions, Origin, Record, Replaced, SqliteStore, Standing, Store, Stored},
 };
 
+use crate::subject::Subject;
+
 const CLIENT: &str = "stopped";
 const SELLER: &str = "shop";
 
@@ -23,19 +25,27 @@ pub(crate) struct Shop {
     pub(crate) simulator: Simulator,
     pub(crate) proxy: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// A refresh token that is not in the store yet.
+    pub(crate) to_import: Option<String>,
     folder: tempfile::TempDir,
 }
 
 impl Shop {
-    /// Connected, and written into a new store.
-    pub(crate) async fn open() -> Self {
+    /// Connected, and written into a new store, unless the subject is to do that.
+    pub(crate) async fn open(subject: Subject) -> Self {
         let simulator = Simulator::new(1);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let simulated_at = listener.local_addr().unwrap();
         tokio::spawn(simulator.clone().serve(listener, std::future::pending()));
         let (proxy, admin) = (free_address(), free_address());
-        let shop = Self { simulator, proxy, admin, folder: tempfile::tempdir().unwrap() };
+        let folder = tempfile::tempdir().unwrap();
+        let mut shop = Self { simulator, proxy, admin, to_import: None, folder };
         std::fs::write(shop.configuration(), shop.text(simulated_at)).unwrap();
+        if subject == Subject::Import {
+            let grant = shop.simulator.connect(Connect::new("generic", CLIENT, SELLER));
+            shop.to_import = Some(grant.refresh_token);
+            return shop;
+        }
         let store = shop.store();
         assert_eq!(store.replace(shop.connected(), Origin::Brought).await.unwrap(), Replaced::Durable);
         store.shut_down().await.unwrap();

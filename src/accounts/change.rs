@@ -3,15 +3,26 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Accounts, AccountsError, document::AccountDocument, error::Refusal};
 use crate::{
     clock::rfc3339,
-    grant::{Credential, refresh_end},
+    grant::{Change, Credential, Withheld, refresh_end},
     names::AccountId,
     store::{Grant, LoginReason, Origin, ParkReason, Record, Replaced, Standing, Stored, Unrevoked},
 };
+
+/// How long a change waits for a refresh under way of the same account.
+pub(super) const SETTLE: Duration = Duration::from_secs(10);
+
+/// How soon an account that is being changed is looked for again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// How long an account may take to be found at least.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What became of a logout.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,7 +76,10 @@ impl Accounts {
     /// # Errors
     /// When it is not there, written in the configuration, a former grant is still to be revoked, or the store fails.
     pub async fn remove(&self, id: &AccountId, anyway: bool) -> Result<(), AccountsError> {
-        let stored = self.settled(id).await?;
+        let store = self.store_of(id)?;
+        // What a refresh under way may still bring is not wanted any more.
+        let change = self.live.change(id, Some(Withheld::Removing), SETTLE).await;
+        let stored = self.stored(id).await?;
         if let Stored::Whole(record) = &stored
             && !record.unrevoked.is_empty()
             && !anyway
@@ -75,9 +89,9 @@ impl Accounts {
             let action = "wait until the marketplace has confirmed it, or add --anyway (anyway=true)";
             return Err(AccountsError::new(Refusal::Conflict, "revocation_pending", detail, action));
         }
-        let replaced = self.store_of(id)?.remove(id, stored.generation()).await?;
-        self.changed(id).await;
-        durable(id, replaced)
+        durable(id, store.remove(id, stored.generation()).await?)?;
+        self.done(change);
+        Ok(())
     }
 
     /// Sets a parked account going again, grant and all: the person who says so knows that its refresh token was not spent
@@ -86,13 +100,14 @@ impl Accounts {
     /// # Errors
     /// When it is not parked after a restore.
     pub async fn resume(&self, id: &AccountId) -> Result<AccountDocument, AccountsError> {
-        let record = whole(id, self.settled(id).await?)?;
+        let (change, stored) = self.settled(id, None).await?;
+        let record = whole(id, stored)?;
         if record.standing != Standing::Parked(ParkReason::Restored) {
             let detail = format!("{id} is not parked after a restore");
             let action = "`marketgate status` shows what state it is in and what mends it";
             return Err(AccountsError::new(Refusal::Conflict, "not_parked", detail, action));
         }
-        self.write(Record { standing: Standing::Active, ..record }).await?;
+        self.write(change, Record { standing: Standing::Active, ..record }).await?;
         self.show(id).await
     }
 
@@ -102,7 +117,8 @@ impl Accounts {
     /// # Errors
     /// When it is not there, written in the configuration, or the store fails.
     pub async fn log_out(&self, id: &AccountId) -> Result<LoggedOut, AccountsError> {
-        let record = whole(id, self.settled(id).await?)?;
+        let (change, stored) = self.settled(id, Some(Withheld::LoggingOut)).await?;
+        let record = whole(id, stored)?;
         let now = self.clock.now().wall;
         let cannot = match &record.grant {
             Some(Grant::Refresh { .. }) => self.app(&id.app).ok().and_then(|app| self.cannot_revoke(app)),
@@ -118,7 +134,7 @@ impl Accounts {
             unrevoked.push(Unrevoked { token: token.clone(), since: now, ends_at: *ends_at });
         }
         let standing = Standing::LoginRequired(LoginReason::LoggedOut);
-        self.write(Record { standing, grant: None, token: None, unrevoked, ..record }).await?;
+        self.write(change, Record { standing, grant: None, token: None, unrevoked, ..record }).await?;
         if let Some(why) = cannot {
             return Ok(LoggedOut { revoked: false, why_not: Some(why), pending: false });
         }
@@ -131,7 +147,8 @@ impl Accounts {
     /// # Errors
     /// When there is none, or the store fails: then nothing is handed out.
     pub async fn export(&self, id: &AccountId) -> Result<Exported, AccountsError> {
-        let record = whole(id, self.settled(id).await?)?;
+        let (change, stored) = self.settled(id, Some(Withheld::HandingOut)).await?;
+        let record = whole(id, stored)?;
         let Some(grant) = record.grant.clone().filter(|_| is_ours(&record)) else {
             let detail = format!("{id} has no grant to hand out");
             let action = format!("connect it first: `marketgate login {id}`");
@@ -139,7 +156,7 @@ impl Accounts {
         };
         let standing = Standing::LoginRequired(LoginReason::Exported);
         // The refresh token stays, so that an export whose answer was lost can be repeated.
-        self.write(Record { standing, token: None, ..record.clone() }).await?;
+        self.write(change, Record { standing, token: None, ..record.clone() }).await?;
         let mut exported = Exported {
             app: id.app.to_string(),
             account: id.account.to_string(),
@@ -168,9 +185,17 @@ impl Accounts {
     /// # Errors
     /// When there is no such account. Whether the refresh succeeded is told by the document.
     pub async fn refresh(&self, id: &AccountId, wait: Duration) -> Result<AccountDocument, AccountsError> {
-        let live = self.live_of(id).await?;
-        live.refresh_now(wait).await;
-        self.show(id).await
+        let began = Instant::now();
+        loop {
+            let left = wait.saturating_sub(began.elapsed());
+            let live = self.live_of(id, left).await?;
+            live.refresh_now(left).await;
+            // One that was changed meanwhile has not tried.
+            if !live.is_retired() || left.is_zero() || self.live.closing().is_cancelled() {
+                return self.show(id).await;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// A valid token, waited for at most so long; the first failure ends the wait.
@@ -182,37 +207,62 @@ impl Accounts {
         id: &AccountId,
         wait: Duration,
     ) -> Result<std::sync::Arc<Credential>, AccountsError> {
-        let live = self.live_of(id).await?;
-        live.first_token(wait).await.map_err(|unavailable| {
-            let code =
-                if unavailable.state.needs_a_person() { "login_required" } else { "token_unavailable" };
+        let began = Instant::now();
+        let unavailable = loop {
+            let left = wait.saturating_sub(began.elapsed());
+            match self.live_of(id, left).await?.first_token(left).await {
+                Ok(credential) => return Ok(credential),
+                Err(unavailable) if unavailable.changed && !left.is_zero() => tokio::time::sleep(AGAIN).await,
+                Err(unavailable) => break unavailable,
+            }
+        };
+        Err({
+            let code = match unavailable.retry_after {
+                _ if unavailable.draining => "draining",
+                None => "login_required",
+                Some(_) => "token_unavailable",
+            };
             let detail = format!("no valid token for {id} ({}): {}", unavailable.state, unavailable.detail);
-            AccountsError::new(Refusal::Marketplace, code, detail, unavailable.action)
+            let refusal = if unavailable.draining { Refusal::Busy } else { Refusal::Marketplace };
+            AccountsError::new(refusal, code, detail, unavailable.action)
         })
     }
 
     async fn live_of(
         &self,
         id: &AccountId,
+        wait: Duration,
     ) -> Result<std::sync::Arc<crate::grant::LiveAccount>, AccountsError> {
         let app = self.app(&id.app)?.clone();
-        self.find(&app, Some(&id.account)).await.map_err(|missing| missing.about(id))
+        // An account that has a token is found in time, however short that is.
+        let found = tokio::time::timeout(wait.max(LOOK), self.find(&app, Some(&id.account))).await;
+        let found = found.map_err(|_| AccountsError::busy(id, self.live.outstanding().of(id)))?;
+        found.map_err(|missing| missing.about(id))
     }
 
-    /// The record when nothing is under way with it: an account's keeper first ends what it has begun.
-    pub(super) async fn settled(&self, id: &AccountId) -> Result<Stored, AccountsError> {
+    /// The record when nothing is under way with it: an account's keeper first ends what it has begun. Where that takes too
+    /// long, nothing is changed.
+    async fn settled(
+        &self,
+        id: &AccountId,
+        refuse: Option<Withheld>,
+    ) -> Result<(Change<'_>, Stored), AccountsError> {
         self.store_of(id)?;
-        self.live.renew(id).await;
-        self.stored(id).await
+        let change = self.live.change(id, refuse, SETTLE).await;
+        if !change.is_settled() {
+            return Err(AccountsError::busy(id, self.live.outstanding().of(id)));
+        }
+        let stored = self.stored(id).await?;
+        Ok((change, stored))
     }
 
     /// Writes the next generation of a record that was just read.
-    pub(super) async fn write(&self, record: Record) -> Result<(), AccountsError> {
+    async fn write(&self, change: Change<'_>, record: Record) -> Result<(), AccountsError> {
         let id = record.id.clone();
         let next = Record { generation: record.generation + 1, changed_at: self.clock.now().wall, ..record };
-        let replaced = self.store_of(&id)?.replace(next, Origin::Kept).await?;
-        self.changed(&id).await;
-        durable(&id, replaced)
+        durable(&id, self.store_of(&id)?.replace(next, Origin::Kept).await?)?;
+        self.done(change);
+        Ok(())
     }
 }
 

@@ -2,22 +2,22 @@
 //! exchanged. The one rule: each callback is taken once, held against the consent it answers, and changes nothing unless
 //! everything about it is right.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
+use tokio::sync::oneshot;
 
 pub use super::outcome::{BeginConsent, Completed, Connected, ConsentBegun, ConsentState, Proof};
-use super::{Accounts, AccountsError, change::durable, error::Refusal, refusal, revoke};
+use super::{
+    Accounts, AccountsError,
+    arrival::{Arrival, Listener},
+    error::Refusal,
+    refusal, revoke,
+};
 use crate::{
     clock::rfc3339,
     config::{Account, App, Credentials},
-    grant::{
-        narrower_scope,
-        owner::{self, Owner},
-    },
+    grant::{narrower_scope, outstanding::Work, owner},
     names::AccountId,
     oauth::{
         AuthorizationRequest, Callback, CallbackError, Class, GrantRequest, Granted, Outcome,
@@ -25,7 +25,7 @@ use crate::{
     },
     provider::{Authorization, GrantKind, Identity},
     secret::Secret,
-    store::{Grant, KeptToken, Notes, Origin, PendingConsent, Record, Standing, Store, Stored},
+    store::{Grant, KeptToken, Notes, PendingConsent, Record, Standing, Store, Stored},
 };
 
 /// How long a seller has for it.
@@ -117,15 +117,25 @@ impl Accounts {
             Ok(callback) => callback,
             Err(error) => return Completed::nothing(unusable(&error)),
         };
-        let accounts = self.clone();
-        let work = async move { accounts.complete(callback).await.unwrap_or_else(Completed::nothing) };
-        self.live.runtime().spawn(work).await.unwrap_or_else(|error| {
-            let action = "start the login again";
-            Completed::nothing(AccountsError::new(Refusal::Store, "internal", error.to_string(), action))
+        let (accounts, (tell, told)) = (self.clone(), oneshot::channel());
+        self.live.spawn(async move {
+            let mut listener = Listener(Some(tell));
+            let completed = accounts.complete(callback, &mut listener).await;
+            listener.answer(completed.unwrap_or_else(Completed::nothing));
+        });
+        told.await.unwrap_or_else(|_| {
+            let (detail, action) =
+                ("the login failed half-way", "look at the log, and start the login again");
+            Completed::nothing(AccountsError::new(Refusal::Store, "internal", detail, action))
         })
     }
 
-    async fn complete(&self, callback: Callback) -> Result<Completed, AccountsError> {
+    /// `listener`: whoever waits for it, and is told before its end if that does not come soon.
+    async fn complete(
+        &self,
+        callback: Callback,
+        listener: &mut Listener,
+    ) -> Result<Completed, AccountsError> {
         let store = self.store.as_ref().ok_or_else(AccountsError::no_store)?;
         let Some(pending) = store.take_consent(&callback.state).await? else {
             let detail = "this login is not known here: it was completed already, has ended, or belongs to another \
@@ -133,7 +143,11 @@ impl Accounts {
             let action = "start the login again";
             return Err(AccountsError::new(Refusal::Unknown, "unknown_state", detail, action));
         };
-        let outcome = self.connect(store.as_ref(), &pending, &callback).await;
+        let outcome = self.connect(store.as_ref(), &pending, &callback, listener).await;
+        if outcome.as_ref().is_err_and(|error| error.code == "draining") {
+            // Whoever comes after us may complete it.
+            store.put_consent(pending.clone(), self.clock.now().wall).await?;
+        }
         match &outcome {
             Ok(connected) => {
                 tracing::info!(account = %pending.account, identity = connected.identity, "seller connected");
@@ -151,6 +165,7 @@ impl Accounts {
         store: &dyn Store,
         pending: &PendingConsent,
         callback: &Callback,
+        listener: &mut Listener,
     ) -> Result<Connected, AccountsError> {
         let id = &pending.account;
         let app = self.app(&id.app)?.clone();
@@ -170,19 +185,28 @@ impl Accounts {
         };
         // A code is worth nothing if what it brings cannot be kept.
         store.probe().await?;
+        let before = store.account(id).await?;
         let account = self.client_account(&app, id, Some(callback))?;
+        // From here on the end of the process waits.
+        let under_way = self.live.outstanding().begin(id, Work::CodeExchange);
         let asked = self.clock.now();
         let granted = self.exchange(&app, &account, pending, code).await?;
         self.check_tokens(id, &granted).await?;
         let owner = self.learn_owner(&app, &account, pending, &granted, callback).await?;
-        let (record, identity) = self.record(&app, &account, pending, &granted, asked.wall, owner).await?;
+        let arrival = Arrival {
+            app: &app,
+            account: &account,
+            pending,
+            granted: &granted,
+            asked_at: asked.wall,
+            owner,
+            before,
+        };
+        let (record, identity) = self.keep_and_tell(store, arrival, under_way, listener).await?;
         let token_expires_at =
             record.token.as_ref().map_or(asked.wall, |token| token.asked_at + token.lifetime);
         let login_required_by =
             super::document::login_required_by(&app, &record, self.clock.now().wall).map(rfc3339);
-        let replaced = store.replace(record, Origin::Brought).await?;
-        self.changed(id).await;
-        durable(id, replaced)?;
         self.live.uncross(id);
         let proof = self.prove(&app, &account, &granted.access_token).await;
         let token_expires_at = rfc3339(token_expires_at);
@@ -247,7 +271,10 @@ impl Accounts {
             let client_secret = secret.read().map_err(|error| {
                 AccountsError::invalid(error.to_string(), "put the client secret there, as one line")
             })?;
-            let _permit = self.live.permit_code_exchange(&app.profile).await;
+            let permit = self.live.permit_code_exchange(&app.profile);
+            let Some(_permit) = self.live.closing().run_until_cancelled(permit).await else {
+                return Err(AccountsError::draining(&pending.account));
+            };
             let settings = |name: &str| account.setting(name);
             let request = TokenRequest {
                 endpoint,
@@ -276,23 +303,15 @@ impl Accounts {
     }
 
     /// The new record, made from what is there now and only if it belongs to the same seller.
-    async fn record(
+    pub(super) async fn record(
         &self,
-        app: &App,
-        account: &Account,
-        pending: &PendingConsent,
-        granted: &Granted,
-        asked_at: SystemTime,
-        owner: Owner,
+        arrival: &Arrival<'_>,
     ) -> Result<(Record, Option<String>), AccountsError> {
+        let Arrival { app, account, pending, granted, asked_at, owner, before } = arrival;
+        let (owner, known) = (owner.clone(), before.clone());
         let id = &pending.account;
         let Some(refresh_token) = granted.refresh_token.clone() else {
             return Err(refusal::no_refresh_token(app));
-        };
-        let known = match self.stored(id).await {
-            Ok(_) => Some(self.settled(id).await?),
-            Err(error) if error.refusal == Refusal::Unknown => None,
-            Err(error) => return Err(error),
         };
         let generation = known.as_ref().map_or(0, Stored::generation) + 1;
         let before = known.and_then(|stored| match stored {
@@ -321,7 +340,7 @@ impl Accounts {
             standing: Standing::Active,
             token: Some(KeptToken {
                 secret: granted.access_token.clone(),
-                asked_at,
+                asked_at: *asked_at,
                 lifetime: granted.lifetime.unwrap_or(crate::grant::timing::ASSUMED_LIFETIME),
             }),
             // Whoever may take the account over is not held against its former owner.

@@ -20,6 +20,8 @@ pub enum Refusal {
     Marketplace,
     /// The store cannot be used now.
     Store,
+    /// Something is under way that has to end first.
+    Busy,
 }
 
 /// Why something was not done.
@@ -78,6 +80,24 @@ impl AccountsError {
     pub(super) fn no_store() -> Self {
         let detail = "there is no store to keep accounts in";
         Self::new(Refusal::Conflict, "no_store", detail, "add [store] to the configuration and start again")
+    }
+
+    pub(super) fn busy(id: &AccountId, with: Option<String>) -> Self {
+        let with = with.unwrap_or_else(|| "what is under way with it".to_owned());
+        let detail = format!("this has to wait for {with}, and nothing of {id} was changed");
+        Self::new(Refusal::Busy, "busy", detail, "repeat it in a moment")
+    }
+
+    pub(super) fn draining(id: &AccountId) -> Self {
+        let detail = format!(
+            "Marketgate is about to end; the login of {id} was not completed, and nothing of it spent"
+        );
+        Self::new(
+            Refusal::Busy,
+            "draining",
+            detail,
+            "load this page again in a moment, or start the login again",
+        )
     }
 
     pub(super) fn overtaken(id: &AccountId) -> Self {

@@ -93,7 +93,13 @@ impl Accounts {
         let shared = pending.again || before.is_some_and(|record| record.shared_seller);
         // A seller who comes back to the account is no news.
         if !shared && pinned != Some(&found) {
-            self.check_other_account(id, &found).await?;
+            match self.check_other_account(id, &found).await {
+                // A code was spent for this grant: it is not dropped because the store fails for a moment.
+                Err(error) if error.refusal == Refusal::Store => {
+                    tracing::warn!(account = %id, %error, "it is not known whether the seller is another account too");
+                }
+                checked => checked?,
+            }
         }
         Ok(Some(found))
     }
@@ -121,7 +127,8 @@ impl Accounts {
     pub(super) async fn check_tokens(&self, id: &AccountId, granted: &Granted) -> Result<(), AccountsError> {
         let Some(store) = &self.store else { return Ok(()) };
         let Some(token) = &granted.refresh_token else { return Ok(()) };
-        match store.holder(token).await?.filter(|holder| holder != id) {
+        // A store that fails now decides when the grant is stored.
+        match store.holder(token).await.ok().flatten().filter(|holder| holder != id) {
             Some(holder) => Err(held(id, &holder)),
             None => Ok(()),
         }

@@ -12,11 +12,12 @@ use serde_json::{Map, Value};
 
 use super::{
     Accounts, AccountsError,
-    change::{durable, whole},
+    change::{SETTLE, durable, whole},
     error::Refusal,
 };
 use crate::{
     config::{App, slips},
+    grant::Withheld,
     names::{AccountId, AccountName},
     provider::{GrantKind, Identity},
     secret::{Secret, sha256},
@@ -260,7 +261,8 @@ impl Accounts {
         }
         let outcome = if stored.is_some() { Imported::Replaced } else { Imported::Created };
         if !options.dry_run {
-            self.take_in(&app, store.as_ref(), id, new, stored.is_some(), shared).await?;
+            let refuse = options.replace_identity.then_some(Withheld::ChangingHands);
+            self.take_in(&app, store.as_ref(), id, new, refuse, shared).await?;
         }
         Ok(outcome)
     }
@@ -271,11 +273,13 @@ impl Accounts {
         store: &dyn Store,
         id: &AccountId,
         new: NewGrant,
-        known: bool,
+        refuse: Option<Withheld>,
         shared_seller: bool,
     ) -> Result<(), AccountsError> {
+        // What a refresh under way may still bring belongs to the grant that is replaced: it is not waited for without end.
+        let change = self.live.change(id, refuse, SETTLE).await;
         let now = self.clock.now().wall;
-        let before = if known { Some(self.settled(id).await?) } else { None };
+        let before = store.account(id).await?;
         let generation = before.as_ref().map_or(0, Stored::generation) + 1;
         let before = before.and_then(|stored| whole(id, stored).ok());
         // A refresh token that rotates is younger than the consent; how much younger nobody says.
@@ -313,9 +317,8 @@ impl Accounts {
             notes: Default::default(),
             intent: None,
         };
-        let replaced = store.replace(record, Origin::Brought).await?;
-        self.changed(id).await;
-        durable(id, replaced)?;
+        durable(id, store.replace(record, Origin::Brought).await?)?;
+        self.done(change);
         self.live.uncross(id);
         Ok(())
     }

@@ -3,9 +3,10 @@
 //!
 //! [`roster`] finds the account a request means; [`document`] is what is told of an account, [`list`] many of them;
 //! [`import`] takes grants in, [`change`] everything done to an account that is there; [`consent`] connects a seller,
-//! `identity` says who it is, and [`revoke`] ends grants at the server; `keep_alive` sees to those nobody uses, and takes up
-//! what an earlier process left.
+//! `arrival` stores what that brought, `identity` says who it is, and [`revoke`] ends grants at the server; `keep_alive` sees
+//! to those nobody uses, and takes up what an earlier process left.
 
+mod arrival;
 pub mod change;
 pub mod consent;
 pub mod document;
@@ -28,7 +29,7 @@ pub use roster::{Changes, Missing};
 use crate::{
     clock::Clock,
     config::App,
-    grant::LiveAccounts,
+    grant::{Change, Ended, LiveAccounts},
     names::{AccountId, AppName},
     oauth::TokenClient,
     store::{Store, Stored},
@@ -102,17 +103,28 @@ impl Accounts {
         stored.ok_or_else(|| AccountsError::no_such_account(id))
     }
 
-    /// Ends everything: keepers first, each with what it has begun, then the store.
-    pub async fn close(&self) {
-        self.live.drain().await;
+    /// Ends everything: keepers first, each with what it has begun, then the store. Returns when all that a token endpoint
+    /// gave is kept.
+    pub async fn close(&self) -> Ended {
+        let ended = self.live.drain().await;
         if let Some(store) = &self.store
             && let Err(error) = store.shut_down().await
         {
             tracing::error!(%error, "the store could not be closed");
         }
+        ended
     }
 
     /// Makes a durable change known: the next request finds the account as it is now.
+    fn done(&self, change: Change<'_>) {
+        let id = change.account().clone();
+        self.implicit.forget(&id.app);
+        change.done();
+        let now = self.clock.now().wall;
+        self.live.agenda().note(&id, Some(now), now);
+    }
+
+    /// As [`Accounts::done`], for a change of the record that nobody had to wait for.
     async fn changed(&self, id: &AccountId) {
         self.implicit.forget(&id.app);
         self.live.renew(id).await;

@@ -12,7 +12,11 @@ use crate::{
 
 /// The answer to a request that the accounts service refused.
 pub(super) fn refused(error: AccountsError) -> Problem {
-    Problem::new(code(&error), error.detail, error.action)
+    let problem = Problem::new(code(&error), error.detail, error.action);
+    match error.refusal {
+        Refusal::Busy => problem.retry_after(Duration::from_secs(1)),
+        _ => problem,
+    }
 }
 
 /// The same about one account.
@@ -43,7 +47,7 @@ fn code(error: &AccountsError) -> Code {
         (Refusal::Unknown | Refusal::Invalid, _) => StatusCode::BAD_REQUEST,
         (Refusal::Conflict, _) => StatusCode::CONFLICT,
         (Refusal::Marketplace, _) => StatusCode::BAD_GATEWAY,
-        (Refusal::Store, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (Refusal::Store | Refusal::Busy, _) => StatusCode::SERVICE_UNAVAILABLE,
     };
     Code::Own { word, status }
 }

@@ -79,9 +79,9 @@ impl Refusal {
     fn exit(&self) -> Exit {
         match self.code.as_str() {
             "login_required" | "consent_denied" => Exit::LoginRequired,
-            "store_unavailable" | "store_corrupt" => Exit::Store,
+            "store_unavailable" | "store_corrupt" | "not_stored_yet" => Exit::Store,
             "no_such_app" | "no_such_account" | "account_required" => Exit::Usage,
-            "token_unavailable" | "no_answer" | "overloaded" | "draining" => Exit::Unreachable,
+            "token_unavailable" | "no_answer" | "overloaded" | "draining" | "busy" => Exit::Unreachable,
             _ => Exit::Failure,
         }
     }

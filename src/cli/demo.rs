@@ -14,7 +14,8 @@ use clap::Args;
 
 use super::{
     Exit, Failure,
-    run::{base_url, block_on, origin, sample_path, stop_on_signal},
+    run::{base_url, block_on, origin, sample_path},
+    signals::{self, Hangup},
     streams,
     table::table,
 };
@@ -46,13 +47,13 @@ const TOKEN_WAIT: Duration = Duration::from_secs(10);
 /// When no port can be had.
 pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     block_on(async {
-        let stop = stop_on_signal()?;
+        let stop = signals::watch(Hangup::Ends)?;
         let simulator = listen(0)?;
         let proxy = vec![(proxy_listener(arguments.port)?, None)];
-        let listeners = Listeners { proxy, admin: listen(0)?, control: None };
+        let listeners = Listeners { proxy, admin: listen(0)?, control: None, control_later: None };
         let settings = settings(&simulator, &listeners)?;
         telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Failure, e))?;
-        let simulated = serve_simulator(simulator, stop.clone())?;
+        let simulated = serve_simulator(simulator, stop.asked().clone())?;
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let options = Options { store: Some(store), ..Options::default() };
         let gateway = Gateway::new(&settings, options).map_err(|e| Failure::new(Exit::Failure, e))?;
@@ -63,7 +64,8 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         };
         let serve = gateway.serve(listeners, stop.clone());
         let (served, ()) = tokio::join!(serve, announce);
-        served.map_err(|e| Failure::new(Exit::Failure, e))?;
+        // Its store is memory, and what that refused nobody could keep.
+        let _ended = served.map_err(|e| Failure::new(Exit::Failure, e))?;
         simulated.await.map_err(|e| Failure::new(Exit::Failure, e))
     })
 }

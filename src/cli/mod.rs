@@ -24,6 +24,7 @@ pub mod remote;
 pub mod run;
 pub mod service;
 pub mod session;
+pub mod signals;
 pub mod sim;
 pub mod status;
 pub mod store;

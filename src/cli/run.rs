@@ -1,15 +1,26 @@
 //! `marketgate run`.
 
-use std::{fmt::Write, sync::Arc};
+use std::{
+    fmt::Write,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+};
 
-use tokio_util::sync::CancellationToken;
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
 
-use super::{Exit, Failure, Place, opening, streams, table::table};
+use super::{
+    Exit, Failure, Place, opening,
+    signals::{self, Hangup},
+    streams,
+    table::table,
+};
 use crate::{
     admin::ControlSocket,
     config::{App, Settings, settings::ProxyListener},
-    gateway::{BindError, Gateway, Listeners, Options},
-    store::OpenError,
+    gateway::{BindError, Gateway, Listeners, Options, Stop},
+    grant::Ended,
+    store::{AwaitedStore, OpenError, Store},
     telemetry,
 };
 
@@ -26,28 +37,92 @@ impl From<OpenError> for Failure {
     }
 }
 
-/// Serves until SIGTERM or Ctrl-C.
+/// Serves until a signal ends it.
 ///
 /// # Errors
-/// An invalid configuration or an address that cannot be had.
+/// An invalid configuration, an address that cannot be had, a store that cannot be used, or grants that could not be stored.
 pub fn run(place: &Place) -> Result<(), Failure> {
     let settings = place.load()?;
     telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Configuration, e))?;
     touch_memory_by_small_pages();
-    // First: whoever waits for a predecessor to let go of the store must not hold the addresses it still answers at.
-    let store = opening::open(&settings)?;
-    let mut listeners = Listeners::bind(&settings)?;
-    let summary = summary(&settings);
     block_on(async {
-        let stop = stop_on_signal()?;
-        if let Some(store) = &settings.store {
-            listeners.control = Some(ControlSocket::bind(&store.path)?);
+        let stop = signals::watch(Hangup::AsksForReload)?;
+        // First: an address that is taken is told at once, and callers find somebody while the store is waited for.
+        let listeners = Listeners::bind(&settings)?;
+        match opening::open_at_once(&settings) {
+            Ok(store) => {
+                let listeners = Listeners { control: control_socket(&settings)?, ..listeners };
+                let gateway = gateway(&settings, store)?;
+                streams::talk(summary(&settings));
+                serve(gateway, listeners, &stop).await
+            }
+            Err(held) if held.is_held => serve_and_wait(&settings, listeners, &stop).await,
+            Err(other) => Err(other.failure),
         }
-        let gateway = Gateway::new(&settings, Options { store, ..Options::default() })
-            .map_err(|e| Failure::new(Exit::Failure, e))?;
-        streams::talk(summary);
-        gateway.serve(listeners, stop).await.map_err(|e| cannot_serve(&e))
     })
+}
+
+fn gateway(settings: &Settings, store: Option<Arc<dyn Store>>) -> Result<Gateway, Failure> {
+    Gateway::new(settings, Options { store, ..Options::default() })
+        .map_err(|e| Failure::new(Exit::Failure, e))
+}
+
+fn control_socket(settings: &Settings) -> Result<Option<ControlSocket>, Failure> {
+    Ok(settings.store.as_ref().map(|store| ControlSocket::bind(&store.path)).transpose()?)
+}
+
+/// Serves what needs no store while another process has it, and everything once that has let go of it.
+async fn serve_and_wait(settings: &Settings, listeners: Listeners, stop: &Stop) -> Result<(), Failure> {
+    let awaited = Arc::new(AwaitedStore::new(settings.upstream.timeouts.token_wait));
+    let (hand_over, control_later) = oneshot::channel();
+    let gateway = gateway(settings, Some(awaited.clone()))?;
+    let opening = async {
+        let opened = opening::open_when_free(settings, &awaited);
+        let opened = match stop.asked().run_until_cancelled(opened).await {
+            Some(Ok(store)) => control_socket(settings).map(|control| (store, control)),
+            Some(Err(failure)) => Err(failure),
+            None => return Ok(()),
+        };
+        // Whatever keeps it from being used ends the program.
+        let (store, control) = opened.inspect_err(|_| stop.begin())?;
+        awaited.open(store);
+        drop(control.map(|control| hand_over.send(control)));
+        streams::talk(summary(settings));
+        Ok(())
+    };
+    let listeners = Listeners { control_later: Some(control_later), ..listeners };
+    let (served, opened) = tokio::join!(serve(gateway, listeners, stop), opening);
+    opened.and(served)
+}
+
+async fn serve(gateway: Gateway, listeners: Listeners, stop: &Stop) -> Result<(), Failure> {
+    let accounts = gateway.accounts().clone();
+    match AssertUnwindSafe(gateway.serve(listeners, stop.clone())).catch_unwind().await {
+        Ok(served) => kept(&served.map_err(|e| cannot_serve(&e))?),
+        Err(defect) => {
+            // What the keepers hold is not the defect's.
+            if let Err(failure) = kept(&accounts.close().await) {
+                failure.report();
+            }
+            resume_unwind(defect)
+        }
+    }
+}
+
+/// A failure where something could only be kept beside the store.
+///
+/// # Errors
+/// With the accounts whose grants these are.
+pub fn kept(ended: &Ended) -> Result<(), Failure> {
+    if ended.spilled.is_empty() {
+        return Ok(());
+    }
+    let accounts = ended.spilled.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "the store refused the new refresh tokens of {accounts} to the last: they were spilled beside the store"
+    );
+    Err(Failure::new(Exit::Store, message)
+        .mend("make room on the store's disk, or mend it, and start Marketgate again: it takes them in"))
 }
 
 /// Thousands of idle connections hold little each: where the system gives 2 MiB at every first touch, memory grows by what
@@ -72,27 +147,6 @@ fn cannot_serve(error: &std::io::Error) -> Failure {
 pub fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| Failure::new(Exit::Failure, e))?.block_on(future)
-}
-
-/// A token that SIGTERM or SIGINT cancels. A second signal ends the process at once.
-///
-/// # Errors
-/// When the signals cannot be watched.
-pub fn stop_on_signal() -> Result<CancellationToken, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let watch = |kind| signal(kind).map_err(|e| Failure::new(Exit::Failure, e));
-    let (mut terminate, mut interrupt) = (watch(SignalKind::terminate())?, watch(SignalKind::interrupt())?);
-    let stop = CancellationToken::new();
-    let asked = stop.clone();
-    tokio::spawn(async move {
-        let mut signalled =
-            async || tokio::select! { _ = terminate.recv() => 143, _ = interrupt.recv() => 130 };
-        signalled().await;
-        asked.cancel();
-        let code = signalled().await;
-        std::process::exit(code);
-    });
-    Ok(stop)
 }
 
 /// Local URL, provider, environment and upstream of every app, and one line to paste.

@@ -6,11 +6,17 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Failure, admin_client::AdminClient, opening};
+use super::{
+    Exit, Failure,
+    admin_client::AdminClient,
+    opening::{self, SILENCE},
+    run::kept,
+    streams,
+};
 use crate::{
     admin::{AdminDoor, ControlSocket, control::ControlError},
     config::Settings,
-    gateway::{Gateway, Options},
+    gateway::{Gateway, Options, Stop},
     http::listener::{self, ListenerLimits},
     telemetry,
 };
@@ -32,19 +38,21 @@ pub struct Service {
 pub struct NotStarted {
     /// Another process has the store.
     pub is_held: bool,
+    /// Which one, as far as it is known.
+    pub holder: Option<u32>,
     /// What to tell.
     pub failure: Failure,
 }
 
 impl From<Failure> for NotStarted {
     fn from(failure: Failure) -> Self {
-        Self { is_held: false, failure }
+        Self { is_held: false, holder: None, failure }
     }
 }
 
 impl From<ControlError> for NotStarted {
     fn from(error: ControlError) -> Self {
-        Self { is_held: matches!(error, ControlError::Taken(_)), failure: error.into() }
+        Self { is_held: matches!(error, ControlError::Taken(_)), holder: None, failure: error.into() }
     }
 }
 
@@ -87,13 +95,46 @@ impl Service {
         self.client.clone()
     }
 
-    /// Ends in order: changes under way, keepers, the socket, the store.
-    pub async fn end(self) {
-        self.admin.start_draining();
-        self.admin.finish(GRACE).await;
-        self.stop.cancel();
-        drop(self.served.await);
-        drop(self.control);
-        self.gateway.accounts().close().await;
+    /// Ends in order: changes under way, keepers, the socket, the store. Whatever is waited for is told when that takes long,
+    /// and when somebody asks for the end again by `stop`.
+    ///
+    /// # Errors
+    /// When something could only be kept beside the store.
+    pub async fn end(self, stop: &Stop) -> Result<(), Failure> {
+        let accounts = self.gateway.accounts().clone();
+        let end = async {
+            self.admin.start_draining();
+            accounts.live().close();
+            stop.hurried().run_until_cancelled(self.admin.finish(GRACE)).await;
+            self.stop.cancel();
+            drop(self.served.await);
+            drop(self.control);
+            accounts.close().await
+        };
+        let tell = async {
+            tokio::select! {
+                () = stop.asked_again() => {}
+                () = tokio::time::sleep(SILENCE) => {}
+            }
+            loop {
+                tell(&accounts.live().outstanding().list());
+                stop.asked_again().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            ended = end => kept(&ended),
+            () = tell => Ok(()),
+        }
     }
+}
+
+/// Says what the end waits for. From a thread of its own: a terminal that is held up (Ctrl-S) must not hold up what is waited
+/// for.
+fn tell(outstanding: &[String]) {
+    if outstanding.is_empty() {
+        return;
+    }
+    let text = format!("waiting for the end of this, since it would be lost: {}", outstanding.join("; "));
+    drop(std::thread::Builder::new().name("terminal".to_owned()).spawn(move || streams::talk(text)));
 }

@@ -3,18 +3,23 @@
 
 use std::{
     io::ErrorKind,
+    panic::{AssertUnwindSafe, resume_unwind},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
+use futures_util::FutureExt;
 use tokio::task::LocalSet;
 
 use super::{
     Exit, Failure, Place,
     admin_client::AdminClient,
-    run::{block_on, stop_on_signal},
+    opening::{BETWEEN, SILENCE, waiting_for},
+    run::block_on,
     service::Service,
+    signals::{self, Hangup},
+    streams,
 };
 use crate::{admin::control::control_path, config::Settings, secret::SecretSource};
 
@@ -53,10 +58,7 @@ impl ServerArguments {
 /// How long a running Marketgate may take to say that it lives.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How long to rest between two looks at who has the store.
-const BETWEEN: Duration = Duration::from_millis(100);
-
-/// Runs `work` with a client of whoever serves the store. Ctrl-C ends it in order.
+/// Runs `work` with a client of whoever serves the store. A signal ends it in order.
 ///
 /// # Errors
 /// When nobody can be asked, or the failure of `work`.
@@ -66,18 +68,29 @@ pub fn with<T>(
     work: impl AsyncFnOnce(AdminClient) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     block_on(LocalSet::new().run_until(async {
-        let stop = stop_on_signal()?;
+        let stop = signals::watch(Hangup::Ends)?;
         let mut service = None;
-        let outcome = stop
-            .run_until_cancelled(async {
-                let client = reach(place, server, &mut service).await?;
-                work(client).await
-            })
-            .await;
-        if let Some(service) = service {
-            service.end().await;
+        let asking = stop.asked().run_until_cancelled(async {
+            let client = reach(place, server, &mut service).await?;
+            work(client).await
+        });
+        let outcome = AssertUnwindSafe(asking).catch_unwind().await;
+        // Whatever became of it: what the service has begun is seen to its end.
+        let ended = match service {
+            Some(service) => service.end(&stop).await,
+            None => Ok(()),
+        };
+        let interrupted = || Failure::rendered(Exit::Interrupted, "\ninterrupted".to_owned());
+        let outcome =
+            outcome.unwrap_or_else(|defect| resume_unwind(defect)).unwrap_or_else(|| Err(interrupted()));
+        match (ended, outcome) {
+            (Ok(()), outcome) => outcome,
+            (Err(unkept), Ok(_)) => Err(unkept),
+            (Err(unkept), Err(failure)) => {
+                failure.report();
+                Err(unkept)
+            }
         }
-        outcome.unwrap_or_else(|| Err(Failure::rendered(Exit::Interrupted, "\ninterrupted".to_owned())))
     }))
 }
 
@@ -135,16 +148,21 @@ async fn is_served(socket: &Path) -> Result<bool, Failure> {
 /// Serves the store here, unless somebody else is quicker.
 async fn own(settings: &Settings, service: &mut Option<Service>) -> Result<AdminClient, Failure> {
     let patience = settings.store.as_ref().map_or(Duration::ZERO, |store| store.wait_for_lock);
-    let began = tokio::time::Instant::now();
+    let (began, mut told) = (tokio::time::Instant::now(), false);
     loop {
         if let Some(client) = serving(Some(settings)).await? {
             return Ok(client);
         }
-        match Service::start(settings) {
+        let held = match Service::start(settings) {
             Ok(started) => return Ok(service.insert(started).client()),
             // Whoever has the store is about to answer, or about to end.
-            Err(held) if held.is_held && began.elapsed() < patience => tokio::time::sleep(BETWEEN).await,
+            Err(held) if held.is_held && began.elapsed() < patience => held,
             Err(other) => return Err(other.failure),
+        };
+        if !told && began.elapsed() >= SILENCE {
+            told = true;
+            streams::talk(format_args!("the store is in use: {}", waiting_for(held.holder, began, patience)));
         }
+        tokio::time::sleep(BETWEEN).await;
     }
 }

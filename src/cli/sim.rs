@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::{
     Exit, Failure,
-    run::{block_on, stop_on_signal},
+    run::block_on,
+    signals::{self, Hangup},
     streams,
 };
 use crate::sim::{AutoConsent, Simulator};
@@ -45,7 +46,7 @@ pub fn run(arguments: &SimArguments) -> Result<(), Failure> {
         return Err(failure.mend("the simulator gives tokens to anybody: listen on 127.0.0.1 or [::1]"));
     }
     block_on(async {
-        let stop = stop_on_signal()?;
+        let stop = signals::watch(Hangup::Ends)?;
         let listener = tokio::net::TcpListener::bind(arguments.listen).await.map_err(|e| {
             Failure::new(Exit::Failure, format!("cannot listen on {}: {e}", arguments.listen))
                 .mend("choose another port with --listen, or 127.0.0.1:0 for a free one")
@@ -55,7 +56,9 @@ pub fn run(arguments: &SimArguments) -> Result<(), Failure> {
         streams::talk(format_args!(
             "simulated marketplaces below http://{address}/ (GET /sim explains them); Ctrl-C ends"
         ));
-        arguments.simulator().serve(listener, stop.cancelled_owned()).await;
+        let serve = arguments.simulator().serve(listener, stop.asked().clone().cancelled_owned());
+        // Nothing here has to survive.
+        stop.hurried().run_until_cancelled(serve).await;
         Ok(())
     })
 }

@@ -15,6 +15,7 @@ use super::{
     endpoint::Endpoint,
     forced::Forced,
     state::{AccountState, Credential, Published, Trouble},
+    withheld::{Reason, Withheld},
 };
 use crate::{
     clock::{Clock, Moment},
@@ -41,6 +42,7 @@ pub struct LiveAccount {
     tried: Notify,
     demand: Arc<Demand>,
     forced: Mutex<Forced>,
+    withheld: Reason,
     ended: CancellationToken,
 }
 
@@ -89,6 +91,8 @@ pub struct Unavailable {
     pub retry_after: Option<Duration>,
     /// Whether the account has been changed meanwhile: to be found anew, and asked again at once.
     pub changed: bool,
+    /// Whether that is because the process is about to end: another one may answer.
+    pub draining: bool,
 }
 
 impl LiveAccount {
@@ -114,6 +118,7 @@ impl LiveAccount {
             tried: Notify::new(),
             demand: Arc::default(),
             forced: Mutex::default(),
+            withheld: Reason::default(),
             ended: CancellationToken::new(),
         }
     }
@@ -207,10 +212,10 @@ impl LiveAccount {
         Some(credential.clone())
     }
 
-    /// The usable token, unless it is known that the marketplace will refuse it: a refresh under way ends it, or the
-    /// marketplace has refused it already and the grant is over.
+    /// The token that may be used now, unless it is known that the marketplace will refuse it: a refresh under way ends it,
+    /// or the marketplace has refused it already and the grant is over.
     fn lendable<'a>(&self, published: &'a Published, now: Moment) -> Option<&'a Arc<Credential>> {
-        let credential = published.usable(now)?;
+        let credential = self.usable(published, now)?;
         let is_ending = published.state == AccountState::Refreshing && self.refresh_ends_token();
         let is_refused =
             published.state.needs_a_person() && self.forced().is_for(credential.token.generation);
@@ -236,9 +241,36 @@ impl LiveAccount {
         self.demand.uploads.load(Relaxed) > 0
     }
 
-    /// Whether the marketplace should still accept it.
+    /// The token that may be used now.
+    fn usable<'a>(&self, published: &'a Published, now: Moment) -> Option<&'a Arc<Credential>> {
+        let barred = self.withheld.get().is_some_and(Withheld::bars_valid_tokens);
+        if barred { None } else { published.usable(now) }
+    }
+
+    /// Gives out no token any more, or none beyond the one that is valid; None: as usual. Whoever waits is told.
+    pub(super) fn withhold(&self, reason: Option<Withheld>) {
+        self.withheld.set(reason);
+        self.published.send_modify(|_| {});
+    }
+
+    /// Whether a token is withheld, whoever asks for it.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.withheld.get().is_some()
+    }
+
+    /// Whether it has an answer at hand, be it a token or why there is none.
+    pub(super) fn answers_at_once(&self) -> bool {
+        match self.withheld.get() {
+            Some(Withheld::Replaced) => false,
+            Some(_) => true,
+            None => self.published.borrow().usable(self.clock.now()).is_some(),
+        }
+    }
+
+    /// Whether the marketplace should still accept it, and it may be used.
     pub fn is_valid(&self, credential: &Credential) -> bool {
-        credential.token.usable_at(self.clock.now())
+        let barred = self.withheld.get().is_some_and(Withheld::bars_valid_tokens);
+        !barred && credential.token.usable_at(self.clock.now())
     }
 
     /// Waits for a token; a failure meanwhile ends the wait if `is_final` says so.
@@ -255,10 +287,11 @@ impl LiveAccount {
         let has_token = changes.borrow().usable(self.clock.now()).is_some();
         let wait = if has_token { wait.min(REFRESH_PATIENCE) } else { wait };
         let settled = changes.wait_for(|p| {
-            self.lendable(p, self.clock.now()).is_some() || p.state.needs_a_person() || given_up(p)
+            let has_answer = self.withheld.get().is_some() || p.state.needs_a_person();
+            has_answer || self.lendable(p, self.clock.now()).is_some() || given_up(p)
         });
         let settled = self.ended.run_until_cancelled(tokio::time::timeout(wait, settled)).await;
-        let changed = settled.is_none();
+        let ended = settled.is_none();
         let published = match settled {
             Some(Ok(Ok(published))) => published.clone(),
             _ => self.published(),
@@ -267,16 +300,19 @@ impl LiveAccount {
         let token = if published.state.needs_a_person() {
             self.lendable(&published, now)
         } else {
-            published.usable(now)
+            self.usable(&published, now)
         };
-        token.cloned().ok_or_else(|| Unavailable { changed, ..self.unavailable(&published) })
+        token.cloned().ok_or_else(|| {
+            let unavailable = self.unavailable(&published);
+            Unavailable { changed: unavailable.changed || (ended && !unavailable.draining), ..unavailable }
+        })
     }
 
     /// What a caller hears who is not kept waiting for what is known not to come.
     fn refusal_at_once(&self, wait: Duration) -> Option<Unavailable> {
         // A copy: secret files may be read below, and the keeper must not wait for that.
         let published = self.published();
-        if published.state.needs_a_person() {
+        if self.withheld.get().is_some() || published.state.needs_a_person() {
             return Some(self.unavailable(&published));
         }
         if published.usable(self.clock.now()).is_some() {
@@ -303,6 +339,16 @@ impl LiveAccount {
     }
 
     pub(super) fn unavailable(&self, published: &Published) -> Unavailable {
+        if let Some(reason) = self.withheld.get() {
+            return Unavailable {
+                state: published.state,
+                detail: reason.sentence().to_owned(),
+                action: "ask again".to_owned(),
+                retry_after: Some(Duration::from_secs(1)),
+                changed: reason == Withheld::Replaced,
+                draining: reason == Withheld::Ending,
+            };
+        }
         let complaint = self.endpoint.as_ref().and_then(|endpoint| endpoint.meter.complaint());
         let (detail, action, retry_after) = match (&published.trouble, complaint) {
             (Some(trouble), _) => {
@@ -328,7 +374,7 @@ impl LiveAccount {
         };
         let retry_after =
             (!published.state.needs_a_person()).then(|| retry_after.max(Duration::from_secs(1)));
-        Unavailable { state: published.state, detail, action, retry_after, changed: false }
+        Unavailable { state: published.state, detail, action, retry_after, changed: false, draining: false }
     }
 
     /// Has a refresh repeated at once whose answer an earlier process did not live to see (law 4).
@@ -367,7 +413,7 @@ impl LiveAccount {
             }
         };
         // Whether anything came of it is told by the account's state.
-        drop(tokio::time::timeout(wait, settled).await);
+        drop(self.ended.run_until_cancelled(tokio::time::timeout(wait, settled)).await);
     }
 
     /// The keeper has tried, whatever came of it.

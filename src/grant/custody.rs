@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{agenda, endpoint::Endpoint, scope::narrower_scope, showing::ReuseWindow, state::Credential};
+use super::{
+    agenda, endpoint::Endpoint, outstanding::UnderWay, scope::narrower_scope, showing::ReuseWindow,
+    state::Credential,
+};
 use crate::{
     clock::{Clock, Moment},
     names::AccountId,
@@ -42,7 +45,10 @@ pub(super) struct Unstored {
     pub(super) record: Record,
     /// The access token that came with it: used only when the old one has ended.
     pub(super) credential: Option<Arc<Credential>>,
+    pub(super) origin: Origin,
     pub(super) last_try: Moment,
+    /// Tells the end of the process that there is something to wait for.
+    pub(super) _told: UnderWay,
 }
 
 impl Custody {
@@ -86,6 +92,16 @@ impl Custody {
     pub(super) fn due(&self, profile: &Profile) -> Option<SystemTime> {
         let lost = self.lost_at.filter(|_| self.lost_answers > 0);
         agenda::due(profile, self.record.as_ref()?, lost.map(|sent| sent.wall))
+    }
+
+    /// Of a grant that came from elsewhere, and that the store refused.
+    pub(super) fn of_unstored(
+        store: Arc<dyn Store>,
+        id: AccountId,
+        reuse_window: Duration,
+        unstored: Unstored,
+    ) -> Self {
+        Self { unstored: Some(Box::new(unstored)), ..Self::new(store, id, reuse_window) }
     }
 
     /// Reads the record again. An intent found open is an answer that was lost with an earlier process.
@@ -207,10 +223,14 @@ impl Custody {
         Some(Record { standing, generation, notes, changed_at: now.wall, ..record })
     }
 
-    /// Law 2: one durable compare-and-swap.
-    pub(super) async fn replace(&mut self, next: Record) -> Result<Replaced, StoreError> {
+    /// Where the refresh token of a record that came out of an answer is from.
+    pub(super) fn origin_of(&self, next: &Record) -> Origin {
         let rotated = next.refresh_digest() != self.record.as_ref().and_then(Record::refresh_digest);
-        let origin = if rotated { Origin::Rotated } else { Origin::Kept };
+        if rotated { Origin::Rotated } else { Origin::Kept }
+    }
+
+    /// Law 2: one durable compare-and-swap.
+    pub(super) async fn replace(&mut self, next: Record, origin: Origin) -> Result<Replaced, StoreError> {
         let replaced = self.store.replace(next.clone(), origin).await?;
         if matches!(replaced, Replaced::Held(_)) {
             return Ok(replaced);

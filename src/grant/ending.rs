@@ -16,7 +16,7 @@ use crate::{
     clock::Moment,
     oauth::{Class, EndReason, TokenError},
     secret::Secret,
-    store::{LoginReason, Record, Replaced, Standing},
+    store::{LoginReason, Origin, Record, Replaced, Standing},
 };
 
 /// A server's clock and ours, and the whole seconds in which lifetimes are told, differ by no more than this.
@@ -82,7 +82,7 @@ impl Keeper {
         let Some(custody) = &mut self.custody else { return };
         let Some(next) = custody.refused(reason, words.clone(), now, chance) else { return };
         let halted = halt(&next, &account.app().profile);
-        match custody.replace(next).await {
+        match custody.replace(next, Origin::Kept).await {
             Ok(Replaced::Durable) => {}
             Ok(Replaced::Newer | Replaced::Held(_)) => return self.load(account).await,
             // Nothing is lost: the next start finds the intent open and is told the same by the server.

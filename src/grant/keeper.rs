@@ -17,9 +17,12 @@ use super::{
     account::{Demand, LiveAccount},
     agenda::Agenda,
     custody::Custody,
+    drain::Leftover,
+    outstanding::Outstanding,
     owner::Naming,
     plan::{Asked, Plan, plan},
     state::Published,
+    withheld::Withheld,
 };
 use crate::{
     chance::Chance,
@@ -29,7 +32,7 @@ use crate::{
     names::AccountId,
     oauth::TokenCalls,
     secret::SecretSource,
-    store::{Grant, Record, Store},
+    store::{Grant, Store},
 };
 
 /// How soon a changed secret file is noticed while it is in use.
@@ -44,9 +47,13 @@ pub(super) struct Surroundings {
     pub(super) store: Option<Arc<dyn Store>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) agenda: Agenda,
+    /// From then on no refresh token is shown any more; what has begun goes on.
+    pub(super) closing: CancellationToken,
     pub(super) stop: CancellationToken,
+    /// What the end of the process waits for.
+    pub(super) outstanding: Outstanding,
     /// What keepers could not store before they ended.
-    pub(super) leftovers: Mutex<Vec<Record>>,
+    pub(super) leftovers: Mutex<Vec<Leftover>>,
     /// Accounts whose tokens came with a refresh of another one: that one.
     pub(super) crossed: Mutex<BTreeMap<AccountId, AccountId>>,
 }
@@ -59,7 +66,7 @@ impl Surroundings {
 
 /// One account's keeper.
 pub(super) struct Keeper {
-    account: Weak<LiveAccount>,
+    pub(super) account: Weak<LiveAccount>,
     /// Let go only while it rests, and only if there is nothing that would be lost with the account.
     holding: Option<Arc<LiveAccount>>,
     pub(super) demand: Arc<Demand>,
@@ -91,6 +98,7 @@ impl Keeper {
     /// only for as long as it takes: the task would hold room for it all the time.
     pub(super) async fn keep(&mut self) {
         let _counted = Counted::new(self.surroundings.metrics.clone());
+        self.take_custody();
         while !self.is_over() {
             let Some(account) = self.account.upgrade() else { break };
             self.holding = Some(account.clone());
@@ -103,6 +111,11 @@ impl Keeper {
                     self.rest(until).await;
                 }
             }
+        }
+        if self.surroundings.stop.is_cancelled()
+            && let Some(account) = self.account.upgrade()
+        {
+            account.withhold(Some(Withheld::Ending));
         }
         Box::pin(self.hand_over()).await;
     }
@@ -163,6 +176,11 @@ impl Keeper {
             uploading: account.has_uploads(),
         };
         Step::Plan(match plan(&published, &asked, now) {
+            Plan::Refresh { .. } if self.surroundings.closing.is_cancelled() && self.rotates() => {
+                account.withhold(Some(Withheld::Ending));
+                account.note_round();
+                Plan::Rest(None)
+            }
             // A secret file may be mended at any moment.
             Plan::Rest(Some(rest))
                 if published.trouble.as_ref().is_some_and(|t| !t.passes) && has_a_file(account) =>
@@ -171,6 +189,12 @@ impl Keeper {
             }
             plan => plan,
         })
+    }
+
+    /// Whether its grant is a refresh token, which may change at every use.
+    fn rotates(&self) -> bool {
+        let record = self.custody.as_ref().and_then(|custody| custody.record.as_ref());
+        matches!(record.and_then(|record| record.grant.as_ref()), Some(Grant::Refresh { .. }))
     }
 
     fn is_unsettled(&self) -> bool {
@@ -188,11 +212,8 @@ impl Keeper {
         self.demand.due.store(false, Relaxed);
         let heals = self.demand.healing.swap(false, Relaxed) || self.is_unsettled();
         self.unsettled = false;
-        let rotates = self.custody.as_ref().is_some_and(|custody| {
-            matches!(custody.record.as_ref().and_then(|r| r.grant.as_ref()), Some(Grant::Refresh { .. }))
-        });
         match &account.account().credentials {
-            _ if rotates => {
+            _ if self.rotates() => {
                 let repeats = heals && account.published().usable(self.surroundings.clock.now()).is_some();
                 let was_seen = self.rotate(account, urgent, repeats).await;
                 self.unsettled |= heals && !was_seen;

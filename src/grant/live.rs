@@ -3,7 +3,8 @@
 //! A moka cache (LRU) decides who stays; the `slots` beside it make that safe. A refresh holds its account alive, so as
 //! long as one is under way the slot still leads to that very account, evicted or not, and whoever asks gets it back. A
 //! successor can only be made when the predecessor is gone, and then it had nothing under way. An account whose durable
-//! record was changed from outside is retired: its keeper ends what it has begun, and the next one reads the record anew.
+//! record is changed from outside is retired ([`super::change`]): its keeper ends what it has begun, and the next one reads
+//! the record anew. Only one whose grant was replaced may end later than its successor begins.
 
 use std::{
     collections::HashMap,
@@ -19,10 +20,12 @@ use tokio_util::{
 use super::{
     account::LiveAccount,
     agenda::Agenda,
+    change::Changing,
     custody::Custody,
     endpoint::Endpoints,
     keeper::{Keeper, Surroundings},
     meter::{Load, Permit},
+    outstanding::Outstanding,
 };
 use crate::{
     chance::Chance,
@@ -62,25 +65,33 @@ pub struct Means {
 #[derive(Debug)]
 pub struct LiveAccounts {
     cache: moka::sync::Cache<AccountId, Arc<LiveAccount>>,
-    slots: Mutex<HashMap<AccountId, Slot>>,
+    slots: Mutex<Slots>,
     endpoints: Endpoints,
-    surroundings: Arc<Surroundings>,
-    keepers: TaskTracker,
+    pub(super) surroundings: Arc<Surroundings>,
+    /// Keepers, and whatever else must not be cut off by the end of the process.
+    pub(super) tasks: TaskTracker,
     runtime: tokio::runtime::Handle,
 }
 
 /// Where an account's only keeper is.
 #[derive(Debug)]
-struct Slot {
-    live: Weak<LiveAccount>,
-    ended: CancellationToken,
+pub(super) struct Slot {
+    pub(super) live: Weak<LiveAccount>,
+    pub(super) ended: CancellationToken,
+}
+
+/// Where the keepers are, and which accounts may have none now.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    pub(super) seats: HashMap<AccountId, Slot>,
+    pub(super) changing: Changing,
 }
 
 /// What stands in the slot of an account.
 enum Seat {
-    /// The account, in use.
+    /// The account, in use; or a predecessor that has an answer for callers until it ends.
     Taken(Arc<LiveAccount>),
-    /// A predecessor that is about to end.
+    /// A predecessor or a change that is about to end.
     Ending(CancellationToken),
     /// Nothing.
     Free,
@@ -102,12 +113,14 @@ impl LiveAccounts {
             store: means.store,
             metrics: means.metrics,
             agenda: Agenda::default(),
+            closing: CancellationToken::new(),
             stop: CancellationToken::new(),
+            outstanding: Outstanding::default(),
             leftovers: Mutex::default(),
             crossed: Mutex::default(),
         });
         let runtime = tokio::runtime::Handle::current();
-        Self { cache, slots: Mutex::default(), endpoints, surroundings, keepers: TaskTracker::new(), runtime }
+        Self { cache, slots: Mutex::default(), endpoints, surroundings, tasks: TaskTracker::new(), runtime }
     }
 
     /// The live form of an account of the configuration: found, or woken with a keeper of its own.
@@ -117,7 +130,7 @@ impl LiveAccounts {
         }
         let make = || {
             let mut slots = self.slots();
-            match taken(&slots, &account.id) {
+            match slots.seat(&account.id) {
                 Seat::Taken(live) => live,
                 Seat::Ending(_) | Seat::Free => self.wake(&mut slots, app, account, None),
             }
@@ -125,13 +138,17 @@ impl LiveAccounts {
         self.cache.get_with(account.id.clone(), make)
     }
 
-    /// The account, if it is in use and its keeper is not about to end.
+    /// The account, if it is in use and its keeper is not about to end, or it has an answer for callers until then.
     pub fn borrow(&self, id: &AccountId) -> Option<Arc<LiveAccount>> {
-        self.cache.get(id).filter(|live| !live.is_retired())
+        let in_use = self.cache.get(id).filter(|live| !live.is_retired());
+        in_use.or_else(|| match self.slots().seat(id) {
+            Seat::Taken(live) => Some(live),
+            Seat::Ending(_) | Seat::Free => None,
+        })
     }
 
     /// The live form of an account of the store, which `account` describes as it was read there: found, or woken with a
-    /// keeper that reads the record itself. Waits for a predecessor to end what it has begun.
+    /// keeper that reads the record itself. Waits for a predecessor without a token to end what it has begun.
     pub async fn find_stored(&self, app: &Arc<App>, account: &Arc<Account>) -> Arc<LiveAccount> {
         loop {
             match self.seat(app, account) {
@@ -144,7 +161,7 @@ impl LiveAccounts {
 
     fn seat(&self, app: &Arc<App>, account: &Arc<Account>) -> Seat {
         let mut slots = self.slots();
-        match taken(&slots, &account.id) {
+        match slots.seat(&account.id) {
             Seat::Free => {}
             seat => return seat,
         }
@@ -153,7 +170,7 @@ impl LiveAccounts {
         let custody = store.map(|store| Custody::new(store, account.id.clone(), length));
         let live = self.wake(&mut slots, app, account, custody);
         drop(slots);
-        self.cache.insert(account.id.clone(), live.clone());
+        self.remember(live.clone());
         Seat::Taken(live)
     }
 
@@ -167,18 +184,26 @@ impl LiveAccounts {
         self.surroundings.crossed().retain(|one, other| one != id && other != id);
     }
 
+    pub(super) fn remember(&self, live: Arc<LiveAccount>) {
+        self.cache.insert(live.id().clone(), live);
+    }
+
+    pub(super) fn forget(&self, id: &AccountId) {
+        self.cache.invalidate(id);
+    }
+
     /// The account, if it is in use now. What a retired one published is told by its record.
     pub fn peek(&self, id: &AccountId) -> Option<Arc<LiveAccount>> {
         self.seated(id).filter(|live| !live.is_retired())
     }
 
     fn seated(&self, id: &AccountId) -> Option<Arc<LiveAccount>> {
-        self.slots().get(id).and_then(|slot| slot.live.upgrade())
+        self.slots().seats.get(id).and_then(|slot| slot.live.upgrade())
     }
 
-    fn wake(
+    pub(super) fn wake(
         &self,
-        slots: &mut HashMap<AccountId, Slot>,
+        slots: &mut Slots,
         app: &Arc<App>,
         account: &Arc<Account>,
         custody: Option<Custody>,
@@ -188,7 +213,7 @@ impl LiveAccounts {
         let answers = self.surroundings.metrics.answers(&account.id);
         let live = Arc::new(LiveAccount::new(app.clone(), account.clone(), endpoint, answers, clock));
         let account = Arc::downgrade(&live);
-        slots.insert(live.id().clone(), Slot { live: account.clone(), ended: live.ended().clone() });
+        slots.seats.insert(live.id().clone(), Slot { live: account.clone(), ended: live.ended().clone() });
         let mut keeper = Keeper::new(&live, self.surroundings.clone(), custody);
         let end = End { account, cache: self.cache.clone(), _told: live.ended().clone().drop_guard() };
         // Ten thousand of these rest at once: what they hold while they rest is what an account costs.
@@ -196,31 +221,29 @@ impl LiveAccounts {
             keeper.keep().await;
             drop((keeper, end));
         };
-        self.keepers.spawn_on(keeping, &self.runtime);
+        self.tasks.spawn_on(keeping, &self.runtime);
         live
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<AccountId, Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Runs what must not end with the request that began it, nor with the process.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(work, &self.runtime);
     }
 
-    /// An account's record was changed: its keeper ends what it has begun, and the next request finds the account anew.
-    /// Returns when the old keeper has ended.
-    pub async fn renew(&self, id: &AccountId) {
-        self.cache.invalidate(id);
-        let live = self.seated(id);
-        if let Some(live) = live {
-            live.retire();
-            let ended = live.ended().clone();
-            drop(live);
-            ended.cancelled().await;
-        }
+    /// Has every keeper look again.
+    pub(super) fn wake_all(&self) {
+        let live: Vec<_> = self.slots().seats.values().filter_map(|slot| slot.live.upgrade()).collect();
+        live.iter().for_each(|live| live.demand().wake.notify_one());
+    }
+
+    pub(super) fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets go what has been idle too long. Called from a timer: moka does its housekeeping only when it is used.
     pub fn let_go_idle(&self) {
         self.cache.run_pending_tasks();
-        self.slots().retain(|_, slot| slot.live.strong_count() > 0 || !slot.ended.is_cancelled());
+        self.slots().seats.retain(|_, slot| slot.live.strong_count() > 0 || !slot.ended.is_cancelled());
     }
 
     /// Takes an account out of the cache, as a full cache would.
@@ -231,7 +254,7 @@ impl LiveAccounts {
 
     /// When the newest token of every account in use expires; None: never.
     pub fn expiries(&self) -> Vec<(AccountId, Option<Moment>)> {
-        let live: Vec<_> = self.slots().values().filter_map(|slot| slot.live.upgrade()).collect();
+        let live: Vec<_> = self.slots().seats.values().filter_map(|slot| slot.live.upgrade()).collect();
         let expiry = |live: &Arc<LiveAccount>| {
             let token = live.published().credential?.token.clone();
             Some((live.id().clone(), token.lifetime.map(|life| token.asked.plus(life))))
@@ -265,39 +288,19 @@ impl LiveAccounts {
     pub fn agenda(&self) -> &Agenda {
         &self.surroundings.agenda
     }
-
-    /// Where keepers run, and what must not end with the request that began it.
-    pub fn runtime(&self) -> &tokio::runtime::Handle {
-        &self.runtime
-    }
-
-    /// Ends all keepers; each first finishes what it has begun. What the store refused to take to the last is spilled.
-    pub async fn drain(&self) {
-        self.surroundings.stop.cancel();
-        self.keepers.close();
-        self.keepers.wait().await;
-        let leftovers =
-            std::mem::take(&mut *self.surroundings.leftovers.lock().unwrap_or_else(PoisonError::into_inner));
-        if let (Some(store), false) = (&self.surroundings.store, leftovers.is_empty()) {
-            let accounts = leftovers.len();
-            match store.spill(leftovers) {
-                Ok(()) => tracing::warn!(
-                    accounts,
-                    "new refresh tokens were spilled beside the store; the next start adopts them"
-                ),
-                Err(error) => {
-                    tracing::error!(accounts, %error, "new refresh tokens could not be kept: these accounts must log in again");
-                }
-            }
-        }
-    }
 }
 
-fn taken(slots: &HashMap<AccountId, Slot>, id: &AccountId) -> Seat {
-    let Some(slot) = slots.get(id).filter(|slot| !slot.ended.is_cancelled()) else { return Seat::Free };
-    match slot.live.upgrade().filter(|live| !live.is_retired()) {
-        Some(live) => Seat::Taken(live),
-        None => Seat::Ending(slot.ended.clone()),
+impl Slots {
+    fn seat(&self, id: &AccountId) -> Seat {
+        let slot = self.seats.get(id).filter(|slot| !slot.ended.is_cancelled());
+        let live = slot.and_then(|slot| slot.live.upgrade());
+        if let Some((predecessor, over)) = self.changing.of(id) {
+            let predecessor = live.or_else(|| predecessor.cloned()).filter(|live| live.answers_at_once());
+            return predecessor.map_or_else(|| Seat::Ending(over.clone()), Seat::Taken);
+        }
+        let Some(slot) = slot else { return Seat::Free };
+        let live = live.filter(|live| !live.is_retired() || live.answers_at_once());
+        live.map_or_else(|| Seat::Ending(slot.ended.clone()), Seat::Taken)
     }
 }
 

@@ -5,20 +5,25 @@
 //! when; `call` gets a token for a grant that does not rotate, `rotation` for one that may, by `showing` its refresh token,
 //! with `custody` of what must reach the store; `ending` says what becomes of a grant that was refused, `refusal` what a
 //! refusal means, `scope` what a token was granted for; `publish` tells the requests, and [`replacement`] is what becomes of
-//! a request whose access token was refused. [`meter`] keeps every token endpoint within its budget, and asks one that fails
-//! with one call at a time; [`agenda`] knows which accounts are due though nobody asks for them; [`setback`] is a failed
-//! attempt, and [`state`] what all of them say about an account.
+//! a request whose access token was refused. `change` keeps an account still while its record is changed from outside, and
+//! `withheld` says why it gives out no token meanwhile; `drain` is the end of all keepers, with [`outstanding`], what it waits
+//! for. [`meter`] keeps every token endpoint within its budget, and asks one that fails with one call at a time; [`agenda`]
+//! knows which accounts are due though nobody asks for them; [`setback`] is a failed attempt, and [`state`] what all of them
+//! say about an account.
 
 pub mod account;
 pub mod agenda;
 mod call;
+mod change;
 mod custody;
+mod drain;
 mod ending;
 mod endpoint;
 mod forced;
 mod keeper;
 pub mod live;
 pub mod meter;
+pub mod outstanding;
 pub mod owner;
 mod plan;
 mod publish;
@@ -30,12 +35,16 @@ pub mod setback;
 mod showing;
 pub mod state;
 pub mod timing;
+mod withheld;
 
 pub use account::{LiveAccount, Unavailable};
+pub use change::Change;
 pub use custody::refresh_end;
+pub use drain::Ended;
 pub use ending::TOLERANCE;
 pub use live::{LiveAccounts, Means};
 pub use replacement::Replacement;
 pub use rotation::{halt, repeats_at_once};
 pub use scope::narrower_scope;
 pub use state::{AccountState, Credential, Published, Trouble, advice};
+pub use withheld::Withheld;

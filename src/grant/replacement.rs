@@ -42,7 +42,8 @@ impl LiveAccount {
             Judgement::Replaced => {}
         }
         let settled = changes.wait_for(|p| {
-            p.generation() > generation || p.failures() > before.failures() || p.state.needs_a_person()
+            let is_settled = p.state.needs_a_person() || self.is_withheld();
+            p.generation() > generation || p.failures() > before.failures() || is_settled
         });
         let Ok(Ok(published)) = tokio::time::timeout(wait, settled).await.map(|p| p.map(|p| p.clone()))
         else {

@@ -14,6 +14,7 @@ use super::{
     custody::{Custody, Unstored},
     endpoint::Endpoint,
     keeper::{Keeper, Step},
+    outstanding::Work,
     plan::Plan,
     publish::{credential, warn_of_scope},
     setback::{Cause, Setback},
@@ -24,12 +25,18 @@ use crate::{
     clock::Moment,
     oauth::Granted,
     provider::Profile,
-    store::{KeptToken, LoginReason, OpenIntent, ParkReason, Record, Replaced, Standing, StoreError, Stored},
+    store::{
+        KeptToken, LoginReason, OpenIntent, Origin, ParkReason, Record, Replaced, Standing, StoreError,
+        Stored,
+    },
     token::Token,
 };
 
 /// How often a write that the store refused is tried again.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the last try may take.
+const HAND_OVER: Duration = Duration::from_secs(5);
 
 impl Keeper {
     /// What the durable record asks for, before anything else.
@@ -133,6 +140,7 @@ impl Keeper {
         if self.name_again(account).await {
             return true;
         }
+        let _under_way = self.surroundings.outstanding.begin(account.id(), Work::Refresh);
         let was = account.published().state;
         let window = self.custody.as_ref().and_then(Custody::window).filter(|_| heals);
         let mut shown = self.show(account, &endpoint, urgent, window).await;
@@ -232,7 +240,7 @@ impl Keeper {
     /// Writes a record that no answer of the token endpoint brought.
     pub(super) async fn replace_record(&mut self, next: Record) -> Result<Replaced, StoreError> {
         match &mut self.custody {
-            Some(custody) => custody.replace(next).await,
+            Some(custody) => custody.replace(next, Origin::Kept).await,
             None => Ok(Replaced::Newer),
         }
     }
@@ -252,7 +260,8 @@ impl Keeper {
         credential: Option<Arc<Credential>>,
     ) {
         let Some(custody) = &mut self.custody else { return };
-        let outcome = custody.replace(next.clone()).await;
+        let origin = custody.origin_of(&next);
+        let outcome = custody.replace(next.clone(), origin).await;
         let now = self.surroundings.clock.now();
         match outcome {
             Ok(Replaced::Durable) => self.use_stored(account, &next, credential, now).await,
@@ -263,7 +272,9 @@ impl Keeper {
                 self.load(account).await;
             }
             Err(error) => {
-                custody.unstored = Some(Box::new(Unstored { record: next, credential, last_try: now }));
+                let _told = self.surroundings.outstanding.begin(account.id(), Work::Storing);
+                let held = Unstored { record: next, credential, origin, last_try: now, _told };
+                custody.unstored = Some(Box::new(held));
                 self.surroundings.metrics.unstored.inc();
                 self.publish_setback(account, unstored(&error), now);
                 self.serve_unstored(account, now);
@@ -290,7 +301,7 @@ impl Keeper {
     pub(super) async fn store_again(&mut self, account: &Arc<LiveAccount>) {
         let Some(custody) = &mut self.custody else { return };
         let Some(waiting) = custody.unstored.take().map(|unstored| *unstored) else { return };
-        let outcome = custody.replace(waiting.record.clone()).await;
+        let outcome = custody.replace(waiting.record.clone(), waiting.origin).await;
         let now = self.surroundings.clock.now();
         match outcome {
             Err(error) => {
@@ -329,10 +340,24 @@ impl Keeper {
     pub(super) async fn hand_over(&mut self) {
         let Some(custody) = &mut self.custody else { return };
         let Some(unstored) = custody.unstored.take() else { return };
-        if custody.replace(unstored.record.clone()).await.is_err() {
-            let mut leftovers =
-                self.surroundings.leftovers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            leftovers.push(unstored.record);
+        let (record, origin) = (unstored.record.clone(), unstored.origin);
+        // A store that hangs must not keep it from being left where it can be kept otherwise.
+        let stored = tokio::time::timeout(HAND_OVER, custody.replace(record.clone(), origin)).await;
+        if !matches!(stored, Ok(Ok(_))) {
+            self.surroundings.leave_over(record, origin);
+        }
+    }
+
+    /// The first act of a keeper that was given what the store has refused: its token is made ready.
+    pub(super) fn take_custody(&mut self) {
+        let Some(account) = self.account.upgrade() else { return };
+        let Some(unstored) = self.custody.as_ref().and_then(|custody| custody.unstored.as_ref()) else {
+            return;
+        };
+        let record = &unstored.record;
+        let credential = record.token.as_ref().and_then(|token| self.recall(&account, record, token));
+        if let Some(unstored) = self.custody.as_mut().and_then(|custody| custody.unstored.as_mut()) {
+            unstored.credential = credential;
         }
     }
 }

@@ -156,7 +156,7 @@ impl Keeper {
     ) -> Option<Permit> {
         let permit = self.permit(account, endpoint, urgent);
         let Some(window) = window else {
-            return self.surroundings.stop.run_until_cancelled(permit).await;
+            return self.surroundings.closing.run_until_cancelled(permit).await;
         };
         // What has been begun is brought to its end though the program stops; but an endpoint that fails may be long.
         let last_turn = async {

@@ -6,13 +6,14 @@
 
 use std::{io, rc::Rc, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use rustix::io::Errno;
 use tokio::{
     sync::OwnedSemaphorePermit,
-    task::{JoinError, JoinSet},
+    task::{JoinError, JoinSet, yield_now},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,21 @@ pub use super::{limits::ListenerLimits, patience::TimeLimits, socket::Peer};
 
 /// How long to wait when there is nothing left to accept a connection with.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long exchanges in flight may take once no connection is accepted any more.
+#[derive(Debug, Clone)]
+pub struct Grace {
+    /// At most so long,
+    pub at_most: Duration,
+    /// and no longer than until this is cancelled.
+    pub hurry: CancellationToken,
+}
+
+impl From<Duration> for Grace {
+    fn from(at_most: Duration) -> Self {
+        Self { at_most, hurry: CancellationToken::new() }
+    }
+}
 
 /// How the connections ended that were open when the listener was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +64,7 @@ pub async fn serve<L, S, F, B>(
     service: S,
     limits: ListenerLimits,
     stop: CancellationToken,
-    grace: Duration,
+    grace: impl Into<Grace>,
 ) -> Served
 where
     L: Socket,
@@ -61,23 +77,30 @@ where
     // A token of our own: connections ask it often, and workers must not meet at one lock.
     let stop = stop.child_token();
     let mut open = JoinSet::new();
+    let take_in = |open: &mut JoinSet<()>, (stream, peer, seat): (L::Stream, Peer, Seat)| {
+        let service = service.clone();
+        let (limits, stop) = (Rc::clone(&limits), stop.clone());
+        open.spawn_local(async move {
+            let _seat = seat;
+            connection::serve(stream, peer, service, limits, stop).await;
+        });
+    };
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(end) = open.join_next() => note(end, &limits.tally),
-            (stream, peer, seat) = accept(&listener, &limits) => {
-                let service = service.clone();
-                let (limits, stop) = (Rc::clone(&limits), stop.clone());
-                open.spawn_local(async move {
-                    let _seat = seat;
-                    connection::serve(stream, peer, service, limits, stop).await;
-                });
-            }
+            accepted = accept(&listener, &limits) => take_in(&mut open, accepted),
         }
     }
+    // Whoever is connected already, as far as the kernel is concerned, would be told so by a reset. The runtime looks at its
+    // sockets during the pause.
+    yield_now().await;
+    while let Some(accepted) = accept(&listener, &limits).now_or_never() {
+        take_in(&mut open, accepted);
+    }
     drop(listener);
-    drain(open, grace, &limits.tally).await
+    drain(open, grace.into(), &limits.tally).await
 }
 
 /// A place taken by a connection, given back however it ends.
@@ -125,14 +148,15 @@ fn note(end: Result<(), JoinError>, tally: &Tally) {
     }
 }
 
-async fn drain(mut open: JoinSet<()>, grace: Duration, tally: &Tally) -> Served {
+async fn drain(mut open: JoinSet<()>, grace: Grace, tally: &Tally) -> Served {
     let all = open.len();
     let ends = async {
         while let Some(end) = open.join_next().await {
             note(end, tally);
         }
     };
-    let in_time = timeout(grace, ends).await.is_ok();
+    let ends = grace.hurry.run_until_cancelled(timeout(grace.at_most, ends));
+    let in_time = matches!(ends.await, Some(Ok(())));
     let cut = if in_time { 0 } else { open.len() };
     (0..cut).for_each(|_| tally.cut(Cut::Grace));
     open.shutdown().await;

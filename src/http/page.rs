@@ -78,7 +78,9 @@ pub fn outcome(outcome: &Result<Connected, AccountsError>) -> String {
         }
         Err(error) => {
             let (lines, helps) = (vec![sentence(&error.detail)], Some(spans(&error.action)));
-            Page { title: "Not connected", style: STYLE, lines, helps }.html()
+            let stored_later = error.code == "not_stored_yet";
+            let title = if stored_later { "Connected, but not stored yet" } else { "Not connected" };
+            Page { title, style: STYLE, lines, helps }.html()
         }
     }
 }

@@ -91,7 +91,7 @@ impl Worker {
         let uploads = way.live.refresh_ends_token() && !self.can_keep(&head.headers, &body);
         let credential = match way.live.borrow_token().filter(|_| !uploads) {
             Some(credential) => credential,
-            None => Box::pin(self.credential(&route, &mut way, uploads)).await?,
+            None => Box::pin(self.credential(&route, &mut way, uploads, started)).await?,
         };
         let _upload = if uploads { way.live.upload() } else { None };
         let explanation = Explanation::asked(&head.headers, started);
@@ -115,7 +115,9 @@ impl Worker {
 
     async fn look_up(&self, route: &Route<'_>, as_of: Changes, now: Instant) -> Result<Way, Problem> {
         let (app, name) = (route.app, route.account.as_ref());
-        let found = self.door.accounts.find(app, name).await;
+        let wait = self.door.timeouts.token_wait;
+        let found = tokio::time::timeout(wait, self.door.accounts.find(app, name)).await;
+        let found = found.map_err(|_| route::not_found_in_time(app, name, wait))?;
         let live = found.map_err(|missing| route::missing(app, name, missing))?;
         let lane = self.pool.lane(live.app().api(), live.id());
         let way = Way { live, lane };
@@ -129,8 +131,8 @@ impl Worker {
         route: &Route<'_>,
         way: &mut Way,
         uploads: bool,
+        started: Instant,
     ) -> Result<Arc<Credential>, Problem> {
-        let started = Instant::now();
         loop {
             let left = self.door.timeouts.token_wait.saturating_sub(started.elapsed());
             let token = match uploads {
@@ -435,7 +437,11 @@ fn about(problem: Problem, live: &LiveAccount) -> Problem {
 
 fn no_token(live: &LiveAccount, unavailable: Unavailable) -> Problem {
     let detail = format!("no valid token for {} ({}): {}", live.id(), unavailable.state, unavailable.detail);
-    let code = if unavailable.state.needs_a_person() { Code::LoginRequired } else { Code::TokenUnavailable };
+    let code = match unavailable.draining {
+        true => Code::Own { word: "draining", status: StatusCode::SERVICE_UNAVAILABLE },
+        false if unavailable.retry_after.is_none() => Code::LoginRequired,
+        false => Code::TokenUnavailable,
+    };
     let problem = about(Problem::new(code, detail, unavailable.action), live);
     match unavailable.retry_after {
         Some(after) => problem.retry_after(after),

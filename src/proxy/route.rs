@@ -1,7 +1,7 @@
 //! Which account a request means, and what the upstream is asked for. The one rule: forms that disagree are refused,
 //! never guessed at, and what follows the route prefix goes on byte for byte.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, Uri};
 
@@ -171,9 +171,21 @@ pub fn missing(app: &App, named: Option<&AccountName>, missing: Missing) -> Prob
             Problem::new(Code::TokenUnavailable, why, action)
         }
         Missing::Store(error) => Problem::new(Code::TokenUnavailable, error.to_string(), error.action())
-            .retry_after(std::time::Duration::from_secs(1)),
+            .retry_after(Duration::from_secs(1)),
     };
     problem.about(&app.name, named)
+}
+
+/// The answer where an account was not found in the time that there is for a token.
+pub fn not_found_in_time(app: &App, named: Option<&AccountName>, wait: Duration) -> Problem {
+    let detail = format!(
+        "the account is being changed, or the store does not answer: it was not found within {} s",
+        wait.as_secs_f32()
+    );
+    let action = "ask again; `marketgate status` shows the account, and /readyz whether the store answers";
+    Problem::new(Code::TokenUnavailable, detail, action)
+        .retry_after(Duration::from_secs(1))
+        .about(&app.name, named)
 }
 
 fn no_such_account(app: &App, name: &AccountName) -> Problem {

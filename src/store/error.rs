@@ -15,6 +15,8 @@ pub enum Trouble {
     Closed,
     /// The file that has the store's name is not the one that is served, or was changed by somebody else.
     Displaced,
+    /// The store is not open yet.
+    Awaited,
 }
 
 /// A failed operation. It may be tried again: a write that failed has changed nothing, or all of it.
@@ -45,6 +47,7 @@ impl StoreError {
                 "put the database back in its place ([store] path), as it was: Marketgate notices that and goes on by \
                  itself. Until then no refresh token is spent, and what it holds in memory is lost if it is killed"
             }
+            Trouble::Awaited => "ask again in a moment; if that process is not about to end, end it",
         }
     }
 }
@@ -56,6 +59,7 @@ impl fmt::Display for StoreError {
             Trouble::Io => "the store failed",
             Trouble::Closed => "the store is closed",
             Trouble::Displaced => "the store's file is not in its place",
+            Trouble::Awaited => "the store is not open yet",
         };
         write!(f, "{what}: {}", self.detail)
     }

@@ -5,6 +5,7 @@
 //! from, and [`Store::begin`] may answer that another process holds the account. [`record`] is what is kept; [`MemoryStore`]
 //! keeps it for the life of the process, [`SqliteStore`] in a file, sealed.
 
+mod awaited;
 mod document;
 pub mod error;
 mod files;
@@ -23,6 +24,7 @@ mod traces;
 
 use std::{fmt, future::Future, path::Path, pin::Pin, time::SystemTime};
 
+pub use awaited::AwaitedStore;
 pub use error::{SpillError, StoreError};
 pub use files::PlaceError;
 pub use key_file::KeyFileError;
@@ -137,6 +139,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Takes the consent with this `state`; whoever asks again finds nothing. One that has ended is taken all the same: its
     /// end is the asker's to judge.
     fn take_consent(&self, state: &Secret) -> Pending<'_, Option<PendingConsent>>;
+
+    /// Returns when the store is open, which most are from the start.
+    fn opened(&self) -> Pending<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Proves that the store can be written to.
     fn probe(&self) -> Pending<'_, ()>;

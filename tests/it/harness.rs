@@ -172,7 +172,7 @@ fn serve<F: Future<Output = ()>>(
         let (world, serving) = start(&configuration, furnished);
         test(world.clone()).await;
         world.stop.cancel();
-        serving.await.unwrap().unwrap();
+        let _ended = serving.await.unwrap().unwrap();
     });
     drop(release);
 }
@@ -180,7 +180,7 @@ fn serve<F: Future<Output = ()>>(
 fn start(
     configuration: &str,
     furnished: Furnished,
-) -> (Rc<World>, tokio::task::JoinHandle<std::io::Result<()>>) {
+) -> (Rc<World>, tokio::task::JoinHandle<std::io::Result<marketgate::grant::Ended>>) {
     let (sim_socket, proxy, admin, own) = (socket(), socket(), socket(), socket());
     let address = |socket: &TcpListener| socket.local_addr().unwrap();
     let (sim_address, proxy_address, admin_address) =
@@ -224,7 +224,7 @@ fn start(
     let sim_socket = tokio::net::TcpListener::from_std(sim_socket).unwrap();
     tokio::spawn(sim.clone().serve(sim_socket, stop.clone().cancelled_owned()));
     let stop_gateway = stop.child_token();
-    let listeners = Listeners { proxy: sockets, admin, control };
+    let listeners = Listeners { proxy: sockets, admin, control, control_later: None };
     let serving = tokio::task::spawn_local(gateway.serve(listeners, stop_gateway.clone()));
     let world = World {
         sim,

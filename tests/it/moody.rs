@@ -24,6 +24,12 @@ pub(crate) struct Moody {
     pub(crate) probes: AtomicUsize,
     /// The next refresh that begins meets a defect of ours.
     pub(crate) breaks: AtomicBool,
+    /// It takes no record.
+    pub(crate) refuses: AtomicBool,
+    /// It cannot spill.
+    pub(crate) spills_nothing: AtomicBool,
+    /// How often it was to spill.
+    pub(crate) spills: AtomicUsize,
 }
 
 impl Store for Moody {
@@ -37,6 +43,9 @@ impl Store for Moody {
         self.inner.count(app)
     }
     fn replace(&self, record: Record, origin: Origin) -> Pending<'_, Replaced> {
+        if self.refuses.load(SeqCst) {
+            return Box::pin(std::future::ready(Err(full())));
+        }
         self.inner.replace(record, origin)
     }
     fn remove(&self, id: &AccountId, generation: u64) -> Pending<'_, Replaced> {
@@ -70,12 +79,19 @@ impl Store for Moody {
     fn probe(&self) -> Pending<'_, ()> {
         self.probes.fetch_add(1, SeqCst);
         if self.fails.load(SeqCst) {
-            let refusal = StoreError::new(Trouble::Full, "the disk is full");
-            return Box::pin(std::future::ready(Err(refusal)));
+            return Box::pin(std::future::ready(Err(full())));
         }
         self.inner.probe()
     }
     fn spill(&self, records: Vec<Record>) -> Result<(), SpillError> {
+        self.spills.fetch_add(1, SeqCst);
+        if self.spills_nothing.load(SeqCst) {
+            return Err(SpillError { unwritten: records, error: full() });
+        }
         self.inner.spill(records)
     }
+}
+
+fn full() -> StoreError {
+    StoreError::new(Trouble::Full, "the disk is full")
 }

@@ -128,11 +128,24 @@ impl Program {
         self.child.id()
     }
 
-    /// Sends a signal: `TERM`, `INT`.
+    /// Sends a signal: `TERM`, `INT`, …
     pub(crate) fn signal(&self, name: &str) {
+        use rustix::process::Signal;
         let number = match name {
-            "TERM" => rustix::process::Signal::TERM,
-            "INT" => rustix::process::Signal::INT,
+            "TERM" => Signal::TERM,
+            "INT" => Signal::INT,
+            "HUP" => Signal::HUP,
+            "QUIT" => Signal::QUIT,
+            "USR1" => Signal::USR1,
+            "USR2" => Signal::USR2,
+            "ALRM" => Signal::ALARM,
+            "VTALRM" => Signal::VTALARM,
+            "PROF" => Signal::PROF,
+            "IO" => Signal::IO,
+            "PWR" => Signal::POWER,
+            "XCPU" => Signal::XCPU,
+            "XFSZ" => Signal::XFSZ,
+            "PIPE" => Signal::PIPE,
             other => panic!("{other}"),
         };
         let process = rustix::process::Pid::from_child(&self.child);

@@ -63,6 +63,7 @@ pub(crate) struct Desk {
     pub(crate) admin: SocketAddr,
     /// Where `wallapop`'s sellers come back to.
     pub(crate) callback: SocketAddr,
+    beside: [SocketAddr; 2],
     run: Option<Program>,
 }
 
@@ -115,7 +116,7 @@ impl Desk {
     /// At this market, with more of a configuration, in which `PROXY` stands for the proxy's port.
     pub(crate) fn furnished(market: Market, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [proxy, admin, callback] = free_ports();
+        let [proxy, admin, callback, other, another] = free_ports();
         let (callback_port, proxy_port) = (callback.to_string(), proxy.to_string());
         let values = [("SIM", &*market.origin), ("CALLBACK", &callback_port), ("PROXY", &proxy_port)];
         let apps = fill(&format!("{APPS}{more}"), &values);
@@ -127,6 +128,7 @@ impl Desk {
             proxy: address(proxy),
             admin: address(admin),
             callback: address(callback),
+            beside: [address(other), address(another)],
             run: None,
         }
     }
@@ -175,6 +177,26 @@ impl Desk {
     /// A command that has the secrets, since nobody else serves.
     pub(crate) fn alone(&self, arguments: &[&str]) -> Said {
         ended(with_secrets(command(self.folder(), arguments)))
+    }
+
+    /// The number of `marketgate run`.
+    pub(crate) fn id(&self) -> u32 {
+        self.run.as_ref().unwrap().id()
+    }
+
+    /// Another `marketgate run` for the same store, at ports of its own.
+    pub(crate) fn beside(&self) -> Program {
+        let text = std::fs::read_to_string(self.folder().join("proxy.toml")).unwrap();
+        let [proxy, admin] = self.beside_at();
+        let text = text.replace(&self.proxy.to_string(), &proxy.to_string());
+        let text = text.replace(&self.admin.to_string(), &admin.to_string());
+        std::fs::write(self.folder().join("beside.toml"), text).unwrap();
+        Program::begin(with_secrets(command(self.folder(), &["run", "--config", "beside.toml"])))
+    }
+
+    /// Its doors.
+    pub(crate) fn beside_at(&self) -> [SocketAddr; 2] {
+        self.beside
     }
 
     /// Ends `marketgate run`, and what it said.

@@ -89,13 +89,13 @@ impl Shop {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (proxy, admin) = (address(proxy), address(admin));
         let shop = Self { market, tokens, place, folder, proxy, admin, run: None };
-        shop.import();
+        shop.import_as(ACCOUNT, SELLER);
         shop
     }
 
-    fn import(&self) {
-        let token = self.market.sim.connect(Connect::new("generic", "any-1", SELLER)).refresh_token;
-        let mut import = command(self.folder.path(), &["import", ACCOUNT]);
+    fn import_as(&self, account: &str, seller: &str) {
+        let token = self.market.sim.connect(Connect::new("generic", "any-1", seller)).refresh_token;
+        let mut import = command(self.folder.path(), &["import", account]);
         import.stdin(Stdio::piped());
         let mut import = Program::begin(import);
         import.types(&token);
@@ -135,6 +135,21 @@ impl Shop {
     /// An answer of the admin door.
     pub(crate) fn admin(&self, path: &str) -> String {
         get(self.admin, path, "")
+    }
+
+    /// Waits for the end of the program, which somebody has asked for.
+    pub(crate) fn ended(&mut self) -> Said {
+        self.run.take().unwrap().ended()
+    }
+
+    /// Another seller, who has never been served.
+    pub(crate) fn import_another(&self, account: &str, seller: &str) {
+        self.import_as(account, seller);
+    }
+
+    /// Where callers ask.
+    pub(crate) fn proxy(&self) -> SocketAddr {
+        self.proxy
     }
 
     /// A command beside the running program.
@@ -214,7 +229,8 @@ impl Shop {
 
     /// Stops it while the store refuses a token that has been rotated.
     pub(crate) fn stop_spilling(&mut self) {
-        let said = self.stop();
+        let said = self.run.take().unwrap().end("TERM");
+        assert_eq!(said.code, Some(6), "{}", said.err);
         assert!(said.err.contains("were spilled beside the store"), "{}", said.err);
     }
 

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use marketgate::sim::Connect;
 
 use crate::{
-    program::get,
-    sellers::{CLIENT_SECRET, Desk},
+    program::{PATIENCE, get},
+    sellers::{CLIENT_SECRET, Desk, Market},
 };
 
 fn take_in(desk: &Desk, account: &str) -> String {
@@ -107,9 +107,43 @@ fn a_second_process_is_told_who_has_the_store() {
     let text = std::fs::read_to_string(desk.folder.path().join("proxy.toml")).unwrap();
     let text = text.replace("[store]\n", "[store]\nwait_for_lock = \"0s\"\n");
     std::fs::write(desk.folder.path().join("proxy.toml"), text).unwrap();
-    let second = desk.alone(&["run"]);
+    let same = desk.alone(&["run"]);
+    assert_eq!(same.code, Some(1), "{}", same.err);
+    assert!(same.err.contains("another process has port"), "{}", same.err);
+    let began = std::time::Instant::now();
+    let second = desk.beside().ended();
     assert_eq!(second.code, Some(6), "{}", second.err);
     assert!(second.err.contains("is in use by process "), "{}", second.err);
+    assert!(began.elapsed() < PATIENCE / 3, "it waited for {:?}", began.elapsed());
+}
+
+#[test]
+fn a_second_process_serves_what_needs_no_store_until_the_first_one_has_ended() {
+    let mut desk = Desk::furnished(Market::open(), "[upstream]\ntimeouts = { token_wait = \"300ms\" }\n");
+    take_in(&desk, "shop-1");
+    desk.run();
+    let first = desk.id().to_string();
+    let second = desk.beside();
+    second.mentions(&format!("waiting for process {first} to let go of it"));
+    let [proxy, admin] = desk.beside_at();
+    assert!(get(proxy, "/plain/x", "").starts_with("HTTP/1.1 200"));
+    assert!(get(admin, "/livez", "").starts_with("HTTP/1.1 200"));
+    let ready = get(admin, "/readyz", "");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains(&format!("process {first}")), "{ready}");
+    let refused = get(proxy, "/wallapop@shop-1/items?limit=2", "");
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("token_unavailable"), "{refused}");
+    assert!(refused.to_lowercase().contains("retry-after") && refused.contains(&first), "{refused}");
+    let ended = second.end("TERM");
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let second = desk.beside();
+    second.mentions("waiting for process");
+    desk.close();
+    second.mentions("admin: http");
+    let served = get(proxy, "/wallapop@shop-1/items?limit=2", "");
+    assert!(served.starts_with("HTTP/1.1 200"), "{served}");
+    // Commands find it where the store is.
+    assert_eq!(state(&desk, "shop-1"), "ready");
+    assert_eq!(second.end("TERM").code, Some(0));
 }
 
 #[test]

@@ -126,9 +126,4 @@ impl Truth {
             self.law(!calls, || format!("account {account}: a call was under way at the end"));
         }
     }
-
-    pub(super) fn spill_failed(&mut self, account: usize, token: &str) {
-        let refresh = self.number(account, token);
-        self.sellers[account].refresh[refresh].fate = Fate::Lost("spill failed");
-    }
 }

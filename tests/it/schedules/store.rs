@@ -219,12 +219,6 @@ impl Store for FaultyStore {
 }
 
 impl FaultyStore {
-    fn spill_failed(&self, record: &Record) {
-        if let Some(Grant::Refresh { token, .. }) = &record.grant {
-            self.world.state().truth.spill_failed(self.number(&record.id), token.expose());
-        }
-    }
-
     /// What the next start makes of a spilled record.
     fn adopt(&self, account: usize, record: &Record) {
         use futures_util::FutureExt;
