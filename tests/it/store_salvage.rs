@@ -85,7 +85,7 @@ impl Sample {
 
 #[tokio::test]
 async fn a_file_cut_at_any_page_serves_every_record_that_is_left() {
-    let sample = Sample::make(200).await;
+    let sample = Sample::make(100).await;
     let mut opened = 0;
     for pages in 1..sample.bytes.len() / PAGE {
         let (length, what) = (pages * PAGE, format!("cut after {pages} pages"));
@@ -99,9 +99,9 @@ async fn a_file_cut_at_any_page_serves_every_record_that_is_left() {
         assert_eq!(sample.served(&sample.bytes[..length], &what).await, expected, "{what}");
         opened += 1;
     }
-    assert!(opened > 20, "{opened}");
+    assert!(opened > 10, "{opened}");
     let all_but_some_bytes = &sample.bytes[..sample.bytes.len() - 700];
-    assert!(sample.served(all_but_some_bytes, "cut within the last page").await.len() > 150);
+    assert!(sample.served(all_but_some_bytes, "cut within the last page").await.len() > 75);
 }
 
 #[tokio::test]
