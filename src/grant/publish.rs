@@ -63,10 +63,10 @@ impl Keeper {
         account: &LiveAccount,
         token: Token,
         refresh_age: Option<Duration>,
-        scope: Option<String>,
+        scope: Option<&str>,
     ) {
         let asked = token.asked;
-        match credential(account, token, refresh_age, scope.as_deref()) {
+        match credential(account, token, refresh_age, scope) {
             Some(credential) => publish_credential(account, credential),
             None => self.publish_setback(account, unsendable(), asked),
         }

@@ -144,7 +144,7 @@ mod tests {
             (("nonce", json!("m")), Some("n"), "nonce"),
             (("nonce", Value::Null), Some("n"), "nonce"),
         ] {
-            let error = read(&[change.clone()], nonce).unwrap_err();
+            let error = read(std::slice::from_ref(&change), nonce).unwrap_err();
             assert!(error.to_string().contains(why), "{change:?}: {error}");
         }
         let expected = Expected { issuer: None, client_id: "client", consent: None };

@@ -90,7 +90,7 @@ fn a_token_endpoint_that_answers_with_a_web_page_is_told_as_that() {
         for (status, path, words) in [
             (200, "/any/x", &["HTML", "token_url"][..]),
             (404, "/walmart/v3/items", &["there is no token endpoint", "token_url"]),
-            (403, "/golocal/deliveries", &["403", "forbidden", "token_url"]),
+            (403, "/golocal/deliveries", &["403", "forbidden", "a firewall or a proxy"]),
             (400, "/supplier/v3/orders", &["400", "token_url"]),
         ] {
             w.sim.add_fault(page(status).at("*").on_token().for_ever());

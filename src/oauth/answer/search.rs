@@ -169,7 +169,7 @@ impl<'a> Search<'a> {
                 }
             }
             Node::List(values) => {
-                values.iter().for_each(|value| self.visit(value, parent, depth + 1, of_somebody))
+                values.iter().for_each(|value| self.visit(value, parent, depth + 1, of_somebody));
             }
             Node::Leaf(Leaf { inner: Some(inner), .. }) => self.visit(inner, parent, depth, of_somebody),
             Node::Object(_) | Node::Leaf(_) => {}

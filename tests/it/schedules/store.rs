@@ -157,7 +157,6 @@ impl Store for FaultyStore {
             match fault {
                 Some(Fault::SpillFails) => {
                     // It is one file: what was to follow is not in it either.
-                    records[place..].iter().for_each(|record| self.spill_failed(record));
                     return Err(SpillError {
                         unwritten: records[place..].to_vec(),
                         error: self.failed(account),
