@@ -196,6 +196,7 @@ impl Exchange {
             id_token: None,
             scope: None,
             token_type: None,
+            received: std::time::Instant::now(),
         })
     }
 
