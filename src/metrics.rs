@@ -136,7 +136,7 @@ impl Metrics {
         );
         r.register(
             "rotation_store_duration_seconds",
-            "From a token answer to the durable record: what a crash in between would lose",
+            "From the last byte of a token answer to the durable record: what a crash in between would lose",
             self.store_durations.clone(),
         );
         r.register(
@@ -218,7 +218,7 @@ impl Metrics {
         }
     }
 
-    /// An answer with tokens became durable so long after it had arrived.
+    /// What an answer brought became durable so long after its last byte had been read.
     pub fn stored(&self, took: Duration) {
         self.store_durations.observe(took.as_secs_f64());
     }

@@ -96,8 +96,9 @@ impl Report {
         let server = if plan.grace == 0 { "strict".to_owned() } else { format!("grace {} s", plan.grace) };
         println!(
             "| server | token life | cycles | rotations | kills inside a window | healed | lost inside | lost outside | \
-             most re-uses in one grant | window p50 | p99 | start |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n\
-             | {server} | {} s | {} | {rotations} | {} | {} | {} | {} | {} | {} | {} | {:.0} ms |",
+             most re-uses in one grant | window p50 | p99 | longest | start |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|\n\
+             | {server} | {} s | {} | {rotations} | {} | {} | {} | {} | {} | {} | {} | {} | {:.0} ms |",
             plan.lifetime,
             plan.cycles,
             self.hits,
@@ -107,6 +108,7 @@ impl Report {
             most_reuses,
             self.window(0.5),
             self.window(0.99),
+            self.window(1.0),
             self.starts[self.starts.len() / 2].as_secs_f64() * 1000.0,
         );
         eprintln!("{} answers served, refused: {:?}, {:.0} s", self.served, self.refused, took.as_secs_f64());

@@ -117,7 +117,11 @@ impl Entries {
 /// When the account has to be seen to next. `lost`: when a call was sent whose answer never came.
 pub fn due(profile: &Profile, record: &Record, lost: Option<SystemTime>) -> Option<SystemTime> {
     match (&record.standing, &record.notes.refusal) {
-        (Standing::Active | Standing::LoginRequired(LoginReason::Revoked), Some(refusal)) => refusal.next,
+        (Standing::Active | Standing::LoginRequired(LoginReason::Revoked), Some(refusal)) => {
+            // A process may have died while it tried this one again.
+            let settled = lost.map(|sent| may_be_settled(record, sent));
+            refusal.next.map(|next| settled.map_or(next, |settled| next.max(settled)))
+        }
         (Standing::Active, None) => {
             let settled = lost.map(|sent| may_be_settled(record, sent));
             [settled, kept_alive(profile, record)].into_iter().flatten().min()
@@ -266,6 +270,8 @@ mod tests {
         let mut refused = record(&app, None);
         refused.notes.refusal = Some(refusal);
         assert_eq!(due(&app.profile, &refused, None), Some(after(60 * SECOND)));
+        let again = due(&app.profile, &refused, Some(after(55 * SECOND)));
+        assert_eq!(again, Some(after(65 * SECOND)), "a call that a process left under way is given its time");
         for (reason, again) in [
             (LoginReason::Revoked, true),
             (LoginReason::Expired, false),

@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
@@ -35,6 +35,8 @@ pub(super) struct Custody {
     lost_at: Option<Moment>,
     /// How long the server takes a refresh token shown again for a repetition.
     reuse_window: Duration,
+    /// When the last byte of an answer was read whose tokens the store has not taken yet.
+    pub(super) received: Option<Instant>,
     /// A change that the store refused to take.
     pub(super) unstored: Option<Box<Unstored>>,
 }
@@ -53,7 +55,16 @@ pub(super) struct Unstored {
 
 impl Custody {
     pub(super) fn new(store: Arc<dyn Store>, id: AccountId, reuse_window: Duration) -> Self {
-        Self { store, id, record: None, lost_answers: 0, lost_at: None, reuse_window, unstored: None }
+        Self {
+            store,
+            id,
+            record: None,
+            lost_answers: 0,
+            lost_at: None,
+            reuse_window,
+            received: None,
+            unstored: None,
+        }
     }
 
     /// An answer to the refresh token, shown at `sent`, will never come.

@@ -35,7 +35,7 @@ impl Keeper {
         if let Some(token) = error.successor.take() {
             let rotated = custody.rotated(Some(&token), None, now, &account.app().profile);
             if let Some(next) = rotated {
-                self.store(account, next, None).await;
+                self.store(account, next, None, error.received).await;
             }
         } else if error.may_have_rotated() {
             custody.note_lost_answer(sent);

@@ -31,7 +31,7 @@ impl Keeper {
         warn_of_scope(account, scope.as_deref(), before.narrower_scope());
         let generation = next_generation(&before, &granted.access_token);
         let token = Token { secret: granted.access_token, asked, lifetime: Some(lifetime), generation };
-        self.publish_token(account, token, refresh_age, scope);
+        self.publish_token(account, token, refresh_age, scope.as_deref());
     }
 
     pub(super) fn refresh_age(

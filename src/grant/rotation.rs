@@ -211,7 +211,6 @@ impl Keeper {
     }
 
     async fn keep_granted(&mut self, account: &Arc<LiveAccount>, granted: &Granted, asked: Moment) {
-        let received = Instant::now();
         let now = self.surroundings.clock.now();
         let profile = &account.app().profile;
         let Some(next) = self.custody.as_ref().and_then(|c| c.successor(granted, asked, now, profile)) else {
@@ -224,8 +223,7 @@ impl Keeper {
             .as_ref()
             .filter(|_| next.standing == Standing::Active)
             .and_then(|token| self.credential_of(account, token, asked, &next));
-        self.store(account, next, credential).await;
-        self.surroundings.metrics.stored(received.elapsed());
+        self.store(account, next, credential, granted.received).await;
     }
 
     fn tell_what_changed(&self, account: &LiveAccount, next: &Record) {
@@ -252,19 +250,25 @@ impl Keeper {
         }
     }
 
-    /// Writes the record that came out of an answer, and uses its token only if that succeeds.
+    /// Writes the record that came out of an answer, and uses its token only if that succeeds. `received`: when the answer's
+    /// last byte was read.
     pub(super) async fn store(
         &mut self,
         account: &Arc<LiveAccount>,
         next: Record,
         credential: Option<Arc<Credential>>,
+        received: Instant,
     ) {
         let Some(custody) = &mut self.custody else { return };
+        custody.received = Some(received);
         let origin = custody.origin_of(&next);
         let outcome = custody.replace(next.clone(), origin).await;
         let now = self.surroundings.clock.now();
         match outcome {
-            Ok(Replaced::Durable) => self.use_stored(account, &next, credential, now).await,
+            Ok(Replaced::Durable) => {
+                self.note_stored();
+                self.use_stored(account, &next, credential, now).await;
+            }
             Ok(Replaced::Held(holder)) => self.refuse_held(account, next, &holder).await,
             Ok(Replaced::Newer) => {
                 tracing::warn!(account = %account.id(), generation = next.generation,
@@ -279,6 +283,13 @@ impl Keeper {
                 self.publish_setback(account, unstored(&error), now);
                 self.serve_unstored(account, now);
             }
+        }
+    }
+
+    /// A crash would no longer lose what the last answer brought.
+    fn note_stored(&mut self) {
+        if let Some(received) = self.custody.as_mut().and_then(|custody| custody.received.take()) {
+            self.surroundings.metrics.stored(received.elapsed());
         }
     }
 
@@ -311,6 +322,7 @@ impl Keeper {
                 return;
             }
             Ok(Replaced::Durable) => {
+                self.note_stored();
                 tracing::info!(account = %account.id(), "the store took what it had refused");
                 self.use_stored(account, &waiting.record, waiting.credential, now).await;
             }

@@ -23,7 +23,7 @@ mod xml;
 
 use std::{
     borrow::Cow,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::{
@@ -84,6 +84,8 @@ pub struct Granted {
     pub scope: Option<String>,
     /// `token_type` as written, when it was said.
     pub token_type: Option<String>,
+    /// When the answer's last byte was read.
+    pub received: Instant,
 }
 
 /// What an answer says of the life of its refresh token.
@@ -215,6 +217,7 @@ impl Judging<'_, '_> {
             id_token: self.search.text(found, TokenMember::IdToken).map(Secret::new),
             scope: self.search.scope(found),
             token_type,
+            received: Instant::now(),
         })
     }
 

@@ -108,9 +108,11 @@ impl TokenClient {
         let (url, limit) = (&request.endpoint.url, request.limit);
         let (headers, body) = (request.headers()?, request.body());
         let received = self.exchange(Exchange { method: Method::POST, url, headers, body, limit }).await?;
-        let Received { status, headers, body, cut } = &received;
+        let Received { status, headers, body, cut, at } = &received;
         let received = Clock::system().now().wall;
         judge(&Answer { status: *status, headers, body, cut: cut.as_deref(), received }, request)
+            .map(|granted| Granted { received: *at, ..granted })
+            .map_err(|error| TokenError { received: *at, ..error })
     }
 
     pub(super) async fn exchange(&self, exchange: Exchange<'_>) -> Result<Received, NoAnswer> {

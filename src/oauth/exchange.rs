@@ -1,7 +1,11 @@
 //! One HTTP exchange: a request sent once, its answer read to its end or its bound. What was read before an answer broke off
 //! is kept, and an exchange without an answer says whether the server may have seen it.
 
-use std::{error::Error as _, fmt, io, time::Duration};
+use std::{
+    error::Error as _,
+    fmt, io,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -58,6 +62,8 @@ pub(super) struct Received {
     pub body: Zeroizing<Vec<u8>>,
     /// Why the body is not whole.
     pub cut: Option<String>,
+    /// When its last byte was read.
+    pub at: Instant,
 }
 
 impl Received {
@@ -79,7 +85,7 @@ impl Received {
                 Err(_) => break Some(format!("a body that did not end ({late})")),
             }
         };
-        Self { status, headers, body, cut }
+        Self { status, headers, body, cut, at: Instant::now() }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Why a token call brought no tokens. A class says what may be done next; the detail is for a person and holds no secret.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use crate::secret::Secret;
 
@@ -131,13 +135,24 @@ pub struct TokenError {
     pub reason: Option<EndReason>,
     /// What helps in this very case, where that is known.
     pub advice: Option<Cow<'static, str>>,
+    /// When the answer's last byte was read, or the call failed.
+    pub received: Instant,
 }
 
 impl TokenError {
     /// A failure without an HTTP answer.
     pub fn new(class: Class, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { class, status: None, detail, retry_after: None, successor: None, reason: None, advice: None }
+        Self {
+            class,
+            status: None,
+            detail,
+            retry_after: None,
+            successor: None,
+            reason: None,
+            advice: None,
+            received: Instant::now(),
+        }
     }
 
     /// What helps.

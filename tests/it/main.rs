@@ -43,6 +43,7 @@ mod oauth_answers;
 mod oauth_client;
 mod oauth_consent;
 mod oauth_wire;
+mod odd_answers;
 mod outage;
 mod owners;
 mod placeholder;

@@ -1,7 +1,11 @@
 //! Grants whose refresh token changes at every use: never lost, never spent twice but as law 4 allows, whatever happens
 //! around the call.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use marketgate::{
     accounts::import::{ImportOptions, Imported, NewGrant},
@@ -13,7 +17,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    harness::{Answer, Time, World, client, gate, settle},
+    harness::{Answer, Time, World, client, gate, gate_keeping, settle},
+    moody::Moody,
     wire::{Wire, soon},
 };
 
@@ -92,6 +97,31 @@ fn an_imported_seller_is_served_at_once_and_his_refresh_token_rotates_with_every
             tokio::time::advance(301 * SECOND).await;
         }
         assert_eq!(family(&w, "seller-1").shown_again, 0);
+    });
+}
+
+#[test]
+fn what_a_crash_would_lose_is_measured_from_the_answers_last_byte_to_the_write_that_succeeds() {
+    let store = Arc::new(Moody::default());
+    let moody = store.clone();
+    gate_keeping(Time::Runs, SELLERS, store, |w| async move {
+        connect(&w, "any@shop-1", "seller-1", 300).await;
+        moody.refuses.store(true, SeqCst);
+        assert_eq!(w.get("/any@shop-1/x").await.status, 200);
+        moody.refuses.store(false, SeqCst);
+        let figure = |metrics: &str, name: &str| -> f64 {
+            let name = format!("marketgate_rotation_store_duration_seconds_{name} ");
+            let line = metrics.lines().find_map(|line| line.strip_prefix(&name).map(str::to_owned));
+            line.map_or(0.0, |value| value.parse().unwrap())
+        };
+        let mut metrics = w.admin("/metrics").await.body;
+        assert_eq!(figure(&metrics, "count"), 0.0, "{metrics}");
+        while figure(&metrics, "count") < 1.0 {
+            metrics = soon("the second write", w.admin("/metrics")).await.body;
+        }
+        let took = figure(&metrics, "sum");
+        assert!((1.0..10.0).contains(&took), "{took} s, though a second lay between the writes");
+        assert!(is_whole(&w, "any@shop-1", "seller-1").await);
     });
 }
 

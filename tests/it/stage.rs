@@ -83,6 +83,7 @@ pub(crate) fn granted(shown: &Shown, lifetime: Duration) -> Granted {
         id_token: None,
         scope: None,
         token_type: None,
+        received: std::time::Instant::now(),
     }
 }
 

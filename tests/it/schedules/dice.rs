@@ -18,6 +18,7 @@ pub(super) enum For {
     Driver,
     Store,
     Life,
+    Login,
 }
 
 impl Dice {

@@ -64,6 +64,14 @@ faults! {
     Evict = "evict",
     /// The account's keeper is replaced, as after a change from outside.
     Renew = "renew",
+    /// The seller logs in again: a new grant takes the place of the old one, as soon as the store takes it.
+    Login = "login",
+    /// The process is asked to end, serves on, and is asked again.
+    Impatience = "impatience",
+    /// The server refuses everybody for a while, and ends nothing.
+    Everybody = "everybody",
+    /// The user is disabled for a while.
+    Disabled = "disabled",
     /// The seller revokes the grant.
     Revoke = "revoke",
     /// The store fails and has written nothing.
@@ -74,6 +82,8 @@ faults! {
     Slow = "slow",
     /// The store fails for a while.
     Full = "full",
+    /// The store's file is not in its place for a while: no intent can be kept.
+    Moved = "moved",
     /// The store cannot even spill.
     SpillFails = "spill-fails",
     /// Nothing reached the server.
@@ -84,19 +94,23 @@ faults! {
     WrongClient = "wrong-client",
     /// 500, and nothing was done.
     Trouble = "trouble",
+    /// 503 with Retry-After, and nothing was done.
+    Busy = "busy",
     /// The connection breaks, and nothing was done.
     ResetBefore = "reset-before",
     /// The call takes 45 s to be done.
     StallBefore = "stall-before",
     /// 504, and it was done.
     BadGateway = "bad-gateway",
+    /// 503 with Retry-After, and it was done.
+    BusyDone = "busy-done",
     /// The connection breaks, and it was done.
     ResetAfter = "reset-after",
     /// It was done, and no answer comes.
     Silence = "silence",
     /// The answer takes 45 s.
     StallAfter = "stall-after",
-    /// A 200 that cannot be used, but for its refresh token.
+    /// An answer of any kind that cannot be used, but for its refresh token.
     Unusable = "unusable",
     /// A 200 that nobody can read.
     Garbage = "garbage",
@@ -114,7 +128,7 @@ impl Fault {
     pub(super) fn leaves_doubt(self, step: Step) -> bool {
         match self {
             Self::CrashBefore => step == Step::Answer,
-            Self::BadGateway | Self::Silence | Self::Trouble => true,
+            Self::BadGateway | Self::BusyDone | Self::Silence | Self::Trouble => true,
             _ => false,
         }
     }
@@ -122,12 +136,15 @@ impl Fault {
     /// What can happen at a step.
     pub(super) fn at(step: Step) -> &'static [Self] {
         use Fault::{
-            BadGateway, CrashAfter, CrashBefore, Drain, Evict, FailAfter, FailBefore, Full, Garbage, NotSent,
-            Renew, ResetAfter, ResetBefore, Revoke, Silence, Slow, SpillFails, StallAfter, StallBefore,
-            StepBack, StepForward, Stop, Suspend, Throttled, Trouble, Unusable, WrongClient,
+            BadGateway, Busy, BusyDone, CrashAfter, CrashBefore, Disabled, Drain, Everybody, Evict,
+            FailAfter, FailBefore, Full, Garbage, Impatience, Login, Moved, NotSent, Renew, ResetAfter,
+            ResetBefore, Revoke, Silence, Slow, SpillFails, StallAfter, StallBefore, StepBack, StepForward,
+            Stop, Suspend, Throttled, Trouble, Unusable, WrongClient,
         };
         match step {
-            Step::Read => &[CrashBefore, FailBefore, Slow, Full, Evict, Suspend, StepForward, Drain],
+            Step::Read => {
+                &[CrashBefore, FailBefore, Slow, Full, Moved, Evict, Suspend, StepForward, Drain, Login]
+            }
             Step::Begin | Step::Replace | Step::Close => &[
                 CrashBefore,
                 CrashAfter,
@@ -135,9 +152,12 @@ impl Fault {
                 FailAfter,
                 Slow,
                 Full,
+                Moved,
+                Login,
                 Suspend,
                 Stop,
                 Drain,
+                Impatience,
                 StepForward,
                 StepBack,
                 Evict,
@@ -151,11 +171,16 @@ impl Fault {
                 Throttled,
                 WrongClient,
                 Trouble,
+                Busy,
                 ResetBefore,
                 StallBefore,
+                Everybody,
+                Disabled,
+                Login,
                 Suspend,
                 Stop,
                 Drain,
+                Impatience,
                 StepForward,
                 StepBack,
                 Evict,
@@ -166,21 +191,38 @@ impl Fault {
                 CrashBefore,
                 CrashAfter,
                 BadGateway,
+                BusyDone,
                 ResetAfter,
                 Silence,
                 StallAfter,
                 Unusable,
                 Garbage,
+                Login,
                 Suspend,
                 Stop,
                 Drain,
+                Impatience,
                 StepForward,
                 StepBack,
                 Evict,
                 Renew,
                 Revoke,
             ],
-            Step::Turn => &[CrashBefore, StepForward, StepBack, Suspend, Stop, Drain, Evict, Renew, Revoke],
+            Step::Turn => &[
+                CrashBefore,
+                StepForward,
+                StepBack,
+                Suspend,
+                Stop,
+                Drain,
+                Evict,
+                Renew,
+                Revoke,
+                Login,
+                Moved,
+                Everybody,
+                Disabled,
+            ],
         }
     }
 }
@@ -205,16 +247,29 @@ pub(super) enum Manner {
     Grace,
     /// It takes that for a repetition until the successor is used; then it ends the grant.
     Lenient,
+    /// It counts uses; one too many ends the session, with its access tokens and the grants beside it.
+    Counting,
+    /// It is strict, and works without a lock: of two calls that it works on at once both are granted, and what it saves
+    /// last is what it knows.
+    Unlocked,
 }
 
 impl Manner {
-    pub(super) const ALL: [Self; 3] = [Self::Strict, Self::Grace, Self::Lenient];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Strict, Self::Grace, Self::Lenient, Self::Counting, Self::Unlocked];
+
+    /// The manner of a schedule's number.
+    pub(super) fn numbered(number: u64) -> Self {
+        Self::ALL[usize::try_from(number % Self::ALL.len() as u64).unwrap()]
+    }
 
     fn word(self) -> &'static str {
         match self {
             Self::Strict => "strict",
             Self::Grace => "grace",
             Self::Lenient => "lenient",
+            Self::Counting => "counting",
+            Self::Unlocked => "unlocked",
         }
     }
 }

@@ -73,7 +73,7 @@ fn one_life(world: &Arc<World>, store: &Arc<FaultyStore>) -> (End, Duration) {
         } else {
             dice.millis(100, 5_000)
         };
-        let open: Vec<usize> = store.open().await.into_iter().map(|(account, _)| account).collect();
+        let open = store.open().await;
         let now = world.now();
         world.end_life(down, end == End::Crashed && world.terms.reboots);
         world.state().truth.gone("crash", &open, now);
@@ -88,6 +88,7 @@ fn one_life(world: &Arc<World>, store: &Arc<FaultyStore>) -> (End, Duration) {
 fn consents(world: &World) -> MemoryStore {
     let store = MemoryStore::new();
     let now: SystemTime = world.now().moment.wall;
+    let told = world.terms.end.filter(|end| end.is_told);
     for (number, account) in world.terms.accounts.iter().enumerate() {
         let token = marketgate::secret::Secret::new(format!("rt-{number}-0"));
         let record = Record {
@@ -95,7 +96,7 @@ fn consents(world: &World) -> MemoryStore {
             provider: world.terms.app.profile.provider.clone(),
             environment: world.terms.app.profile.environment.clone(),
             generation: 1,
-            grant: Some(Grant::Refresh { token, obtained_at: now, ends_at: None }),
+            grant: Some(Grant::Refresh { token, obtained_at: now, ends_at: told.map(|end| now + end.after) }),
             standing: Standing::Active,
             token: None,
             identity: None,

@@ -3,14 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use marketgate::{
-    oauth::{Class, GrantRequest, Granted, TokenCalls, TokenError, TokenRequest, client::Calling},
+    oauth::{
+        Class, GrantRequest, Granted, TokenCalls, TokenError, TokenRequest, answer::RefreshLifetime,
+        client::Calling,
+    },
     secret::Secret,
 };
 use tokio::time::Instant;
 
 use super::{
-    dice::For,
-    family::{Issued, Late},
+    dice::{Dice, For},
+    family::{Call, Issued, Late},
     fault::{Fault, Step},
     truth::{Now, read},
     world::World,
@@ -45,6 +48,8 @@ struct Exchange {
     refresh: usize,
     number: u64,
     sent: Now,
+    /// Whether the server found its refresh token to be the newest.
+    found: bool,
     started: Instant,
     is_done: bool,
 }
@@ -69,7 +74,7 @@ impl Exchange {
         }
         drop(state);
         world.tell(|| format!("account {account} shows refresh token {refresh}"));
-        Self { world, account, refresh, number, sent, started: Instant::now(), is_done: false }
+        Self { world, account, refresh, number, sent, found: false, started: Instant::now(), is_done: false }
     }
 
     async fn run(&mut self) -> Result<Granted, TokenError> {
@@ -84,6 +89,11 @@ impl Exchange {
         }
         let now = world.now();
         world.state().truth.arrived(now);
+        self.found = world.state().truth.finds(self.account, self.refresh);
+        if world.refuses(self.account) {
+            world.state().truth.told_the_end(self.account, true, now);
+            return Err(refusal(Class::InvalidGrant, "invalid_grant: Invalid token issuer"));
+        }
         if let Some(refusal) = self.before_commit(fault, dice.millis(1, 8_000)).await {
             return Err(refusal);
         }
@@ -92,19 +102,21 @@ impl Exchange {
         }
         let now = world.now();
         let (rotates, lifetime) = (!dice.percent(world.terms.keeps), world.terms.lifetime);
-        let committed =
-            world.state().truth.commit(self.account, self.refresh, self.sent, now, rotates, lifetime);
+        let Self { account, refresh, sent, found, .. } = *self;
+        let call = Call { account, refresh, sent, found };
+        let committed = world.state().truth.commit(call, now, rotates, lifetime);
         world.tell(|| format!("the server answers account {}: {committed:?}", self.account));
         let fault = world.step(Step::Answer, self.account).await;
         if fault == Some(Fault::CrashAfter) {
             world.crash();
             world.live_on().await;
         }
-        if let Some(outcome) = self.after_commit(fault, committed).await {
+        if let Some(outcome) = self.after_commit(fault, committed, &mut dice).await {
             return outcome;
         }
         world.pass(dice.millis(1, 120)).await;
-        self.deliver(committed)
+        let odd = dice.percent(world.terms.odd_words).then(|| dice.pick(&ODD_WORDS));
+        self.deliver(committed, odd)
     }
 
     /// What the server says without doing anything.
@@ -120,8 +132,15 @@ impl Exchange {
             Some(error)
         };
         match fault? {
-            Fault::Throttled => not_executed(Class::Throttled, 429)
-                .map(|error| TokenError { retry_after: Some(patience), ..error }),
+            Fault::Throttled => {
+                self.ask_for(patience);
+                not_executed(Class::Throttled, 429)
+                    .map(|error| TokenError { retry_after: Some(patience), ..error })
+            }
+            Fault::Busy => {
+                self.ask_for(patience);
+                lost(busy(patience))
+            }
             Fault::WrongClient => not_executed(Class::InvalidClient, 401),
             Fault::Trouble => {
                 lost(TokenError { status: Some(500), ..TokenError::new(Class::ServerTrouble, "trouble") })
@@ -135,10 +154,16 @@ impl Exchange {
         }
     }
 
+    fn ask_for(&self, patience: Duration) {
+        let until = self.world.now().at + patience;
+        self.world.state().truth.asked(self.account, until);
+    }
+
     /// The process dies; the server carries the call out all the same, in a while.
     async fn leave_behind(&self, after: Duration) {
         let due = self.world.now().at + after;
-        self.world.state().truth.late.push(Late { due, account: self.account, refresh: self.refresh });
+        let Self { account, refresh, found, .. } = *self;
+        self.world.state().truth.late.push(Late { due, account, refresh, found });
         self.world.crash();
         self.world.live_on().await;
     }
@@ -148,12 +173,18 @@ impl Exchange {
         &self,
         fault: Option<Fault>,
         committed: Option<Issued>,
+        dice: &mut Dice,
     ) -> Option<Result<Granted, TokenError>> {
         let refresh = committed.and_then(|issued| issued.refresh);
         let gateway =
             TokenError { status: Some(504), ..TokenError::new(Class::ServerTrouble, "bad gateway") };
         let error = match fault? {
             Fault::BadGateway => gateway,
+            Fault::BusyDone => {
+                let patience = dice.millis(1, 8_000);
+                self.ask_for(patience);
+                busy(patience)
+            }
             Fault::ResetAfter => TokenError::new(Class::Ambiguous, "reset"),
             Fault::StallAfter if self.started.elapsed() + STALL < LIMIT => {
                 self.world.pass(STALL).await;
@@ -163,7 +194,8 @@ impl Exchange {
             Fault::Unusable if refresh.is_some() => {
                 self.world.state().truth.granted(self.account, refresh);
                 let successor = refresh.map(|number| self.refresh_token(number));
-                return Some(Err(TokenError { successor, ..TokenError::new(Class::Ambiguous, "unusable") }));
+                let (class, status) = dice.pick(&UNUSABLE);
+                return Some(Err(TokenError { successor, ..refusal_with(class, status, "unusable") }));
             }
             Fault::Unusable | Fault::Garbage => TokenError::new(Class::Ambiguous, "garbage"),
             _ => return None,
@@ -178,28 +210,67 @@ impl Exchange {
         TokenError::new(Class::Ambiguous, "no whole answer")
     }
 
-    fn deliver(&self, committed: Option<Issued>) -> Result<Granted, TokenError> {
+    fn deliver(&self, committed: Option<Issued>, odd: Option<(Class, &str)>) -> Result<Granted, TokenError> {
+        let now = self.world.now();
         let mut state = self.world.state();
         let Some(issued) = committed else {
-            state.truth.told_the_end(self.account);
-            return Err(TokenError {
-                status: Some(400),
-                ..TokenError::new(Class::InvalidGrant, "invalid_grant")
-            });
+            state.truth.told_the_end(self.account, false, now);
+            let (class, words) = odd.unwrap_or((Class::InvalidGrant, "invalid_grant"));
+            return Err(refusal(class, words));
         };
         state.truth.granted(self.account, issued.refresh);
+        let newest = issued.refresh.unwrap_or(self.refresh);
+        let is_told = self.world.terms.end.is_some_and(|end| end.is_told);
+        let token = &mut state.truth.sellers[self.account].refresh[newest];
+        token.end_is_told = is_told;
+        let ends = token.ends;
         Ok(Granted {
             access_token: Secret::new(format!("at-{}-{}", self.account, issued.access)),
             lifetime: Some(self.world.terms.lifetime),
             refresh_token: issued.refresh.map(|number| self.refresh_token(number)),
-            refresh_lifetime: None,
+            refresh_lifetime: ends
+                .filter(|_| is_told)
+                .map(|end| RefreshLifetime::For(end.saturating_sub(now.at))),
             id_token: None,
             scope: None,
             token_type: None,
+            received: std::time::Instant::now(),
         })
     }
 
     fn refresh_token(&self, number: usize) -> Secret {
         Secret::new(format!("rt-{}-{number}", self.account))
     }
+}
+
+/// How servers refuse a refresh token in words of their own.
+const ODD_WORDS: [(Class, &str); 4] = [
+    (Class::Misconfigured, "invalid_request: the refresh token has already been claimed by another client"),
+    (Class::Refused, "bad_refresh_token"),
+    (Class::Refused, "400 without a body"),
+    (Class::InvalidGrant, "invalid_grant: Stale token"),
+];
+
+/// How answers are sorted that hold a new refresh token and no access token that could be used.
+const UNUSABLE: [(Class, u16); 7] = [
+    (Class::Ambiguous, 200),
+    (Class::ServerTrouble, 503),
+    (Class::Throttled, 429),
+    (Class::InvalidGrant, 400),
+    (Class::Refused, 400),
+    (Class::InvalidClient, 401),
+    (Class::Misconfigured, 404),
+];
+
+fn refusal(class: Class, words: &str) -> TokenError {
+    refusal_with(class, 400, words)
+}
+
+fn refusal_with(class: Class, status: u16, words: &str) -> TokenError {
+    TokenError { status: Some(status), ..TokenError::new(class, words) }
+}
+
+fn busy(patience: Duration) -> TokenError {
+    let retry_after = Some(patience);
+    TokenError { retry_after, ..refusal_with(Class::ServerTrouble, 503, "busy") }
 }

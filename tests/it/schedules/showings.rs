@@ -1,8 +1,12 @@
 //! Showings of refresh tokens, held against laws 3, 4 and 8. The one rule: a refresh token is shown with a durable intent, and
 //! again only where an answer was lost and there is a reason not to wait.
 
+use std::time::Duration;
+
+use marketgate::store::LoginReason;
+
 use super::{
-    terms::{BUDGET, REUSE_WINDOW},
+    terms::BUDGET,
     truth::{Fate, Now, Outcome, Showing, Truth},
 };
 
@@ -19,7 +23,7 @@ impl Truth {
             format!("refresh token {refresh} of account {account} shown while {durable} is the durable one")
         });
         let is_repetition = self.repeats(account, now);
-        self.order_lapses(account, now);
+        self.must_be_wanted(account, now);
         let seller = &mut self.sellers[account];
         self.figures.showings += 1;
         self.figures.repeated += u64::from(seller.doubt);
@@ -40,12 +44,12 @@ impl Truth {
             Outcome::Granted => {
                 self.breach(format!("account {account}: shown again although it was answered"));
             }
-            Outcome::Ended if !seller.ending_failed && !self.may_be_held() => {
-                self.breach(format!("account {account}: shown again after invalid_grant"));
+            Outcome::Ended if seller.doubt && !seller.ending_failed => {
+                self.breach(format!("account {account}: shown again after it was refused as used"));
             }
             Outcome::Ended | Outcome::NotExecuted => self.must_have_reason(account, now),
             Outcome::Lost => {
-                if !last.is_repetition && now.moment.since(last.sent) < REUSE_WINDOW {
+                if !last.is_repetition && now.moment.since(last.sent) < self.window {
                     return true;
                 }
                 self.must_have_reason(account, now);
@@ -54,20 +58,40 @@ impl Truth {
         false
     }
 
-    /// Whether the server may have refused so many that none is believed.
-    fn may_be_held(&self) -> bool {
-        self.sellers.iter().filter(|seller| seller.death.is_some()).count() >= 3
-    }
-
     fn must_have_reason(&mut self, account: usize, now: Now) {
         let seller = &self.sellers[account];
         let has_ended = seller.durable_access.is_none_or(|access| self.has_ended(account, access, now));
-        let has_reason = !seller.doubt || has_ended || seller.ordered.is_some() || seller.ending_failed;
+        // A start repeats the lost call of an earlier process, as long as it takes the time for it to run.
+        let in_time =
+            seller.intent_at.is_some_and(|sent| now.at < sent + self.window || self.is_stepped_since(sent));
+        let has_reason = !seller.doubt || has_ended || in_time || seller.ending_failed;
         self.law(has_reason, || {
             format!(
                 "account {account}: a refresh token in doubt was shown again while its access token lived"
             )
         });
+    }
+
+    /// A server that refused is asked rarely, and one that asked for time is given it.
+    fn must_be_wanted(&mut self, account: usize, now: Now) {
+        const RARELY: (usize, Duration) = (20, Duration::from_secs(600));
+        let seller = &self.sellers[account];
+        let early =
+            seller.asked_until.is_some_and(|until| now.at < until && !self.is_stepped_since(Duration::ZERO));
+        // Where the endpoint refused many and then accepts one, all of them are tried once more.
+        let released = self.sellers.len() >= 3 || self.sellers.iter().any(|seller| seller.was_misjudged);
+        let over = seller.ended == Some(LoginReason::RotationResponseLost) && !released;
+        let since = now.at.saturating_sub(RARELY.1);
+        let refusals = seller.refusals.iter().filter(|at| **at >= since).count();
+        let often = refusals >= RARELY.0 && !self.is_chaos;
+        self.law(!early, || format!("account {account}: shown again before Retry-After was over"));
+        self.law(!over, || format!("account {account}: shown again after its end was stored"));
+        self.law(!often, || format!("account {account}: shown {refusals} times in vain within ten minutes"));
+    }
+
+    /// The server wants to be left alone for so long.
+    pub(super) fn asked(&mut self, account: usize, until: Duration) {
+        self.sellers[account].asked_until = Some(until);
     }
 
     /// Nothing of the call left the process.
@@ -96,10 +120,13 @@ impl Truth {
     /// The answer will never come.
     pub(super) fn lost(&mut self, account: usize, issued: Option<usize>, now: Now) {
         self.settled(account, Outcome::Lost);
+        let window = self.window;
         let seller = &mut self.sellers[account];
         seller.doubt = true;
-        let repeatable = |last: &&Showing| !last.is_repetition && now.moment.since(last.sent) < REUSE_WINDOW;
-        seller.owes_repetition = seller.showings.last().filter(repeatable).map(|_| now.at);
+        let repeatable = |last: &&Showing| !last.is_repetition && now.moment.since(last.sent) < window;
+        let is_awaited = seller.asked_until.is_some_and(|until| now.at < until);
+        seller.owes_repetition =
+            seller.showings.last().filter(repeatable).filter(|_| !is_awaited).map(|_| now.at);
         if let Some(refresh) = issued {
             seller.refresh[refresh].fate = Fate::Lost("answer lost");
         }
@@ -113,21 +140,27 @@ impl Truth {
     /// The answer is with the process.
     pub(super) fn granted(&mut self, account: usize, issued: Option<usize>) {
         self.settled(account, Outcome::Granted);
+        let seller = &mut self.sellers[account];
+        seller.misjudged = false;
+        seller.refusals.clear();
         if let Some(refresh) = issued {
             self.sellers[account].refresh[refresh].fate = Fate::Delivered;
         }
     }
 
-    /// The process was told that the grant has ended.
-    pub(super) fn told_the_end(&mut self, account: usize) {
+    /// The process was told that the grant has ended; `misjudged`: though it has not.
+    pub(super) fn told_the_end(&mut self, account: usize, misjudged: bool, now: Now) {
         self.settled(account, Outcome::Ended);
-        self.sellers[account].ending_failed = false;
+        let seller = &mut self.sellers[account];
+        seller.ending_failed = false;
+        seller.misjudged |= misjudged;
+        seller.was_misjudged |= misjudged;
+        seller.refusals.push_back(now.at);
     }
 
     fn settled(&mut self, account: usize, outcome: Outcome) {
         let seller = &mut self.sellers[account];
         seller.in_flight = false;
-        seller.ordered = seller.ordered.filter(|_| outcome == Outcome::NotExecuted);
         if let Some(last) = seller.showings.last_mut() {
             last.outcome = outcome;
         }

@@ -6,20 +6,20 @@ use marketgate::{
     names::{AccountId, AppName},
     secret::Secret,
     store::{
-        Begun, CallLog, Grant, Intent, MemoryStore, OpenIntent, Origin, PageQuery, Pending, PendingConsent,
-        Record, Replaced, SpillError, Store, StoreError, Stored, error::Trouble,
+        Begun, CallLog, Grant, Intent, MemoryStore, Origin, PageQuery, Pending, PendingConsent, Record,
+        Replaced, SpillError, Standing, Store, StoreError, Stored, error::Trouble,
     },
 };
 
 use super::{
-    dice::For,
+    dice::{Dice, For},
     fault::{Fault, Step},
     world::World,
 };
 
 pub(super) struct FaultyStore {
     world: Arc<World>,
-    inner: MemoryStore,
+    inner: Arc<MemoryStore>,
 }
 
 impl fmt::Debug for FaultyStore {
@@ -30,7 +30,7 @@ impl fmt::Debug for FaultyStore {
 
 impl FaultyStore {
     pub(super) fn new(world: Arc<World>, inner: MemoryStore) -> Self {
-        Self { world, inner }
+        Self { world, inner: Arc::new(inner) }
     }
 
     /// What a crash now would leave.
@@ -38,15 +38,14 @@ impl FaultyStore {
         self.inner.image()
     }
 
-    /// The accounts whose intents are open.
-    pub(super) async fn open(&self) -> Vec<(usize, OpenIntent)> {
-        let mut open = Vec::new();
-        for id in self.inner.open_intents().await.unwrap_or_default() {
-            if let Ok(Some(Stored::Whole(record))) = self.inner.account(&id).await {
-                open.extend(record.intent.map(|intent| (self.number(&id), intent)));
-            }
-        }
-        open
+    pub(super) async fn open(&self) -> Vec<usize> {
+        let open = self.inner.open_intents().await.unwrap_or_default();
+        open.iter().map(|id| self.number(id)).collect()
+    }
+
+    /// What is in it, without a chance to fail: for whoever only looks.
+    pub(super) fn quiet(&self) -> Arc<MemoryStore> {
+        self.inner.clone()
     }
 
     fn number(&self, id: &AccountId) -> usize {
@@ -64,7 +63,7 @@ impl FaultyStore {
         let world = &self.world;
         world.live_on().await;
         let now = world.now();
-        world.state().truth.asked(account, step, now);
+        world.state().truth.store_asked(account, step, now);
         let number = world.state().steps.len() as u64;
         let mut dice = world.dice(For::Store, [number, account as u64, step as u64]);
         world.pass(dice.millis(0, 5)).await;
@@ -72,10 +71,16 @@ impl FaultyStore {
         let now = world.now().at;
         match fault {
             Some(Fault::Full) => world.state().full_until = now + dice.millis(500, 20_000),
+            Some(Fault::Moved) => world.state().moved_until = now + dice.millis(500, 60_000),
             Some(Fault::Slow) => world.pass(dice.millis(500, 8_000)).await,
             _ => {}
         }
         let is_full = step != Step::Read && world.state().full_until > now;
+        let is_moved = step == Step::Begin && world.state().moved_until > now;
+        if is_moved {
+            self.failed(account);
+            return Err(StoreError::new(Trouble::Displaced, "the file is elsewhere"));
+        }
         if is_full || fault == Some(Fault::FailBefore) {
             return Err(self.failed(account));
         }
@@ -112,7 +117,7 @@ impl FaultyStore {
                     record.generation, record.standing
                 )
             });
-            self.world.state().truth.kept(account, &record);
+            self.world.state().truth.kept(account, &record, origin == Origin::Brought);
         }
         replaced
     }
@@ -134,7 +139,8 @@ impl Store for FaultyStore {
         let effect = async move {
             let begun = self.inner.begin(intent).await.unwrap_or(Begun::Newer);
             if begun == Begun::Durable {
-                self.world.state().truth.begun(account);
+                let now = self.world.now();
+                self.world.state().truth.begun(account, now);
             }
             begun
         };
@@ -156,7 +162,7 @@ impl Store for FaultyStore {
             }
             match fault {
                 Some(Fault::SpillFails) => {
-                    // It is one file: what was to follow is not in it either.
+                    // It is one file: what was to follow is not in it either. It is tried again.
                     return Err(SpillError {
                         unwritten: records[place..].to_vec(),
                         error: self.failed(account),
@@ -218,6 +224,40 @@ impl Store for FaultyStore {
 }
 
 impl FaultyStore {
+    /// A login's grant takes the place of the one that is there. Nobody of the grant's keepers is asked.
+    pub(super) async fn bring(
+        &self,
+        account: usize,
+        token: Secret,
+        dice: &mut Dice,
+    ) -> Result<(), StoreError> {
+        let world = &self.world;
+        world.pass(dice.millis(0, 5)).await;
+        if world.state().full_until > world.now().at || dice.percent(20) {
+            return Err(self.failed(account));
+        }
+        let id = &world.terms.accounts[account].id;
+        let Ok(Some(Stored::Whole(record))) = self.inner.account(id).await else {
+            return Err(self.failed(account));
+        };
+        let now = world.now().moment.wall;
+        let is_told = world.terms.end.filter(|end| end.is_told);
+        let ends_at = is_told.map(|end| now + end.after);
+        let next = Record {
+            grant: Some(Grant::Refresh { token, obtained_at: now, ends_at }),
+            generation: record.generation + 1,
+            standing: Standing::Active,
+            token: None,
+            notes: Default::default(),
+            changed_at: now,
+            ..*record
+        };
+        match self.write(account, next, Origin::Brought).await {
+            Replaced::Durable => Ok(()),
+            Replaced::Newer | Replaced::Held(_) => Err(self.failed(account)),
+        }
+    }
+
     /// What the next start makes of a spilled record.
     fn adopt(&self, account: usize, record: &Record) {
         use futures_util::FutureExt;

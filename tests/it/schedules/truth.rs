@@ -5,7 +5,12 @@ use std::{collections::VecDeque, time::Duration};
 
 use marketgate::{clock::Moment, store::LoginReason, token::usable_life};
 
-use super::{family::Late, fault::Manner, figures::Figures, terms::REUSE_WINDOW};
+use super::{
+    family::Late,
+    fault::{Course, Manner, Schedule},
+    figures::Figures,
+    terms::{End, Terms},
+};
 
 /// Now, by all clocks.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +37,15 @@ pub(super) enum Fate {
 #[derive(Debug)]
 pub(super) struct RefreshToken {
     pub(super) parent: Option<usize>,
+    /// Which of the seller's consents it belongs to.
+    pub(super) consent: u64,
     /// When it was first used.
     pub(super) used: Option<Duration>,
+    /// Uses that were granted.
+    pub(super) uses: u64,
+    /// When it ends by itself, and whether the process was told.
+    pub(super) ends: Option<Duration>,
+    pub(super) end_is_told: bool,
     pub(super) fate: Fate,
     pub(super) was_durable: bool,
 }
@@ -48,6 +60,8 @@ pub(super) struct AccessToken {
     pub(super) pair: Option<usize>,
     /// Whether the API refused it.
     pub(super) refused: bool,
+    /// Whether the server ended it.
+    pub(super) ended: bool,
 }
 
 /// How a showing of a refresh token ended.
@@ -75,6 +89,10 @@ pub(super) enum Death {
     Reused,
     /// By a call of a process that had died before.
     ReusedLate,
+    /// With another grant of its session.
+    WithSession,
+    /// It reached its end.
+    Expired,
 }
 
 /// One seller.
@@ -83,6 +101,10 @@ pub(super) struct Seller {
     pub(super) refresh: Vec<RefreshToken>,
     pub(super) access: Vec<AccessToken>,
     pub(super) death: Option<Death>,
+    /// Counts the seller's consents.
+    pub(super) consent: u64,
+    /// The newest refresh token, as the server has it.
+    pub(super) current: usize,
     pub(super) in_flight: bool,
     /// The durable refresh token.
     pub(super) durable: usize,
@@ -98,8 +120,18 @@ pub(super) struct Seller {
     pub(super) doubt: bool,
     /// Whether the store failed since the server said that the grant has ended, or the process knows it no more.
     pub(super) ending_failed: bool,
-    /// When the start of the process ordered a refresh that was not carried out yet.
-    pub(super) ordered: Option<Duration>,
+    /// When the last intent was kept of whose call no answer was stored.
+    pub(super) intent_at: Option<Duration>,
+    /// Whether a process started only when that call could no longer be repeated.
+    pub(super) was_late: bool,
+    /// Until when the server wants to be left alone.
+    pub(super) asked_until: Option<Duration>,
+    /// Whether the server refused the grant although it lives; and whether that was taken for the end of a lost one.
+    pub(super) misjudged: bool,
+    pub(super) was_misjudged: bool,
+    pub(super) given_up: bool,
+    /// When the grant was refused, since the last success.
+    pub(super) refusals: VecDeque<Duration>,
     pub(super) reread: Duration,
     /// Whether the durable refresh token came from a repetition after a lost answer.
     pub(super) follows_loss: bool,
@@ -110,8 +142,17 @@ pub(super) struct Seller {
 pub(super) struct Truth {
     pub(super) manner: Manner,
     pub(super) grace: Duration,
+    pub(super) window: Duration,
+    pub(super) reuses: u64,
+    pub(super) is_one_session: bool,
+    pub(super) ends_access: bool,
+    pub(super) end: Option<End>,
     pub(super) is_budgeted: bool,
     pub(super) may_lose: bool,
+    /// Whether nothing goes wrong at all.
+    pub(super) is_calm: bool,
+    /// Whether so much goes wrong that nothing can be said of how long anything takes.
+    pub(super) is_chaos: bool,
     pub(super) sellers: Vec<Seller>,
     /// Calls of dead processes that the server has yet to carry out.
     pub(super) late: Vec<Late>,
@@ -127,12 +168,19 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    pub(super) fn new(manner: Manner, grace: Duration, is_budgeted: bool, may_lose: bool) -> Self {
+    pub(super) fn new(schedule: &Schedule, terms: &Terms, may_lose: bool) -> Self {
         Self {
-            manner,
-            grace,
-            is_budgeted,
+            manner: schedule.manner,
+            grace: terms.grace,
+            window: terms.window,
+            reuses: terms.reuses,
+            is_one_session: terms.is_one_session,
+            ends_access: terms.ends_access,
+            end: terms.end,
+            is_budgeted: terms.is_budgeted,
             may_lose,
+            is_calm: schedule.course == Course::Calm,
+            is_chaos: schedule.course == Course::Chaos,
             sellers: Vec::new(),
             late: Vec::new(),
             arrivals: VecDeque::new(),
@@ -157,16 +205,29 @@ impl Truth {
 
     /// A seller who has consented: his first refresh token is durable.
     pub(super) fn consent(&mut self) {
-        let first = RefreshToken { parent: None, used: None, fate: Fate::Delivered, was_durable: true };
+        let first = RefreshToken {
+            parent: None,
+            consent: 0,
+            used: None,
+            uses: 0,
+            ends: self.end.map(|end| end.after),
+            end_is_told: self.end.is_some_and(|end| end.is_told),
+            fate: Fate::Delivered,
+            was_durable: true,
+        };
         self.sellers.push(Seller { refresh: vec![first], ..Seller::default() });
     }
 
-    /// What the start of the process ordered is done within the reuse window, or not before the stored token has ended.
-    pub(super) fn order_lapses(&mut self, account: usize, now: Now) {
-        // The window is counted from when the keeper read the intent, where clocks were set back.
-        const READING: Duration = Duration::from_secs(10);
-        let seller = &mut self.sellers[account];
-        seller.ordered = seller.ordered.filter(|since| now.at < *since + REUSE_WINDOW + READING);
+    /// Whether nothing but a login helps.
+    pub(super) fn is_over(&self, account: usize) -> bool {
+        let seller = &self.sellers[account];
+        seller.death.is_some() || seller.given_up
+    }
+
+    /// Whether the wall clock was stepped since then.
+    pub(super) fn is_stepped_since(&self, then: Duration) -> bool {
+        let (least, most) = self.skews_since(then);
+        least != most
     }
 
     pub(super) fn stepped(&mut self, now: Now) {
@@ -232,7 +293,7 @@ impl Truth {
     pub(super) fn is_welcome(&self, account: usize, access: usize, now: Now) -> bool {
         let seller = &self.sellers[account];
         let token = &seller.access[access];
-        seller.death.is_none() && token.minted + token.lifetime > now.at
+        seller.death.is_none() && !token.ended && token.minted + token.lifetime > now.at
     }
 
     pub(super) fn refused(&mut self, account: usize, access: usize) {

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     dice::{Dice, For},
     fault::{Course, Fault, Manner, Schedule, Step},
+    login,
+    store::FaultyStore,
     terms::Terms,
     truth::{Now, Truth},
 };
@@ -35,6 +37,11 @@ pub(super) struct State {
     /// Whether nothing goes wrong any more.
     pub(super) calm: bool,
     pub(super) full_until: Duration,
+    /// Until when the store's file is not in its place.
+    pub(super) moved_until: Duration,
+    /// Until when the server refuses everybody, and each account.
+    everybody_until: Duration,
+    disabled_until: Vec<Duration>,
     pub(super) calls: u64,
     pub(super) life: Life,
     happened: usize,
@@ -51,6 +58,9 @@ pub(super) struct Life {
     pub(super) crash: CancellationToken,
     pub(super) drain: CancellationToken,
     pub(super) live: Weak<LiveAccounts>,
+    pub(super) store: Weak<FaultyStore>,
+    /// Whether it is asked to end twice.
+    pub(super) is_hurried: bool,
 }
 
 #[derive(Debug, Default)]
@@ -66,12 +76,15 @@ struct Time {
 impl World {
     pub(super) fn new(schedule: Schedule, traced: bool) -> Self {
         let terms = Terms::of(&schedule);
-        let truth = Truth::new(schedule.manner, terms.grace, terms.is_budgeted, may_lose(&schedule, &terms));
+        let truth = Truth::new(&schedule, &terms, may_lose(&schedule, &terms));
         let state = State {
             truth,
             steps: Vec::new(),
             calm: false,
             full_until: Duration::ZERO,
+            moved_until: Duration::ZERO,
+            everybody_until: Duration::ZERO,
+            disabled_until: vec![Duration::ZERO; terms.accounts.len()],
             calls: 0,
             life: Life::default(),
             happened: 0,
@@ -145,7 +158,9 @@ impl World {
     /// Nothing goes wrong any more.
     pub(super) fn calm_down(&self) {
         let mut state = self.state();
-        (state.calm, state.full_until) = (true, Duration::ZERO);
+        (state.calm, state.full_until, state.moved_until) = (true, Duration::ZERO, Duration::ZERO);
+        state.everybody_until = Duration::ZERO;
+        state.disabled_until.fill(Duration::ZERO);
     }
 
     /// The process dies here and now.
@@ -192,6 +207,26 @@ impl World {
                 self.was_held_up();
             }
             Fault::Drain => self.state().life.drain.cancel(),
+            Fault::Impatience => {
+                let mut state = self.state();
+                state.life.is_hurried = true;
+                state.life.drain.cancel();
+            }
+            Fault::Everybody => {
+                let until = self.now().at + dice.millis(5_000, 240_000);
+                self.state().everybody_until = until;
+            }
+            Fault::Disabled => {
+                let until = self.now().at + dice.millis(5_000, 240_000);
+                self.state().disabled_until[account] = until;
+            }
+            Fault::Login => {
+                tokio::spawn(login::log_in(self.clone(), account, number as u64));
+            }
+            Fault::Moved if step == Step::Turn => {
+                let until = self.now().at + dice.millis(500, 60_000);
+                self.state().moved_until = until;
+            }
             Fault::Evict => self.evict(account),
             Fault::Renew => self.renew(account),
             Fault::Revoke => self.revoke(account),
@@ -223,6 +258,13 @@ impl World {
             )
         });
         fault.map(|fault| (fault, number))
+    }
+
+    /// Whether the server refuses this account's grant, though it lives.
+    pub(super) fn refuses(&self, account: usize) -> bool {
+        let now = self.now().at;
+        let state = self.state();
+        now < state.everybody_until.max(state.disabled_until[account])
     }
 
     fn was_held_up(&self) {
@@ -266,16 +308,18 @@ impl World {
 /// goes wrong lasts.
 fn may_lose(schedule: &Schedule, terms: &Terms) -> bool {
     // A call that hangs outlasts the reuse window, and a long sleep any server's patience.
-    let outlasts = |fault| matches!(fault, Fault::Silence | Fault::StallAfter | Fault::Suspend | Fault::Stop);
-    // A process that starts after the window uses the stored token to its end first.
-    let restarts = |fault| matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
-    let outlasts = |fault| outlasts(fault) || restarts(fault);
+    let outlasts = |fault| {
+        matches!(
+            fault,
+            Fault::Silence | Fault::StallAfter | Fault::Suspend | Fault::Stop | Fault::Busy | Fault::BusyDone
+        )
+    };
     // What keeps the refresh token from being shown again within the reuse window leaves it until the token ends.
     let leaves_it = |fault| matches!(fault, Fault::BadGateway);
     match (schedule.manner, schedule.course) {
         // The start waits for its place at the meter.
         (Manner::Grace, _) if terms.is_budgeted => true,
-        (Manner::Strict, _) | (Manner::Grace, Course::Chaos) => true,
+        (Manner::Strict | Manner::Counting | Manner::Unlocked, _) | (Manner::Grace, Course::Chaos) => true,
         (Manner::Lenient, _) | (Manner::Grace, Course::Calm) => false,
         (Manner::Grace, Course::Single(fault, _)) => outlasts(fault),
         (Manner::Grace, Course::Chain(first, _, more)) => {
