@@ -1,0 +1,69 @@
+// `kill -9` at random moments, again and again: what the server's answers brought is there in the next life.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { test } from "node:test";
+import { load, strangers, tally } from "../load.mjs";
+import { ACCESS_LIFE, ACCOUNTS, eventually } from "../world.mjs";
+
+const KILLS = 20;
+
+export function kills(name, world) {
+  test(`${name}: ${KILLS} times kill -9 under load lose no grant that could have been kept`, async (t) => {
+    await world().connected(ACCOUNTS);
+    const { book, gate } = world();
+    const since = performance.now();
+    const running = load(gate, ACCOUNTS);
+    for (let count = 0; count < KILLS; count += 1) {
+      await (count % 2 ? nearARefresh(world()) : delay(200 + Math.random() * 1300));
+      book.killed();
+      await gate.kill();
+      await gate.start();
+    }
+    // Every account is refreshed at least once more, so that whatever was lost comes out.
+    const last = book.kills.at(-1);
+    const isOut = async (account) => book.refreshes(account, last).some(({ answeredAt }) => answeredAt)
+      || (await gate.account(account)).state === "login_required";
+    await eventually(async () => (await Promise.all(ACCOUNTS.map(isOut))).every(Boolean), ACCESS_LIFE * 2500, 500);
+    await delay(1000);
+    const answers = await running.stop();
+
+    assert.deepEqual(strangers(answers), []);
+    assert.deepEqual(book.violations(since), []);
+    const lost = await losses(world(), since);
+    t.diagnostic(`${JSON.stringify(tally(answers))}; refreshes ${book.calls.filter(({ at }) => at >= since).length}, ` +
+      `answers that a kill may have lost ${[...book.excused(since)].length}, grants lost ${lost.length}`);
+    // No connection is answered while there is no process; and an account whose grant is lost is refused.
+    const names = new Set(lost.map(({ account }) => account));
+    const odd = answers.filter(({ account, status }) => status !== 200 && status !== 0 && !names.has(account));
+    assert.deepEqual(tally(odd), {}, odd.slice(0, 3).map(({ account, at, body }) =>
+      `${at.toFixed(0)} ${JSON.stringify(body)}\n${book.story(account, since)}`).join("\n"));
+  });
+}
+
+/** The accounts that need a login now: each must be excused, and say why. */
+async function losses(world, since) {
+  const excused = world.book.excused(since);
+  const lost = [];
+  for (const account of ACCOUNTS) {
+    const { state, reason } = await world.gate.account(account);
+    if (state === "ready" || state === "refreshing") {
+      await world.served(account);
+      continue;
+    }
+    const story = `${state} (${reason})\n${world.book.story(account, since)}`;
+    assert.ok(excused.has(account), `lost outside any window: ${story}`);
+    assert.deepEqual([state, reason], ["login_required", "rotation_response_lost"], story);
+    assert.ok(!world.server.traits.forgives?.(world.book, account, since), `the server would have forgiven it: ${story}`);
+    lost.push({ account, reason });
+  }
+  return lost;
+}
+
+/** Just after a refresh arrives at the server, while it is worked on, answered or stored. */
+async function nearARefresh({ recorder }) {
+  await once(recorder, "call", { signal: AbortSignal.timeout(ACCESS_LIFE * 1000) });
+  await delay(Math.random() * 80);
+}
+
+const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
