@@ -10,6 +10,8 @@ export const fingerprint = (token) => createHash("sha256").update(token).digest(
  * server and Marketgate share few cores; an answer whose access token was already in use gets no such allowance.
  */
 export const WINDOW_MS = 250;
+/** A call may arrive so long after the one who made it was killed. */
+const UNDERWAY_MS = 100;
 
 export class Book {
   /** Token calls: { at, grant, shown, code, account, fault, status, access, refresh, error, answeredAt, deliveredAt }. */
@@ -79,7 +81,7 @@ export class Book {
   /** Answers of the server that nobody may expect Marketgate to have kept. */
   excusable(call) {
     if (call.deliveredAt === undefined) return true;
-    const mayBeLost = (kill) => kill >= call.at && kill - call.deliveredAt < WINDOW_MS;
+    const mayBeLost = (kill) => kill >= call.at - UNDERWAY_MS && kill - call.deliveredAt < WINDOW_MS;
     const inUse = (kill) => this.#used.get(call.access) < kill;
     return this.kills.some((kill) => mayBeLost(kill) && !inUse(kill));
   }

@@ -31,7 +31,7 @@ export class Recorder extends EventEmitter {
   }
 
   /**
-   * `authorization` says where the authorization server is: { port, owns(path), tokenPath }; `resource` answers all other
+   * `authorization` says where the authorization server is: { port or portOf(path), owns(path), tokenPath }; `resource` answers all other
    * requests.
    */
   serve(authorization, resource) {
@@ -71,6 +71,8 @@ export class Recorder extends EventEmitter {
     this.emit("answered", call);
   }
 
+  #port = (req) => this.authorization.portOf?.(req.url.split("?")[0]) ?? this.authorization.port;
+
   /** What the authorization server answers, which goes on working when the client is gone. */
   #forward(req, body) {
     const { host } = new URL(this.origin);
@@ -78,7 +80,7 @@ export class Recorder extends EventEmitter {
       "x-forwarded-port": host.split(":")[1], "x-forwarded-for": "127.0.0.1" };
     delete headers["transfer-encoding"];
     if (body.length > 0) headers["content-length"] = body.length;
-    const options = { port: this.authorization.port, host: "127.0.0.1", method: req.method, path: req.url, headers };
+    const options = { port: this.#port(req), host: "127.0.0.1", method: req.method, path: req.url, headers };
     return new Promise((resolve, reject) => {
       const onward = request({ ...options, agent: this.#agent }, async (res) => {
         const { connection: _, "transfer-encoding": __, "keep-alive": ___, ...kept } = res.headers;
