@@ -103,6 +103,16 @@ export class Book {
     return new Set(lost.map(({ account }) => account));
   }
 
+  /**
+   * How long before a kill the last excusable answer for `account` had been delivered, in ms; negative where it was not yet, and
+   * undefined where it was lost on the way.
+   */
+  lead(account, since = 0) {
+    const call = this.refreshes(account, since).findLast((it) => it.status === 200 && this.excusable(it));
+    const kill = call?.deliveredAt && this.kills.find((at) => at >= call.at - UNDERWAY_MS);
+    return kill && kill - call.deliveredAt;
+  }
+
   /** How often, at most, one refresh token of `account` was answered in vain. */
   lossesInARow(account, since = 0) {
     const counts = new Map();

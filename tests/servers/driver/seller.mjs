@@ -85,11 +85,12 @@ export async function browse(browser, url, answers, title) {
 async function fillIn(page, answers) {
   let button = page.locator("form [type=submit], form button").first();
   for (const [name, value] of Object.entries(answers)) {
-    const input = page.locator(`form [name="${name}"]`);
-    const pressed = page.locator(`form [name="${name}"][value="${value}"]`);
-    if (await input.locator('visible=true').and(page.locator("[type=text],[type=password],input:not([type])")).count()) await input.first().fill(value);
-    else if (await page.locator(`form [name="${name}"][type=checkbox]`).count()) await pressed.check();
-    else if (await pressed.count()) button = pressed.first();
+    const text = page.locator(`form input[name="${name}"]:is([type=text], [type=password], :not([type]))`);
+    const choice = page.locator(`form [name="${name}"][value="${value}"]`);
+    if (await text.count()) await text.fill(value);
+    else if (!(await choice.count())) continue;
+    else if ((await choice.getAttribute("type")) === "checkbox") await choice.check();
+    else button = choice;
   }
   await Promise.all([page.waitForEvent("framenavigated"), button.click()]);
   await page.waitForLoadState("load");

@@ -12,7 +12,8 @@ export const realm = ({ redirect, reuse }) => ({
   revokeRefreshToken: true,
   refreshTokenMaxReuse: reuse,
   accessTokenLifespan: ACCESS_LIFE,
-  ssoSessionIdleTimeout: 1800,
+  // Two minutes: less than some accounts are left alone between two tests.
+  ssoSessionIdleTimeout: 120,
   // Hashing is not what is tested.
   passwordPolicy: "hashAlgorithm(pbkdf2-sha256) and hashIterations(1)",
   clients: [

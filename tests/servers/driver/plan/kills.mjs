@@ -31,8 +31,10 @@ export function kills(name, world) {
     assert.deepEqual(strangers(answers), []);
     assert.deepEqual(book.violations(since), []);
     const lost = await losses(world(), since);
+    const leads = lost.map(({ account }) => book.lead(account, since)?.toFixed(0) ?? "on the way");
     t.diagnostic(`${JSON.stringify(tally(answers))}; refreshes ${book.calls.filter(({ at }) => at >= since).length}, ` +
-      `answers that a kill may have lost ${[...book.excused(since)].length}, grants lost ${lost.length}`);
+      `answers that a kill may have lost ${book.excused(since).size}, ` +
+      `grants lost ${lost.length}, their answers delivered so many ms before the kill: ${leads.join(" ")}`);
     // No connection is answered while there is no process; and an account whose grant is lost is refused.
     const names = new Set(lost.map(({ account }) => account));
     const odd = answers.filter(({ account, status }) => status !== 200 && status !== 0 && !names.has(account));
