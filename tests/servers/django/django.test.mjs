@@ -3,4 +3,4 @@
 import { plan } from "../driver/plan.mjs";
 import { django } from "./server.mjs";
 
-plan("django-oauth-toolkit", django({ grace: 0 }));
+plan("django-oauth-toolkit", django({ grace: 0, protection: true }));

@@ -11,8 +11,11 @@ const SCRIPT = join(import.meta.dirname, "server.py");
 /** What DOT's own `ProtectedResourceView` says of a token that is not valid. */
 const FORBIDDEN = { status: 403, headers: { "content-type": "text/html; charset=utf-8" }, body: "" };
 
-/** Starts it; `grace` is how many seconds a refresh token may be shown again after its first use. */
-export const django = ({ grace }) => async ({ directory, origin, redirect }) => {
+/**
+ * Starts it; `grace` is how many seconds a refresh token may be shown again after its first use, `protection` whether its family
+ * ends when that happens later.
+ */
+export const django = ({ grace, protection }) => async ({ directory, origin, redirect }) => {
   const [port] = await freePorts(1);
   const consenting = Object.values(CLIENTS).map((client) => ({ ...client, grant: "authorization-code", redirect }));
   const wanted = {
@@ -26,7 +29,7 @@ export const django = ({ grace }) => async ({ directory, origin, redirect }) => 
       // Counted from the end of the access token.
       REFRESH_TOKEN_EXPIRE_SECONDS: IDLE_LIFE - ACCESS_LIFE,
       ROTATE_REFRESH_TOKEN: true,
-      REFRESH_TOKEN_REUSE_PROTECTION: true,
+      REFRESH_TOKEN_REUSE_PROTECTION: protection,
       REFRESH_TOKEN_GRACE_PERIOD_SECONDS: grace,
     },
   };

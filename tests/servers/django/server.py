@@ -22,7 +22,12 @@ settings.configure(
     ROOT_URLCONF=__name__,
     LOGIN_URL="/login/",
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": WANTED["database"]}},
+    DATABASES={"default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": WANTED["database"],
+        # Without these a busy site answers 500 "database is locked" now and then.
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=wal;"},
+    }},
     # Hashing is not what is tested.
     PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
     INSTALLED_APPS=[

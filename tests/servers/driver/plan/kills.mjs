@@ -7,6 +7,8 @@ import { load, strangers, tally } from "../load.mjs";
 import { ACCESS_LIFE, ACCOUNTS, eventually } from "../world.mjs";
 
 const KILLS = 20;
+/** Every so many of them falls into a refresh, which a random moment seldom does. */
+const AIMED = 4;
 
 export function kills(name, world) {
   test(`${name}: ${KILLS} times kill -9 under load lose no grant that could have been kept`, async (t) => {
@@ -15,7 +17,7 @@ export function kills(name, world) {
     const since = performance.now();
     const running = load(gate, ACCOUNTS);
     for (let count = 0; count < KILLS; count += 1) {
-      await (count % 2 ? nearARefresh(world()) : delay(200 + Math.random() * 1300));
+      await (count % AIMED === 0 ? nearARefresh(world()) : delay(200 + Math.random() * 1300));
       book.killed();
       await gate.kill();
       await gate.start();
@@ -35,9 +37,11 @@ export function kills(name, world) {
     t.diagnostic(`${JSON.stringify(tally(answers))}; refreshes ${book.calls.filter(({ at }) => at >= since).length}, ` +
       `answers that a kill may have lost ${book.excused(since).size}, ` +
       `grants lost ${lost.length}, their answers delivered so many ms before the kill: ${leads.join(" ")}`);
-    // No connection is answered while there is no process; and an account whose grant is lost is refused.
+    // No connection is answered while there is no process; a token may end in that time; and an account whose grant is lost is
+    // refused.
     const names = new Set(lost.map(({ account }) => account));
-    const odd = answers.filter(({ account, status }) => status !== 200 && status !== 0 && !names.has(account));
+    const expected = ({ status, body }) => [0, 200].includes(status) || body.code === "token_unavailable";
+    const odd = answers.filter((answer) => !expected(answer) && !names.has(answer.account));
     assert.deepEqual(tally(odd), {}, odd.slice(0, 3).map(({ account, at, body }) =>
       `${at.toFixed(0)} ${JSON.stringify(body)}\n${book.story(account, since)}`).join("\n"));
   });
