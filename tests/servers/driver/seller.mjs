@@ -83,7 +83,7 @@ export async function browse(browser, url, answers, title) {
 }
 
 async function fillIn(page, answers) {
-  let button = page.locator("form [type=submit], form button").first();
+  let button = page.locator("form [type=submit], form button:not([type=button])").first();
   for (const [name, value] of Object.entries(answers)) {
     const text = page.locator(`form input[name="${name}"]:is([type=text], [type=password], :not([type]))`);
     const choice = page.locator(`form [name="${name}"][value="${value}"]`);

@@ -17,7 +17,7 @@ export function kills(name, world) {
     const since = performance.now();
     const running = load(gate, ACCOUNTS);
     for (let count = 0; count < KILLS; count += 1) {
-      await (count % AIMED === 0 ? nearARefresh(world()) : delay(200 + Math.random() * 1300));
+      await (count % AIMED === 0 ? nearARefresh(world(), running.answers) : delay(200 + Math.random() * 1300));
       book.killed();
       await gate.kill();
       await gate.start();
@@ -67,8 +67,10 @@ async function losses(world, since) {
 }
 
 /** Just after a refresh arrives at the server, while it is worked on, answered or stored. */
-async function nearARefresh({ recorder }) {
-  await once(recorder, "call", { signal: AbortSignal.timeout(ACCESS_LIFE * 1000) });
+async function nearARefresh({ recorder, gate }, answers) {
+  await once(recorder, "call", { signal: AbortSignal.timeout(ACCESS_LIFE * 2000) }).catch(() => {
+    throw new Error(`nothing is refreshed: ${JSON.stringify(tally(answers))} ${JSON.stringify(answers.slice(-3))}\n${gate.run.err}`);
+  });
   await delay(Math.random() * 80);
 }
 
