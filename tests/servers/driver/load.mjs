@@ -1,7 +1,10 @@
 // Steady callers: for each account one that asks at a fixed pace, whatever the answers are.
 
-/** Asks `gate` for every account until `stop` is called, which resolves to all answers: { account, at, took, status, body }. */
-export function load(gate, accounts, { perSecond = 4, path = "/items" } = {}) {
+/**
+ * Asks `gate` for every account as long as `during(answers)` takes; all answers: { account, at, took, status, body }. None
+ * outlives it, however it ends.
+ */
+export async function underLoad(gate, accounts, during, { perSecond = 4, path = "/items" } = {}) {
   const answers = [];
   let over = false;
   const caller = async (account, index) => {
@@ -14,12 +17,13 @@ export function load(gate, accounts, { perSecond = 4, path = "/items" } = {}) {
     }
   };
   const callers = accounts.map(caller);
-  const stop = async () => {
+  try {
+    await during(answers);
+  } finally {
     over = true;
     await Promise.all(callers);
-    return answers;
-  };
-  return { answers, stop };
+  }
+  return answers;
 }
 
 /** One answer; status 0 where there was none. */

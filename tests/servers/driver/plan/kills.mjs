@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
-import { load, strangers, tally } from "../load.mjs";
+import { strangers, tally, underLoad } from "../load.mjs";
 import { ACCESS_LIFE, ACCOUNTS, eventually } from "../world.mjs";
 
 const KILLS = 20;
@@ -15,20 +15,15 @@ export function kills(name, world) {
     await world().connected(ACCOUNTS);
     const { book, gate } = world();
     const since = performance.now();
-    const running = load(gate, ACCOUNTS);
-    for (let count = 0; count < KILLS; count += 1) {
-      await (count % AIMED === 0 ? nearARefresh(world(), running.answers) : delay(200 + Math.random() * 1300));
-      book.killed();
-      await gate.kill();
-      await gate.start();
-    }
-    // Every account is refreshed at least once more, so that whatever was lost comes out.
-    const last = book.kills.at(-1);
-    const isOut = async (account) => book.refreshes(account, last).some(({ answeredAt }) => answeredAt)
-      || (await gate.account(account)).state === "login_required";
-    await eventually(async () => (await Promise.all(ACCOUNTS.map(isOut))).every(Boolean), ACCESS_LIFE * 2500, 500);
-    await delay(1000);
-    const answers = await running.stop();
+    const answers = await underLoad(gate, ACCOUNTS, async (sofar) => {
+      for (let count = 0; count < KILLS; count += 1) {
+        await (count % AIMED === 0 ? nearARefresh(world(), sofar) : delay(200 + Math.random() * 1300));
+        book.killed();
+        await gate.kill();
+        await gate.start();
+      }
+      await allComeOut(world());
+    });
 
     assert.deepEqual(strangers(answers), []);
     assert.deepEqual(book.violations(since), []);
@@ -45,6 +40,15 @@ export function kills(name, world) {
     assert.deepEqual(tally(odd), {}, odd.slice(0, 3).map(({ account, at, body }) =>
       `${at.toFixed(0)} ${JSON.stringify(body)}\n${book.story(account, since)}`).join("\n"));
   });
+}
+
+/** Every account is refreshed at least once more, so that whatever was lost comes out. */
+async function allComeOut({ book, gate }) {
+  const last = book.kills.at(-1);
+  const isOut = async (account) => book.refreshes(account, last).some(({ answeredAt }) => answeredAt)
+    || (await gate.account(account)).state === "login_required";
+  await eventually(async () => (await Promise.all(ACCOUNTS.map(isOut))).every(Boolean), ACCESS_LIFE * 2500, 500);
+  await delay(1000);
 }
 
 /** The accounts that need a login now: each must be excused, and say why. */

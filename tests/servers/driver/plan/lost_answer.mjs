@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fingerprint } from "../book.mjs";
-import { load, tally } from "../load.mjs";
+import { tally, underLoad } from "../load.mjs";
 import { FAULTS } from "../recorder.mjs";
 import { ACCESS_LIFE, ACCOUNTS, eventually } from "../world.mjs";
 
@@ -15,9 +15,7 @@ export function lostAnswer(name, world) {
     await world().served(account);
     const before = world().book.latest(account);
     const lost = await losing(world(), account, before.refresh);
-    const callers = load(world().gate, [account]);
-    await settled(world(), account, before);
-    const answers = await callers.stop();
+    const answers = await underLoad(world().gate, [account], () => settled(world(), account, before));
     t.diagnostic(`${JSON.stringify(tally(answers))}\n${world().book.story(account, before.at)}`);
 
     const shown = world().book.calls.filter(({ shown: token }) => token === before.refresh);

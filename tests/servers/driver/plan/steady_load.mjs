@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { load, strangers, tally } from "../load.mjs";
+import { strangers, tally, underLoad } from "../load.mjs";
 import { ACCESS_LIFE, ACCOUNTS } from "../world.mjs";
 
 const LIVES = 3.5;
@@ -12,9 +12,7 @@ export function steadyLoad(name, world) {
     await world().connected(ACCOUNTS);
     const since = performance.now();
     const seconds = ACCESS_LIFE * LIVES;
-    const running = load(world().gate, ACCOUNTS);
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-    const answers = await running.stop();
+    const answers = await underLoad(world().gate, ACCOUNTS, () => new Promise((resolve) => setTimeout(resolve, seconds * 1000)));
     const slowest = Math.max(...answers.map(({ took }) => took));
     t.diagnostic(`${answers.length} requests: ${JSON.stringify(tally(answers))}, the slowest ${slowest.toFixed(0)} ms`);
 
