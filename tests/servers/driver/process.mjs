@@ -6,11 +6,14 @@ import { eventually } from "./world.mjs";
 
 export class ServerProcess {
   #log = "";
+  #failed;
 
   /** Starts `command`; `options` are those of `spawn`. */
   constructor(command, args, options = {}) {
     this.child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], detached: true, ...options });
-    this.exited = once(this.child, "exit");
+    this.exited = once(this.child, "exit").catch((error) => {
+      this.#failed = error;
+    });
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => (this.#log = (this.#log + text).slice(-20_000)));
     }
@@ -22,6 +25,7 @@ export class ServerProcess {
   /** Returns once `url` answers with `status`; a process that never does is stopped. */
   async ready(url, status = 200, limit = 120_000) {
     const answers = async () => {
+      if (this.#failed) throw this.#failed;
       if (this.child.exitCode !== null) throw new Error(`it ended with ${this.child.exitCode}: ${this.#log}`);
       const reply = await fetch(url, { redirect: "manual" }).catch(() => undefined);
       return reply?.status === status;
@@ -38,10 +42,11 @@ export class ServerProcess {
   async stop(signal = "SIGKILL") {
     process.removeListener("exit", this.end);
     this.#signal(signal);
-    if (this.child.exitCode === null && this.child.signalCode === null) await this.exited;
+    await this.exited;
   }
 
   #signal(signal) {
+    if (!this.child.pid) return;
     try {
       process.kill(-this.child.pid, signal);
     } catch {
