@@ -30,7 +30,7 @@ class Administration {
     String secret(@RequestParam String client) {
         var secret = UUID.randomUUID().toString();
         var old = clients.findByClientId(client);
-        clients.save(RegisteredClient.from(old).clientSecret("{noop}" + secret).build());
+        clients.save(RegisteredClient.from(old).clientSecret(secret).build());
         return "\"" + secret + "\"";
     }
 }
