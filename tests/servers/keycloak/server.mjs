@@ -58,7 +58,8 @@ function server({ port, base, running, admin, origin, reuse }) {
     },
     isLive: async (token) => (await introspect(token)).active,
     refusal: INVALID_TOKEN,
-    app: () => ({ provider: "wallapop", environment: "simulator", simulator: origin }),
+    // The preset as it is, but for the budget: tokens that live for seconds need more calls than those of 300 s.
+    app: () => ({ provider: "wallapop", environment: "simulator", simulator: origin, token_budget: "3000/1m" }),
     answers: (seller) => ({ username: seller, password: password(seller), accept: "Yes" }),
     traits: {
       repetition: reuse > 0 ? "is forgiven" : "ends the session",
