@@ -24,7 +24,7 @@ export function administration(name, world) {
     const account = spare[2];
     await interrupted(world(), account);
     const { code, out, err } = await world().gate.say("accounts", "refresh", account);
-    assert.equal(code, 0, out + err);
+    assert.equal(code, 0, `${out}${err}\n${world().book.story(account)}`);
     await world().served(account);
   });
 
