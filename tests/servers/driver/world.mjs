@@ -40,7 +40,19 @@ export const SELLERS = [...ACCOUNTS, HEALING, ROTATED, ...IDLE].map((account) =>
 export const password = (seller) => `pass word of ${seller}`;
 
 export class World {
-  /** `launch` starts an authorization server; see `keycloak/server.mjs` for what it is given and what it returns. */
+  /**
+   * `launch({ directory, origin, redirect })` starts an authorization server that knows `CLIENTS`, `API_CLIENT` and `SELLERS`, and
+   * whose browsers and clients reach it at `origin`. It returns
+   * - `port` or `portOf(path)`, `owns(path)`, `tokenPath`: where it listens, which paths are its own, and its token endpoint;
+   * - `app(name)`: the keys of the app in Marketgate's configuration;
+   * - `answers(seller)`: what the seller fills in and presses at its pages;
+   * - `judge(token)`: whom an access token names, or undefined; `isLive(token)`: whether a token of either kind is good;
+   *   `refusal`: how its APIs refuse a token;
+   * - `ends`: by name, what an administrator can do to a seller; `rotateSecret(clientId)`, where it can;
+   * - `traits`: `repetition` of a refresh token "is refused", "ends the session" or "is forgiven"; `endsIdle`, if refresh tokens
+   *   end while idle; `forgives(book, account, since)`, if a loss should have been healed;
+   * - `close()`.
+   */
   static async open(launch) {
     const world = new World();
     try {

@@ -12,6 +12,8 @@ export MARKETGATE CHROMIUM HYDRA
 if [ ! -x "$HYDRA" ]; then
     pushd "$made" >/dev/null
     [ -e go.mod ] || printf 'module by.hand/hydra\n\ngo 1.24\n' >go.mod
+    # As Hydra's own go.mod has it; a replacement counts only in the main module.
+    go mod edit -replace github.com/gobuffalo/pop/v6=github.com/ory/pop/v6@v6.2.1-0.20241121111754-e5dfc0f3344b
     go get -tool github.com/ory/hydra/v2@v2.3.0
     go build -tags sqlite,sqlite_omit_load_extension,json1 -o hydra github.com/ory/hydra/v2
     popd >/dev/null
