@@ -29,7 +29,8 @@ export async function underLoad(gate, accounts, during, { perSecond = 4, path = 
 /** One answer; status 0 where there was none. */
 async function asked(gate, account, path) {
   const at = performance.now();
-  const reply = await gate.ask(`/${account}${path}`).catch((error) => ({ status: 0, body: { error: String(error.cause ?? error) } }));
+  const unanswered = (error) => ({ status: 0, body: { error: String(error.cause ?? error) } });
+  const reply = await gate.ask(`/${account}${path}`).catch(unanswered);
   return { account, at, took: performance.now() - at, status: reply.status, body: reply.body };
 }
 

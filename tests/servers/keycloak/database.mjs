@@ -1,6 +1,6 @@
 // Makes the database of a Keycloak that has only just been installed, for tests to copy.
 
-import { mkdtempSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DATABASE, startKeycloak } from "./server.mjs";
@@ -8,5 +8,8 @@ import { DATABASE, startKeycloak } from "./server.mjs";
 const directory = mkdtempSync(join(tmpdir(), "marketgate-keycloak-"));
 const { running } = await startKeycloak({ directory, origin: "https://localhost" });
 await running.stop("SIGTERM");
-renameSync(join(directory, `${DATABASE}.mv.db`), process.env.KEYCLOAK_DATABASE);
+// It appears whole, though the directory may be on another file system.
+const wanted = process.env.KEYCLOAK_DATABASE;
+copyFileSync(join(directory, `${DATABASE}.mv.db`), `${wanted}.part`);
+renameSync(`${wanted}.part`, wanted);
 rmSync(directory, { recursive: true });
