@@ -44,7 +44,7 @@ prepare_keycloak() {
         maven org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack \
             "-Dartifact=org.keycloak:keycloak-quarkus-dist:$KEYCLOAK_VERSION:zip" "-DoutputDirectory=$made"
         chmod +x "$KEYCLOAK_HOME"/bin/*.sh
-        "$KEYCLOAK_HOME/bin/kc.sh" build --db=dev-file --http-relative-path=/wallapop --health-enabled=false --cache=local
+        "$KEYCLOAK_HOME/bin/kc.sh" build --db=dev-file --http-relative-path=/wallapop --health-enabled=false
         touch "$KEYCLOAK_HOME/ready"
     fi
     [ -e "$KEYCLOAK_DATABASE" ] || node keycloak/database.mjs

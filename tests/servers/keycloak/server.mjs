@@ -33,7 +33,7 @@ export async function startKeycloak({ directory, origin }) {
   const [port] = await freePorts(1);
   const base = `http://127.0.0.1:${port}/wallapop`;
   const running = new ServerProcess(join(HOME, "bin", "kc.sh"), [
-    "start", "--optimized", "--http-enabled=true", "--http-host=127.0.0.1", `--http-port=${port}`,
+    "start", "--optimized", "--cache=local", "--http-enabled=true", "--http-host=127.0.0.1", `--http-port=${port}`,
     `--hostname=${origin}/wallapop`, "--proxy-headers=xforwarded", "--log-level=warn",
     `--db-url=jdbc:h2:file:${join(directory, DATABASE)};NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=0`,
   ], {
