@@ -41,8 +41,9 @@ maven() {
 prepare_keycloak() {
     if [ ! -e "$KEYCLOAK_HOME/ready" ]; then
         rm -rf "$KEYCLOAK_HOME"
-        maven org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack \
-            "-Dartifact=org.keycloak:keycloak-quarkus-dist:$KEYCLOAK_VERSION:zip" "-DoutputDirectory=$made"
+        # Outside a project it leaves its marks where it is started.
+        (cd "$made" && maven org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack \
+            "-Dartifact=org.keycloak:keycloak-quarkus-dist:$KEYCLOAK_VERSION:zip" "-DoutputDirectory=$made")
         chmod +x "$KEYCLOAK_HOME"/bin/*.sh
         "$KEYCLOAK_HOME/bin/kc.sh" build --db=dev-file --http-relative-path=/wallapop --health-enabled=false
         touch "$KEYCLOAK_HOME/ready"
