@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { certificates } from "./certificates.mjs";
-import { command, configuration, run } from "./marketgate.mjs";
+import { certificates } from "../driver/certificates.mjs";
+import { command, configuration, run } from "../driver/marketgate.mjs";
 import { CLIENTS, RESOURCE, SHORT_LIFE, serve } from "./servers.mjs";
 
 let directory, tls, servers, gate;

@@ -6,7 +6,7 @@ import { EventEmitter } from "node:events";
 import { createServer } from "node:https";
 import { Provider } from "oidc-provider";
 import { READER, RESOURCE, api, fingerprint } from "./api.mjs";
-import { listen } from "./door.mjs";
+import { listen } from "../driver/door.mjs";
 import { pages } from "./pages.mjs";
 
 export const SHORT_LIFE = 4;

@@ -7,10 +7,10 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { RESOURCE } from "./api.mjs";
-import { certificates } from "./certificates.mjs";
-import { Gate } from "./gate.mjs";
-import { freePorts } from "./marketgate.mjs";
-import { decide } from "./seller.mjs";
+import { certificates } from "../driver/certificates.mjs";
+import { Gate } from "../driver/gate.mjs";
+import { freePorts } from "../driver/marketgate.mjs";
+import { decide } from "../driver/seller.mjs";
 import { CLIENTS, SHORT_LIFE, serveSellers } from "./sellers.mjs";
 
 const PATIENCE = 30_000;
@@ -69,7 +69,7 @@ function apps() {
 /** A whole login by hand: the seller's answer is given, and the address at which it ends is pasted. */
 async function paste(account, seller, { answer = "allow", altered = (url) => url, options = [] } = {}) {
   const { login, url } = await gate.login(account, "--no-browser", ...options);
-  const callback = await decide(url, seller, answer, ca);
+  const callback = await decide(url, { seller, answer }, ca);
   login.types(altered(callback));
   const code = await login.ended();
   assertSecretive(login, callback);
@@ -159,7 +159,7 @@ test("a pasted refusal ends the login with 4", async () => {
 
 test("a login without PKCE is turned away by a server that requires it, and its words are shown", async () => {
   const { login, url } = await gate.login("careless@shop", "--no-browser");
-  login.types(await decide(url, "bob", "allow", ca));
+  login.types(await decide(url, { seller: "bob", answer: "allow" }, ca));
   assert.equal(await login.ended(), 4, login.err);
   assert.match(login.err, /the marketplace refused the consent \(invalid_request: .*PKCE/);
 });

@@ -20,7 +20,8 @@ export function configuration(apps, { proxy = 8080, admin = 8081, authority, sto
 }
 
 function toml(value) {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(toml).join(", ")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
   return `{ ${Object.entries(value).map(([key, inner]) => `${key} = ${toml(inner)}`).join(", ")} }`;
 }
 

@@ -5,7 +5,7 @@ import { createSecureServer } from "node:http2";
 import { createServer } from "node:https";
 import { Provider } from "oidc-provider";
 import { READER, RESOURCE, api as apiOf } from "./api.mjs";
-import { listen } from "./door.mjs";
+import { listen } from "../driver/door.mjs";
 
 export { RESOURCE };
 export const SHORT_LIFE = 4;
