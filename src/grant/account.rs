@@ -217,9 +217,13 @@ impl LiveAccount {
     fn lendable<'a>(&self, published: &'a Published, now: Moment) -> Option<&'a Arc<Credential>> {
         let credential = self.usable(published, now)?;
         let is_ending = published.state == AccountState::Refreshing && self.refresh_ends_token();
-        let is_refused =
-            published.state.needs_a_person() && self.forced().is_for(credential.token.generation);
-        (!is_ending && !is_refused).then_some(credential)
+        (!is_ending && !self.is_dead(published, credential)).then_some(credential)
+    }
+
+    /// Whether the marketplace refused this token, and the server the grant that would bring another one.
+    fn is_dead(&self, published: &Published, credential: &Credential) -> bool {
+        published.trouble.as_ref().is_some_and(|trouble| trouble.grant_refused)
+            && self.forced().is_for(credential.token.generation)
     }
 
     /// Whether a refresh ends the token in use at the same moment: as configured, or as it was seen.
@@ -297,11 +301,7 @@ impl LiveAccount {
             _ => self.published(),
         };
         let now = self.clock.now();
-        let token = if published.state.needs_a_person() {
-            self.lendable(&published, now)
-        } else {
-            self.usable(&published, now)
-        };
+        let token = self.usable(&published, now).filter(|token| !self.is_dead(&published, token));
         token.cloned().ok_or_else(|| {
             let unavailable = self.unavailable(&published);
             Unavailable { changed: unavailable.changed || (ended && !unavailable.draining), ..unavailable }
@@ -315,8 +315,8 @@ impl LiveAccount {
         if self.withheld.get().is_some() || published.state.needs_a_person() {
             return Some(self.unavailable(&published));
         }
-        if published.usable(self.clock.now()).is_some() {
-            return None;
+        if let Some(credential) = published.usable(self.clock.now()) {
+            return self.is_dead(&published, credential).then(|| self.unavailable(&published));
         }
         let trouble = published.trouble.as_ref()?;
         let due = self.clock.now().until(trouble.next_try(true)).is_zero()

@@ -145,6 +145,7 @@ mod tests {
             alone: 0,
             pauses,
             refused,
+            grant_refused: false,
         }
     }
 

@@ -14,7 +14,12 @@ use super::{
     state::{AccountState, Credential, Published, Trouble, advice},
     timing::{self, Failures, Pauses},
 };
-use crate::{clock::Moment, oauth::Granted, secret::Secret, token::Token};
+use crate::{
+    clock::Moment,
+    oauth::{Class, Granted},
+    secret::Secret,
+    token::Token,
+};
 
 impl Keeper {
     pub(super) fn publish_granted(
@@ -98,8 +103,20 @@ impl Keeper {
             cause => self.pauses_for_a_person(&before, cause, failures, setback.retry_after),
         };
         let state = if passes { AccountState::Degraded } else { AccountState::Misconfigured };
+        let grant_refused = setback.outcome == Class::InvalidGrant.outcome();
         let (detail, action) = (setback.detail, setback.action);
-        let trouble = Trouble { passes, detail, action, since, last: now, failures, alone, pauses, refused };
+        let trouble = Trouble {
+            passes,
+            detail,
+            action,
+            since,
+            last: now,
+            failures,
+            alone,
+            pauses,
+            refused,
+            grant_refused,
+        };
         account.publish(|p| (p.state, p.trouble) = (state, Some(Arc::new(trouble))));
     }
 
@@ -146,6 +163,7 @@ impl Keeper {
             alone: 0,
             pauses: Pauses::default(),
             refused: Vec::new(),
+            grant_refused: true,
         };
         account.publish(|p| {
             // Whoever the token belongs to now, it is not known to be this account's seller.

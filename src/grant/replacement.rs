@@ -49,12 +49,14 @@ impl LiveAccount {
         else {
             return Replacement::PassOn;
         };
-        if published.state.needs_a_person() {
-            self.judge(&published, refused);
-            return Replacement::Over(self.unavailable(&published));
-        }
         let newer = published.usable(self.clock().now()).filter(|c| c.token.generation > generation);
-        newer.cloned().map_or(Replacement::PassOn, Replacement::Repeat)
+        match newer {
+            Some(newer) => Replacement::Repeat(newer.clone()),
+            None if self.judge(&published, refused) == Judgement::Over => {
+                Replacement::Over(self.unavailable(&published))
+            }
+            None => Replacement::PassOn,
+        }
     }
 
     /// As [`LiveAccount::replace_refused`] for a request that cannot be repeated: nothing is waited for.
@@ -86,7 +88,10 @@ impl LiveAccount {
         if published.generation() > generation && !published.state.needs_a_person() {
             return Judgement::Replaced;
         }
-        if published.state.needs_a_person() {
+        let grant_refused = published.trouble.as_ref().is_some_and(|trouble| trouble.grant_refused);
+        let no_other =
+            published.state.needs_a_person() || (grant_refused && published.generation() == generation);
+        if no_other && published.state != AccountState::Refreshing {
             // From now on it is not lent any more.
             self.forced().note(generation, self.clock().now());
             return Judgement::Over;

@@ -203,6 +203,8 @@ pub struct Trouble {
     pub pauses: timing::Pauses,
     /// The credentials that were refused; empty when none were.
     pub refused: Vec<Fingerprint>,
+    /// Whether the last attempt failed because the server refused the grant, though that is not believed yet.
+    pub grant_refused: bool,
 }
 
 impl Trouble {
