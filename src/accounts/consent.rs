@@ -213,14 +213,15 @@ impl Accounts {
         Ok(Connected { account: id.to_string(), identity, token_expires_at, login_required_by, proof })
     }
 
-    /// A server whose issuer is not known must not be given a code that names another app's (RFC 9207 §2.4).
+    /// A server whose issuer is not known must not be given a code that names another server's (RFC 9207 §2.4).
     fn check_foreign_issuer(
         &self,
         authorization: &Authorization,
         callback: &Callback,
     ) -> Result<(), CallbackError> {
-        let issuers =
-            self.apps.values().filter_map(|app| app.profile.authorization.as_ref()?.issuer.as_ref());
+        let elsewhere = |other: &&Authorization| other.url.origin() != authorization.url.origin();
+        let others = self.apps.values().filter_map(|app| app.profile.authorization.as_ref());
+        let issuers = others.filter(elsewhere).filter_map(|other| other.issuer.as_ref());
         match &callback.iss {
             Some(iss) if authorization.issuer.is_none() && issuers.clone().any(|other| other == iss) => {
                 Err(CallbackError::WrongIssuer { expected: authorization.url.origin() })
