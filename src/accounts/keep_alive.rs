@@ -148,7 +148,7 @@ impl Accounts {
 }
 
 fn due(app: &crate::config::App, record: &Record) -> Option<SystemTime> {
-    agenda::due(&app.profile, record, record.intent.map(|open| open.at))
+    agenda::due_by_record(&app.profile, record)
 }
 
 /// When an account that is due is looked at again, if nothing comes of it: often enough before its refresh token ends.

@@ -117,17 +117,22 @@ impl Entries {
 /// When the account has to be seen to next. `lost`: when a call was sent whose answer never came.
 pub fn due(profile: &Profile, record: &Record, lost: Option<SystemTime>) -> Option<SystemTime> {
     match (&record.standing, &record.notes.refusal) {
-        (Standing::Active | Standing::LoginRequired(LoginReason::Revoked), Some(refusal)) => {
-            // A process may have died while it tried this one again.
-            let settled = lost.map(|sent| may_be_settled(record, sent));
-            refusal.next.map(|next| settled.map_or(next, |settled| next.max(settled)))
-        }
+        (Standing::Active | Standing::LoginRequired(LoginReason::Revoked), Some(refusal)) => refusal.next,
         (Standing::Active, None) => {
             let settled = lost.map(|sent| may_be_settled(record, sent));
             [settled, kept_alive(profile, record)].into_iter().flatten().min()
         }
         _ => None,
     }
+}
+
+/// The same by what the store holds. A process may have died while it tried a refused refresh token again: that call is given
+/// its time too.
+pub fn due_by_record(profile: &Profile, record: &Record) -> Option<SystemTime> {
+    let sent = record.intent.map(|open| open.at);
+    let at = due(profile, record, sent)?;
+    let settled = sent.filter(|_| record.notes.refusal.is_some()).map(|sent| may_be_settled(record, sent));
+    Some(settled.map_or(at, |settled| at.max(settled)))
 }
 
 /// When a refresh token whose answer was lost may be shown again: the stored access token has ended, and the lost call too.
@@ -270,8 +275,13 @@ mod tests {
         let mut refused = record(&app, None);
         refused.notes.refusal = Some(refusal);
         assert_eq!(due(&app.profile, &refused, None), Some(after(60 * SECOND)));
-        let again = due(&app.profile, &refused, Some(after(55 * SECOND)));
-        assert_eq!(again, Some(after(65 * SECOND)), "a call that a process left under way is given its time");
+        assert_eq!(due_by_record(&app.profile, &refused), Some(after(60 * SECOND)));
+        refused.intent = Some(crate::store::OpenIntent { showings: 1, at: after(55 * SECOND) });
+        assert_eq!(
+            due_by_record(&app.profile, &refused),
+            Some(after(65 * SECOND)),
+            "a call may be under way"
+        );
         for (reason, again) in [
             (LoginReason::Revoked, true),
             (LoginReason::Expired, false),

@@ -85,8 +85,12 @@ impl Keeper {
         match custody.replace(next, Origin::Kept).await {
             Ok(Replaced::Durable) => {}
             Ok(Replaced::Newer | Replaced::Held(_)) => return self.load(account).await,
-            // Nothing is lost: the next start finds the intent open and is told the same by the server.
+            // Nothing is lost: the next start finds the intent open and is told the same by the server. That it is open still
+            // does not make this refusal a lost answer.
             Err(error) => {
+                if !was_lost {
+                    custody.forget_lost_answers();
+                }
                 tracing::warn!(account = %account.id(), %error, "the end of a grant could not be stored");
             }
         }
@@ -133,14 +137,15 @@ fn end_of_grant(
     follows_a_lost_answer: bool,
     now: Moment,
 ) -> Option<LoginReason> {
+    if follows_a_lost_answer {
+        return Some(LoginReason::RotationResponseLost);
+    }
     if let Some(Standing::LoginRequired(known)) = record.map(|record| &record.standing) {
         // It was tried once more, in vain.
         return Some(*known);
     }
     let has_ended = record.and_then(refresh_end).is_some_and(|end| end <= now.wall + TOLERANCE);
-    if follows_a_lost_answer {
-        Some(LoginReason::RotationResponseLost)
-    } else if has_ended || error.reason == Some(EndReason::Expired) {
+    if has_ended || error.reason == Some(EndReason::Expired) {
         Some(LoginReason::Expired)
     } else if error.class == Class::Refused && error.reason != Some(EndReason::Reused) {
         None

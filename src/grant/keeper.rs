@@ -221,8 +221,9 @@ impl Keeper {
             Credentials::Key(source) => self.read_key(account, source),
             Credentials::Client { .. } => self.ask_for_token(account, urgent).await,
         }
-        // What was ordered meanwhile is what has just been done.
+        // What was ordered or fell due meanwhile is what has just been done.
         self.demand.ordered.store(false, Relaxed);
+        self.demand.due.store(false, Relaxed);
         account.note_round();
     }
 

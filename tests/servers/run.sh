@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Marketgate against authorization servers that nobody here wrote: tests/servers/run.sh BINARY [SERVER…], where SERVER is one
-# of oidc-provider, keycloak, spring, django; all of them unless said. What a server needs is downloaded and built once, below
+# of oidc-provider, keycloak, spring, django; all of them unless said. `logins` stands for oidc-provider's logins alone. What a server needs is downloaded and built once, below
 # `target/servers`. A server whose tools are missing is skipped, and so are the logins by browser without Debian's chromium;
 # with CI set everything is required.
 set -euo pipefail
-usage='usage: tests/servers/run.sh BINARY [oidc-provider|keycloak|spring|django]…'
+usage='usage: tests/servers/run.sh BINARY [oidc-provider|keycloak|spring|django|logins]…'
 MARKETGATE=$(realpath "${1:?$usage}")
 shift
 servers=("$@")
@@ -64,7 +64,11 @@ prepare_oidc-provider() {
     :
 }
 
-declare -A needs=([keycloak]='mvn java' [spring]='mvn java' [django]='python3' [oidc-provider]='node')
+prepare_logins() {
+    :
+}
+
+declare -A needs=([keycloak]='mvn java' [spring]='mvn java' [django]='python3' [oidc-provider]='node' [logins]='node')
 [ -n "$CHROMIUM" ] || lacks chromium 'logins by browser are skipped'
 npm install --omit=dev --no-audit --no-fund --loglevel=error
 # The lock says which versions, not where this machine got them.
@@ -77,7 +81,10 @@ for server in "${servers[@]}"; do
     read -ra commands <<<"${needs[$server]:?$usage}"
     if has "${commands[@]}"; then
         "prepare_$server"
-        tests+=("$server"/*.test.mjs)
+        case $server in
+            logins) tests+=(oidc-provider/{credentials,login}.test.mjs) ;;
+            *) tests+=("$server"/*.test.mjs) ;;
+        esac
     else
         lacks "$missing" "$server is skipped"
     fi

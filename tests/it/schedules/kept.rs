@@ -95,6 +95,7 @@ impl Truth {
         let told = seller.showings.last().is_some_and(|last| last.outcome == Outcome::Ended);
         let is_replaced = seller.refresh[refresh].consent != seller.consent;
         let (death, doubt) = (seller.death, seller.doubt || seller.follows_loss);
+        let is_known = seller.ended == Some(reason);
         let has_cause = death.is_some() || seller.misjudged || is_replaced;
         let is_told = seller.refresh[refresh].end_is_told && !is_replaced;
         self.law(told && has_cause, || {
@@ -103,7 +104,7 @@ impl Truth {
         let known = reason == LoginReason::RotationResponseLost || is_replaced;
         let silent = death == Some(Death::Reused) && !known;
         self.law(!silent, || format!("account {account}: lost, and stored as {reason:?}"));
-        let slander = reason == LoginReason::RotationResponseLost && !doubt;
+        let slander = reason == LoginReason::RotationResponseLost && !doubt && !is_known;
         self.law(!slander, || format!("account {account}: stored as {reason:?} though no answer was lost"));
         let knows_the_time = self.held_up.is_zero() && !self.is_stepped_since(Duration::ZERO);
         let unsaid = death == Some(Death::Expired) && reason == LoginReason::Revoked && is_told;

@@ -36,9 +36,9 @@ const RECOVERY: Duration = Duration::from_secs(300);
 /// How long anything may take at all before it counts as hanging, stopped processes included.
 const PATIENCE: Duration = Duration::from_secs(200_000);
 
-/// How long an account may stay refused whose grant was refused by mistake: the server is asked after a minute, ten, an
-/// hour, then daily.
-const MISJUDGED: Duration = Duration::from_secs(90_000);
+/// How long an account may stay refused whose grant was refused by mistake: the server is asked after a minute, ten and an
+/// hour. (Then daily, which no schedule waits for.)
+const MISJUDGED: Duration = Duration::from_secs(5_000);
 
 /// How often the store is looked through.
 const LOOKING_AFTER: Duration = Duration::from_secs(300);
@@ -131,8 +131,7 @@ async fn look_after(world: Arc<World>, live: Arc<LiveAccounts>, store: Arc<Fault
         loop {
             for account in &world.terms.accounts {
                 if let Ok(Some(Stored::Whole(record))) = quiet.account(&account.id).await {
-                    let lost = record.intent.map(|open| open.at);
-                    let due = agenda::due(&app.profile, &record, lost);
+                    let due = agenda::due_by_record(&app.profile, &record);
                     live.agenda().note(&account.id, due, world.now().moment.wall);
                 }
             }
@@ -217,16 +216,22 @@ async fn recover_one(world: &World, accounts: &LiveAccounts, account: usize, sin
             live.order_refresh();
         }
         let is_known = matches!(published.state, AccountState::LoginRequired(_) | AccountState::Refused);
-        if is_known && world.state().truth.is_over(account) {
+        if is_known && world.state().truth.is_over(account, world.now()) {
             return;
         }
-        let rest = if is_known { Duration::from_secs(60) } else { world.terms.lifetime / 20 };
+        let is_slow = is_known || world.now().at > usual;
+        let rest = if is_slow { Duration::from_secs(60) } else { world.terms.lifetime / 20 };
         world.pass(rest).await;
     }
+    let now = world.now();
     let state = &mut *world.state();
     // Where many are refused together the program says so of the server, and of no grant.
+    let seller = &state.truth.sellers[account];
+    if seller.was_misjudged && seller.refusals.len() > 3 {
+        return;
+    }
     let many = state.truth.sellers.iter().filter(|seller| seller.death.is_some()).count() >= 3;
-    if !(many && state.truth.is_over(account)) {
+    if !(many && state.truth.is_over(account, now)) {
         state.truth.breach(format!("account {account} did not recover: {last}"));
     }
 }

@@ -44,7 +44,7 @@ impl Truth {
             Outcome::Granted => {
                 self.breach(format!("account {account}: shown again although it was answered"));
             }
-            Outcome::Ended if seller.doubt && !seller.ending_failed => {
+            Outcome::Ended if seller.doubt && !seller.ending_failed && !self.may_be_held() => {
                 self.breach(format!("account {account}: shown again after it was refused as used"));
             }
             Outcome::Ended | Outcome::NotExecuted => self.must_have_reason(account, now),
@@ -56,6 +56,11 @@ impl Truth {
             }
         }
         false
+    }
+
+    /// Whether so many may have been refused together that the process takes none of it for the end of a grant.
+    fn may_be_held(&self) -> bool {
+        self.sellers.len() >= 3
     }
 
     fn must_have_reason(&mut self, account: usize, now: Now) {
@@ -79,7 +84,7 @@ impl Truth {
         let early =
             seller.asked_until.is_some_and(|until| now.at < until && !self.is_stepped_since(Duration::ZERO));
         // Where the endpoint refused many and then accepts one, all of them are tried once more.
-        let released = self.sellers.len() >= 3 || self.sellers.iter().any(|seller| seller.was_misjudged);
+        let released = self.may_be_held() || self.sellers.iter().any(|seller| seller.was_misjudged);
         let over = seller.ended == Some(LoginReason::RotationResponseLost) && !released;
         let since = now.at.saturating_sub(RARELY.1);
         let refusals = seller.refusals.iter().filter(|at| **at >= since).count();

@@ -219,9 +219,10 @@ impl Truth {
     }
 
     /// Whether nothing but a login helps.
-    pub(super) fn is_over(&self, account: usize) -> bool {
+    pub(super) fn is_over(&self, account: usize, now: Now) -> bool {
         let seller = &self.sellers[account];
-        seller.death.is_some() || seller.given_up
+        let is_past_its_end = seller.refresh[seller.durable].ends.is_some_and(|end| end <= now.at);
+        seller.death.is_some() || seller.given_up || is_past_its_end
     }
 
     /// Whether the wall clock was stepped since then.
