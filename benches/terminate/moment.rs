@@ -50,8 +50,8 @@ pub(crate) async fn stop_at(
     let slow = Fault::Stall { before_ms: plan.call / 2, after_ms: plan.call - plan.call / 2 };
     shop.simulator.add_fault(slow.at("generic").on_token());
     let program = Program::begin(&plan.program, &shop, subject).await;
-    let asks = async move |url| if subject == Subject::Run { ask(url).await } else { None };
-    let caller = tokio::spawn(asks(format!("http://{}/any@shop/x", program.proxy)));
+    let url = format!("http://{}/any@shop/x", program.proxy);
+    let caller = tokio::spawn(async move { if subject == Subject::Run { ask(url).await } else { None } });
     let sent = |sim: &marketgate::sim::Simulator| sim.requests().iter().any(|r| r.body_length.is_some());
     shop.simulator.until(sent).await;
     if !waits {
