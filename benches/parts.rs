@@ -220,7 +220,7 @@ fn lookups(criterion: &mut Criterion) {
         group.bench_function(format!("among {count}"), |bencher| {
             bencher.iter(|| accounts.borrow(&app, black_box(next.next())).unwrap());
         });
-        runtime.block_on(accounts.close());
+        let _ended = runtime.block_on(accounts.close());
     }
     group.finish();
 }
@@ -271,7 +271,7 @@ fn published(every: Option<Duration>) -> (Arc<LiveAccount>, Beside) {
                     account.refresh_now(Duration::from_secs(1)).await;
                 }
             }
-            live.drain().await;
+            let _ended = live.drain().await;
         });
     });
     (account.recv().unwrap(), keeper)

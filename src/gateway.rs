@@ -176,7 +176,7 @@ impl Gateway {
         match outstanding.list() {
             none if none.is_empty() => tracing::info!("stopping: finishing requests under way"),
             list => {
-                tracing::info!("stopping: valid tokens are served until this has ended: {}", list.join("; "))
+                tracing::info!("stopping: valid tokens are served until this has ended: {}", list.join("; "));
             }
         }
         stop.hurried().run_until_cancelled(outstanding.calls_ended()).await;
@@ -340,7 +340,7 @@ async fn telling(accounts: Arc<Accounts>, stop: Stop) {
         match accounts.live().outstanding().list() {
             none if none.is_empty() => tracing::warn!("stopping: requests under way are cut off"),
             list => {
-                tracing::warn!("stopping: this is waited for, since it would be lost: {}", list.join("; "))
+                tracing::warn!("stopping: this is waited for, since it would be lost: {}", list.join("; "));
             }
         }
     }

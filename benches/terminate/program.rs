@@ -42,27 +42,29 @@ impl Program {
             .unwrap();
         if let Some(token) = &shop.to_import {
             // A program that does not read it has ended already, which is found out soon enough.
-            drop(child.stdin.take().unwrap().write_all(token.as_bytes()).await);
+            let _ = child.stdin.take().unwrap().write_all(token.as_bytes()).await;
         }
         let said = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut running = Self { child, said, proxy: shop.proxy, admin: shop.admin };
+        if subject != Subject::Run {
+            return running;
+        }
         let mut heard = Vec::new();
-        while subject == Subject::Run {
+        loop {
             let line = tokio::time::timeout(PATIENCE, running.said.next_line()).await.unwrap().unwrap();
             let Some(line) = line else { panic!("the program does not start: {}", heard.join("\n")) };
             if line.starts_with("admin: http") {
-                break;
+                return running;
             }
             heard.push(line);
         }
-        running
     }
 
     /// Sends a signal. One that has ended cannot be sent any.
     pub(crate) fn signal(&self, name: &str) {
         let Some(id) = self.child.id() else { return };
         let process = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
-        drop(rustix::process::kill_process(process, subject::number(name)));
+        let _ = rustix::process::kill_process(process, subject::number(name));
     }
 
     /// Waits for its end; what it had said.

@@ -413,7 +413,7 @@ impl LiveAccount {
             }
         };
         // Whether anything came of it is told by the account's state.
-        drop(self.ended.run_until_cancelled(tokio::time::timeout(wait, settled)).await);
+        let _ = self.ended.run_until_cancelled(tokio::time::timeout(wait, settled)).await;
     }
 
     /// The keeper has tried, whatever came of it.
