@@ -149,6 +149,7 @@ impl TokenCalls for Endpoints {
             id_token: None,
             scope: None,
             token_type: None,
+            received: std::time::Instant::now(),
         };
         Box::pin(std::future::ready(Ok(granted)))
     }

@@ -52,8 +52,11 @@ fn chunk(body: &str) -> String {
     format!("{:x}\r\n{body}\r\n", body.len())
 }
 
+/// The access token and the new refresh token that are found.
+type Brought = (Option<&'static str>, Option<&'static str>);
+
 /// What stands on the wire before the connection ends, and what that brings.
-fn broken() -> Vec<(&'static str, String, (Option<&'static str>, Option<&'static str>))> {
+fn broken() -> Vec<(&'static str, String, Brought)> {
     let of_length = |status: &str, length: usize, body: &str| {
         format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}")
     };

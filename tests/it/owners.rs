@@ -271,7 +271,8 @@ fn an_id_token_names_the_seller_whose_access_token_is_opaque() {
 #[test]
 fn an_id_token_of_a_login_is_for_this_client_this_issuer_this_login_and_now() {
     let change = |name: &'static str, value: Value| move |claims: &mut Value| claims[name] = value.clone();
-    let wrong: [(&str, Box<dyn Fn(&mut Value)>); 5] = [
+    type Change = Box<dyn Fn(&mut Value)>;
+    let wrong: [(&str, Change); 5] = [
         ("another client", Box::new(change("aud", json!("somebody")))),
         ("another issuer", Box::new(change("iss", json!("https://evil.test")))),
         ("answers another login", Box::new(change("nonce", json!("of-another-login")))),

@@ -212,7 +212,6 @@ async fn remains_of_older_rows_do_not_stand_in_the_way_of_the_current_one() {
     assert_eq!(content(&found), content(&record("depop@a", 2)));
     drop(store);
     // And where only the mark is left of the current one, the older is not taken for it.
-    let mut bytes = bytes;
     bytes[page * PAGE..][..PAGE].fill(0);
     std::fs::write(database(dir.path()), &bytes).unwrap();
     let found = open(dir.path()).account(&id("depop@a")).await.unwrap().unwrap();
