@@ -11,6 +11,9 @@ pub fn slip(value: &str) -> Option<String> {
     if first == '\u{feff}' {
         return Some("begins with a byte order mark (U+FEFF)".to_owned());
     }
+    if let Some(variable) = placeholder(value) {
+        return Some(format!("is `{variable}`, which nothing has filled in"));
+    }
     if let Some(blank) = value.chars().find(|c| c.is_whitespace() || is_invisible(*c)) {
         let place = if last == blank {
             "ends with"
@@ -23,9 +26,6 @@ pub fn slip(value: &str) -> Option<String> {
     }
     if quoted {
         return Some("stands in quotes".to_owned());
-    }
-    if let Some(variable) = placeholder(value) {
-        return Some(format!("is `{variable}`, which nothing has filled in"));
     }
     if let Some(variable) = assigned(value) {
         return Some(format!("begins with the name of a variable, `{variable}=`"));

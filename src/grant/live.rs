@@ -3,7 +3,7 @@
 //! A moka cache (LRU) decides who stays; the `slots` beside it make that safe. A refresh holds its account alive, so as
 //! long as one is under way the slot still leads to that very account, evicted or not, and whoever asks gets it back. A
 //! successor can only be made when the predecessor is gone, and then it had nothing under way. An account whose durable
-//! record is changed from outside is retired ([`super::change`]): its keeper ends what it has begun, and the next one reads
+//! record is changed from outside is retired (`grant/change`): its keeper ends what it has begun, and the next one reads
 //! the record anew. Only one whose grant was replaced may end later than its successor begins.
 
 use std::{

@@ -1,9 +1,9 @@
 //! A token endpoint's answer: tokens, or why there are none. It is searched before it is judged: whatever came, with whatever
 //! status, in whatever coding and however broken, is looked through for a new refresh token, and that is in the outcome.
 //!
-//! [`coding`] takes content codings off, [`document`] reads the body as a tree ([`node`]) whether it is [`json`], [`xml`], a
-//! form or a page ([`html`]), [`search`] finds the tokens by their [`members`], [`value`]s and [`lifetime`]s, [`fault`] the server's
-//! words, [`refusal`] says what those mean and [`advice`] what helps. All of it is pure.
+//! `coding` takes content codings off, `document` reads the body as a tree (`node`) whether it is `json`, `xml`, a
+//! form or a page (`html`), `search` finds the tokens by their `members`, `value`s and `lifetime`s, `fault` the server's
+//! words, `refusal` says what those mean and `advice` what helps. All of it is pure.
 
 mod advice;
 pub(in crate::oauth) mod coding;

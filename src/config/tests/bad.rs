@@ -295,7 +295,6 @@ fn keys_of_an_app_are_checked_where_they_stand() {
         ("token_request_headers = { x = \"{y}\" }", (6, 31, "unknown placeholder `{y}`")),
         ("token_request_headers = { content-type = \"x\" }", (6, 42, "`content-type` would be ignored")),
         ("token_request_headers = { Authorization = \"x\" }", (6, 43, "write client_auth = \"body\"")),
-        ("headers = { authorization = \"x\" }", (6, 29, "would be ignored: the token goes there")),
         ("token_request_params = { x = \"{y}\" }", (6, 30, "unknown placeholder `{y}`")),
         ("settings = { region = \"ü\" }\nheaders = { x = \"{region}\" }", (6, 23, "goes into a header")),
         ("settings = { Region = \"eu\" }", (6, 14, "`Region` is no name for a setting")),
