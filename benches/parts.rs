@@ -174,7 +174,7 @@ async fn populated(count: usize) -> Accounts {
     for number in 0..count {
         store.replace(record(name(number)), Origin::Brought).await.unwrap();
     }
-    let client = TokenClient::new(tls::client_config(None).unwrap(), None).unwrap();
+    let client = TokenClient::new(tls::client_config(None).unwrap(), None);
     let apps = BTreeMap::from([(app.name.clone(), app.clone())]);
     let accounts = Accounts::new(apps, live(Some(store.clone())), Some(store), client, Clock::system());
     for number in 0..count {

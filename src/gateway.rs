@@ -81,26 +81,14 @@ pub struct Gateway {
     workers: usize,
 }
 
-/// Why the program cannot be put together.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Certificates.
-    #[error(transparent)]
-    Tls(#[from] tls::TlsError),
-    /// The client for token endpoints.
-    #[error("the client for token endpoints cannot be made: {0}")]
-    TokenClient(String),
-}
-
 impl Gateway {
     /// Puts the parts together on the current runtime, which also runs the keepers.
     ///
     /// # Errors
     /// When the certificates of `upstream.ca_file` cannot be used.
-    pub fn new(settings: &Settings, options: Options) -> Result<Self, StartError> {
+    pub fn new(settings: &Settings, options: Options) -> Result<Self, tls::TlsError> {
         let tls = tls::client_config(settings.upstream.ca_file.as_deref())?;
-        let client = TokenClient::new(tls.clone(), settings.upstream.proxy_url.as_ref())
-            .map_err(|e| StartError::TokenClient(e.to_string()))?;
+        let client = TokenClient::new(tls.clone(), settings.upstream.proxy_url.as_ref());
         let limits = ListenerLimits::new(&settings.limits, settings.upstream.timeouts.stall);
         let mut metrics = Metrics::new(settings.metrics.per_account);
         metrics.collect(Box::new(TallyMetrics(limits.tally.clone())));

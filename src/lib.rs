@@ -28,6 +28,7 @@
 //! | [`grant`] | the heart: accounts in use, their keepers, when to refresh, the order of a rotation, the meters |
 //! | [`oauth`] | the wire: a token call and its answer judged, a consent's address and its callback |
 //! | [`store`] | what must survive: accounts, grants, intents; its SQLite form, sealed |
+//! | [`net`] | connections opened: names, addresses, the forward proxy, TLS |
 //! | [`tls`], [`telemetry`] | certificates; log lines |
 //! | [`config`] | `proxy.toml`: from text to checked settings, every mistake where it stands |
 //! | [`provider`] | the presets, and how a request of theirs is dressed |
@@ -79,6 +80,7 @@ pub mod grant;
 pub mod http;
 pub mod metrics;
 pub mod names;
+pub mod net;
 pub mod oauth;
 pub mod provider;
 pub mod proxy;

@@ -13,7 +13,7 @@ use crate::{
     http::problem::Problem,
     names::AccountName,
     provider::Dressing,
-    proxy::{exchange, headers, placeholder, route},
+    proxy::{headers, outgoing, placeholder, route},
 };
 
 /// Arguments of `explain`.
@@ -79,7 +79,7 @@ fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> 
     });
     let mut fields = headers::clean_request(&sent, profile, &dressing);
     dressing.dress(&mut fields, || "(a new UUID)".to_owned());
-    let target = exchange::target(profile.api.base_path(), route.rest)
+    let target = outgoing::target(profile.api.base_path(), route.rest)
         .ok_or_else(|| usage("the target is too long"))?;
     let token = fingerprint(place, arguments, &account);
     let mut shown = vec![("host".to_owned(), profile.api.authority.to_string())];

@@ -1,10 +1,7 @@
 //! One account in use: where requests borrow its token. The one rule: requests only read and ask; the keeper alone writes.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -12,9 +9,11 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    demand::{Demand, Upload, Waiting},
     endpoint::Endpoint,
     forced::Forced,
-    state::{AccountState, Credential, Published, Trouble},
+    state::{AccountState, Credential, Published},
+    unavailable::Unavailable,
     withheld::{Reason, Withheld},
 };
 use crate::{
@@ -44,55 +43,6 @@ pub struct LiveAccount {
     forced: Mutex<Forced>,
     withheld: Reason,
     ended: CancellationToken,
-}
-
-/// What requests tell the keeper. It outlives the account, so that the keeper can sleep on it without keeping the account alive.
-#[derive(Debug, Default)]
-pub(super) struct Demand {
-    /// Wakes the keeper to look again.
-    pub(super) wake: Notify,
-    /// Whether a request used the token since the last refresh.
-    pub(super) used: AtomicBool,
-    /// Requests that wait because there is no usable token.
-    pub(super) waiting: AtomicUsize,
-    /// Whether a refresh was ordered, needed or not.
-    pub(super) ordered: AtomicBool,
-    /// Whether the account is due for a refresh though nobody uses it.
-    pub(super) due: AtomicBool,
-    /// Whether a refresh that an earlier process left open is to be repeated at once.
-    pub(super) healing: AtomicBool,
-    /// Requests under way that cannot be repeated, where a refresh would end the token they carry.
-    pub(super) uploads: AtomicUsize,
-    /// Set when the account is gone, or is to be made anew, and its keeper must end.
-    closed: AtomicBool,
-}
-
-impl Demand {
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Relaxed)
-    }
-
-    fn close(&self) {
-        self.closed.store(true, Relaxed);
-        self.wake.notify_one();
-    }
-}
-
-/// Why a request gets no token.
-#[derive(Debug, Clone)]
-pub struct Unavailable {
-    /// The account's state.
-    pub state: AccountState,
-    /// What happened, for a person.
-    pub detail: String,
-    /// What mends it.
-    pub action: String,
-    /// When asking again may help; None: not before a person has done something.
-    pub retry_after: Option<Duration>,
-    /// Whether the account has been changed meanwhile: to be found anew, and asked again at once.
-    pub changed: bool,
-    /// Whether that is because the process is about to end: another one may answer.
-    pub draining: bool,
 }
 
 impl LiveAccount {
@@ -221,7 +171,7 @@ impl LiveAccount {
     }
 
     /// Whether the marketplace refused this token, and the server the grant that would bring another one.
-    fn is_dead(&self, published: &Published, credential: &Credential) -> bool {
+    pub(super) fn is_dead(&self, published: &Published, credential: &Credential) -> bool {
         published.trouble.as_ref().is_some_and(|trouble| trouble.grant_refused)
             && self.forced().is_for(credential.token.generation)
     }
@@ -235,10 +185,7 @@ impl LiveAccount {
     /// Counts a request that cannot be repeated for as long as the guard lives: a refresh that would end its token waits for
     /// it. None where a refresh ends no token.
     pub fn upload(&self) -> Option<Upload> {
-        self.refresh_ends_token().then(|| {
-            self.demand.uploads.fetch_add(1, Relaxed);
-            Upload(self.demand.clone())
-        })
+        self.refresh_ends_token().then(|| Upload::new(&self.demand))
     }
 
     pub(super) fn has_uploads(&self) -> bool {
@@ -247,7 +194,7 @@ impl LiveAccount {
 
     /// The token that may be used now.
     fn usable<'a>(&self, published: &'a Published, now: Moment) -> Option<&'a Arc<Credential>> {
-        let barred = self.withheld.get().is_some_and(Withheld::bars_valid_tokens);
+        let barred = self.withheld().is_some_and(Withheld::bars_valid_tokens);
         if barred { None } else { published.usable(now) }
     }
 
@@ -257,14 +204,19 @@ impl LiveAccount {
         self.published.send_modify(|_| {});
     }
 
+    /// Why no token is given out, if none is.
+    pub(super) fn withheld(&self) -> Option<Withheld> {
+        self.withheld.get()
+    }
+
     /// Whether a token is withheld, whoever asks for it.
     pub(super) fn is_withheld(&self) -> bool {
-        self.withheld.get().is_some()
+        self.withheld().is_some()
     }
 
     /// Whether it has an answer at hand, be it a token or why there is none.
     pub(super) fn answers_at_once(&self) -> bool {
-        match self.withheld.get() {
+        match self.withheld() {
             Some(Withheld::Replaced) => false,
             Some(_) => true,
             None => self.published.borrow().usable(self.clock.now()).is_some(),
@@ -273,7 +225,7 @@ impl LiveAccount {
 
     /// Whether the marketplace should still accept it, and it may be used.
     pub fn is_valid(&self, credential: &Credential) -> bool {
-        let barred = self.withheld.get().is_some_and(Withheld::bars_valid_tokens);
+        let barred = self.withheld().is_some_and(Withheld::bars_valid_tokens);
         !barred && credential.token.usable_at(self.clock.now())
     }
 
@@ -291,7 +243,7 @@ impl LiveAccount {
         let has_token = changes.borrow().usable(self.clock.now()).is_some();
         let wait = if has_token { wait.min(REFRESH_PATIENCE) } else { wait };
         let settled = changes.wait_for(|p| {
-            let has_answer = self.withheld.get().is_some() || p.state.needs_a_person();
+            let has_answer = self.is_withheld() || p.state.needs_a_person();
             has_answer || self.lendable(p, self.clock.now()).is_some() || given_up(p)
         });
         let settled = self.ended.run_until_cancelled(tokio::time::timeout(wait, settled)).await;
@@ -306,75 +258,6 @@ impl LiveAccount {
             let unavailable = self.unavailable(&published);
             Unavailable { changed: unavailable.changed || (ended && !unavailable.draining), ..unavailable }
         })
-    }
-
-    /// What a caller hears who is not kept waiting for what is known not to come.
-    fn refusal_at_once(&self, wait: Duration) -> Option<Unavailable> {
-        // A copy: secret files may be read below, and the keeper must not wait for that.
-        let published = self.published();
-        if self.withheld.get().is_some() || published.state.needs_a_person() {
-            return Some(self.unavailable(&published));
-        }
-        if let Some(credential) = published.usable(self.clock.now()) {
-            return self.is_dead(&published, credential).then(|| self.unavailable(&published));
-        }
-        let trouble = published.trouble.as_ref()?;
-        let due = self.clock.now().until(trouble.next_try(true)).is_zero()
-            && published.state != AccountState::Refreshing;
-        if due || !self.is_hopeless(&published, wait) || trouble.is_mended(&self.account.credentials) {
-            return None;
-        }
-        self.demand.used.store(true, Relaxed);
-        self.demand.wake.notify_one();
-        Some(self.unavailable(&published))
-    }
-
-    /// Whether waiting is in vain: the credentials were refused, the endpoint has been failing for longer than anybody
-    /// waits, or it asked for more patience than the caller has.
-    fn is_hopeless(&self, published: &Published, wait: Duration) -> bool {
-        let now = self.clock.now();
-        let in_vain =
-            |t: &Trouble| !t.passes || now.since(t.since) >= wait || now.until(t.next_try(true)) >= wait;
-        published.trouble.as_deref().is_some_and(in_vain)
-    }
-
-    pub(super) fn unavailable(&self, published: &Published) -> Unavailable {
-        if let Some(reason) = self.withheld.get() {
-            return Unavailable {
-                state: published.state,
-                detail: reason.sentence().to_owned(),
-                action: "ask again".to_owned(),
-                retry_after: Some(Duration::from_secs(1)),
-                changed: reason == Withheld::Replaced,
-                draining: reason == Withheld::Ending,
-            };
-        }
-        let complaint = self.endpoint.as_ref().and_then(|endpoint| endpoint.meter.complaint());
-        let (detail, action, retry_after) = match (&published.trouble, complaint) {
-            (Some(trouble), _) => {
-                let until_next_try = self.clock.now().until(trouble.next_try(true));
-                (trouble.detail.clone(), trouble.action.clone(), until_next_try)
-            }
-            (None, _) if published.state == AccountState::Refreshing => (
-                "the token endpoint has not answered yet".to_owned(),
-                "ask again; `marketgate status` shows what the token endpoint is doing".to_owned(),
-                Duration::ZERO,
-            ),
-            (None, Some(complaint)) => (
-                complaint,
-                "nothing to do: Marketgate asks with one account at a time and goes on when it gets a token".to_owned(),
-                self.endpoint.as_ref().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate(true)),
-            ),
-            (None, None) => (
-                "the token endpoint's budget is used up, and this account waits for its turn".to_owned(),
-                "ask again when Retry-After says so; `marketgate check` shows how many accounts the endpoint carries"
-                    .to_owned(),
-                self.endpoint.as_ref().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate(true)),
-            ),
-        };
-        let retry_after =
-            (!published.state.needs_a_person()).then(|| retry_after.max(Duration::from_secs(1)));
-        Unavailable { state: published.state, detail, action, retry_after, changed: false, draining: false }
     }
 
     /// Has a refresh repeated at once whose answer an earlier process did not live to see (law 4).
@@ -469,37 +352,5 @@ impl LiveAccount {
 impl Drop for LiveAccount {
     fn drop(&mut self) {
         self.demand.close();
-    }
-}
-
-/// A request under way that cannot be repeated.
-#[derive(Debug)]
-pub struct Upload(Arc<Demand>);
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if self.0.uploads.fetch_sub(1, Relaxed) == 1 {
-            self.0.wake.notify_one();
-        }
-    }
-}
-
-/// Counts a waiting request for as long as it waits, however it ends.
-pub(super) struct Waiting<'a>(&'a Demand);
-
-impl<'a> Waiting<'a> {
-    pub(super) fn new(demand: &'a Demand) -> Self {
-        demand.waiting.fetch_add(1, Relaxed);
-        demand.wake.notify_one();
-        Self(demand)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if self.0.waiting.fetch_sub(1, Relaxed) == 1 {
-            // The last one left: what was urgent for his sake is so no more.
-            self.0.wake.notify_one();
-        }
     }
 }

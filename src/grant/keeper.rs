@@ -14,9 +14,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    account::{Demand, LiveAccount},
+    account::LiveAccount,
     agenda::Agenda,
     custody::Custody,
+    demand::Demand,
     drain::Leftover,
     outstanding::Outstanding,
     owner::Naming,

@@ -7,9 +7,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    account::{LiveAccount, Unavailable, Waiting},
+    account::LiveAccount,
+    demand::Waiting,
     state::{AccountState, Credential, Published, Trouble},
     timing,
+    unavailable::Unavailable,
 };
 use crate::{config::Credentials, token::Token};
 

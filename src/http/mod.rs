@@ -5,7 +5,6 @@
 pub mod callback;
 mod connection;
 pub mod gate;
-pub mod gather;
 mod limits;
 pub mod listener;
 pub mod page;

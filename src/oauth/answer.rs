@@ -62,6 +62,8 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
     /// Why the body is not whole, in words that go on from "the answer is".
     pub cut: Option<&'a str>,
+    /// All that came behind its head, where that is more than its framing says: then the framing is wrong.
+    pub beyond: Option<&'a [u8]>,
     /// When it came, for dates in it where it has no `Date` of its own.
     pub received: SystemTime,
 }
@@ -112,6 +114,20 @@ impl RefreshLifetime {
 /// # Errors
 /// Everything that is no usable token; see the table in [`crate::oauth`].
 pub fn judge(answer: &Answer<'_>, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
+    let outcome = judge_body(answer, request);
+    let Some(body) = answer.beyond.filter(|_| !has_refresh_token(&outcome)) else { return outcome };
+    let behind_the_cut = judge_body(&Answer { body, cut: Some("framed wrongly"), ..*answer }, request);
+    if has_refresh_token(&behind_the_cut) { behind_the_cut } else { outcome }
+}
+
+fn has_refresh_token(outcome: &Result<Granted, TokenError>) -> bool {
+    match outcome {
+        Ok(granted) => granted.refresh_token.is_some(),
+        Err(error) => error.successor.is_some(),
+    }
+}
+
+fn judge_body(answer: &Answer<'_>, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
     let decoded = coding::decode(answer.headers, answer.body);
     let cut = answer.cut.or(decoded.trouble.as_deref());
     let document = Document::read(&decoded.bytes, cut.is_some());

@@ -8,38 +8,21 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method};
-use reqwest::{Client, Proxy, Url, redirect, retry};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::{
     answer::{Answer, Granted, judge},
-    exchange::{CONNECT_LIMIT, Exchange, NoAnswer, Received},
+    exchange::{Exchange, NoAnswer, Received},
     fetch::Fetched,
     request::TokenRequest,
-    token_error::{Class, TokenError},
+    token_error::TokenError,
 };
-use crate::{clock::Clock, config::settings::ForwardProxy, provider::HttpUrl};
-
-const USER_AGENT: &str = concat!("marketgate/", env!("CARGO_PKG_VERSION"));
+use crate::{clock::Clock, config::settings::ForwardProxy, net::Dialer, provider::HttpUrl};
 
 /// Calls token endpoints, and what stands beside them: revocation, and plain GETs with a token ([`TokenClient::get`]).
 #[derive(Debug, Clone)]
 pub struct TokenClient {
-    http: Client,
-}
-
-/// The client could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenClientError {
-    /// `upstream.proxy_url` holds credentials that no header can carry.
-    #[error("the credentials in upstream.proxy_url hold what no header can carry")]
-    ProxyCredentials,
-    /// `upstream.proxy_url` is no address.
-    #[error("upstream.proxy_url is no address of a proxy")]
-    ProxyAddress,
-    /// The HTTP library refused the settings.
-    #[error("the client for token calls cannot be made: {0}")]
-    Library(#[from] reqwest::Error),
+    dialer: Dialer,
 }
 
 /// Makes token calls: over the network, or played by a test that decides what each brings.
@@ -49,8 +32,7 @@ pub trait TokenCalls: std::fmt::Debug + Send + Sync {
 
     /// Gets what an API says of a token; see [`TokenClient::get`]. Nothing, unless it is implemented.
     fn get<'a>(&'a self, _url: &'a HttpUrl, _headers: HeaderMap, _limit: Duration) -> Getting<'a> {
-        let detail = "there is nothing to ask here".to_owned();
-        Box::pin(std::future::ready(Err(NoAnswer { class: Class::NotSent, detail })))
+        Box::pin(std::future::ready(Err(NoAnswer::unsent("there is nothing to ask here".to_owned()))))
     }
 }
 
@@ -72,29 +54,10 @@ impl TokenCalls for TokenClient {
 
 impl TokenClient {
     /// A client that trusts what `tls` trusts, and reaches all but loopback through `forward_proxy`.
-    ///
-    /// # Errors
-    /// When the forward proxy's address or credentials cannot be used.
-    pub fn new(
-        mut tls: rustls::ClientConfig,
-        forward_proxy: Option<&ForwardProxy>,
-    ) -> Result<Self, TokenClientError> {
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    pub fn new(mut tls: rustls::ClientConfig, forward_proxy: Option<&ForwardProxy>) -> Self {
         // Early data can be replayed by whoever records it (RFC 8446 §8): a token call must be sent once.
         tls.enable_early_data = false;
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .connect_timeout(CONNECT_LIMIT)
-            .user_agent(USER_AGENT);
-        if let Some(forward_proxy) = forward_proxy {
-            builder = builder.proxy(proxy(forward_proxy)?);
-        }
-        Ok(Self { http: builder.build()? })
+        Self { dialer: Dialer::new(tls, forward_proxy) }
     }
 
     /// Makes one call and judges its answer.
@@ -107,36 +70,29 @@ impl TokenClient {
     pub async fn call(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
         let (url, limit) = (&request.endpoint.url, request.limit);
         let (headers, body) = (request.headers()?, request.body());
-        let received = self.exchange(Exchange { method: Method::POST, url, headers, body, limit }).await?;
-        let Received { status, headers, body, cut, at } = &received;
-        let received = Clock::system().now().wall;
-        judge(&Answer { status: *status, headers, body, cut: cut.as_deref(), received }, request)
+        let exchange = Exchange { method: Method::POST, url, headers, body, limit };
+        let received = match self.exchange(exchange).await {
+            Ok(received) => received,
+            Err(none) => return Err(search_for_successor(none, request)),
+        };
+        let Received { status, headers, body, cut, beyond, at } = &received;
+        let (beyond, received) = (beyond.as_deref().map(Vec::as_slice), Clock::system().now().wall);
+        judge(&Answer { status: *status, headers, body, cut: cut.as_deref(), beyond, received }, request)
             .map(|granted| Granted { received: *at, ..granted })
             .map_err(|error| TokenError { received: *at, ..error })
     }
 
     pub(super) async fn exchange(&self, exchange: Exchange<'_>) -> Result<Received, NoAnswer> {
-        exchange.run(&self.http).await
+        exchange.run(&self.dialer).await
     }
 }
 
-fn proxy(forward: &ForwardProxy) -> Result<Proxy, TokenClientError> {
-    let host = if forward.host.contains(':') { format!("[{}]", forward.host) } else { forward.host.clone() };
-    let address: Url =
-        format!("http://{host}:{}", forward.port).parse().map_err(|_| TokenClientError::ProxyAddress)?;
-    let proxy = Proxy::custom(move |target| (!is_loopback(target)).then(|| address.clone()));
-    let Some(authorization) = &forward.authorization else { return Ok(proxy) };
-    let mut value =
-        HeaderValue::from_str(authorization.expose()).map_err(|_| TokenClientError::ProxyCredentials)?;
-    value.set_sensitive(true);
-    Ok(proxy.custom_http_auth(value))
-}
-
-fn is_loopback(target: &Url) -> bool {
-    match target.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
-    }
+/// What came may hold a successor though it is no HTTP.
+fn search_for_successor(mut none: NoAnswer, request: &TokenRequest<'_>) -> TokenError {
+    let came = none.beyond.take().unwrap_or_default();
+    let error = TokenError::from(none);
+    let (headers, received) = (&HeaderMap::new(), Clock::system().now().wall);
+    let (status, cut) = (StatusCode::BAD_GATEWAY, Some("no HTTP"));
+    let judged = judge(&Answer { status, headers, body: &came, cut, beyond: None, received }, request);
+    TokenError { successor: judged.err().and_then(|error| error.successor), ..error }
 }

@@ -1,31 +1,54 @@
-//! One HTTP exchange: a request sent once, its answer read to its end or its bound. What was read before an answer broke off
-//! is kept, and an exchange without an answer says whether the server may have seen it.
+//! One HTTP exchange: a request sent once on a connection of its own, its answer read to its end or its bound. What was read
+//! before an answer broke off is kept, whatever its framing says of it, and an exchange without an answer says whether the
+//! server may have seen the request.
 
 use std::{
-    error::Error as _,
+    error::Error,
     fmt, io,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
-use reqwest::{Client, Response};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
+    header::{HOST, USER_AGENT},
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant as Deadline, timeout, timeout_at},
+};
+use tokio_util::task::AbortOnDropHandle;
 use zeroize::Zeroizing;
 
 use super::{
     answer::coding::LONGEST,
     detail,
+    tape::{Tape, Taped},
     token_error::{Class, TokenError},
 };
-use crate::provider::HttpUrl;
+use crate::{
+    net::{Destination, DialError, Dialer},
+    provider::HttpUrl,
+};
 
 /// Name lookup, TCP, forward proxy and TLS together.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 const PROXY_CREDENTIALS: &str = "the forward proxy wants credentials: write them into upstream.proxy_url";
 
+const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("marketgate/", env!("CARGO_PKG_VERSION")));
+
 /// Room for nearly every answer.
 const USUAL_BODY: usize = 16 * 1024;
+
+/// How long the rest of a body is waited for that its length has cut off.
+const AFTER_THE_END: Duration = Duration::from_millis(250);
 
 /// A request.
 pub(super) struct Exchange<'a> {
@@ -39,18 +62,99 @@ pub(super) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    pub(super) async fn run(self, http: &Client) -> Result<Received, NoAnswer> {
-        let place = self.url.authority.as_str();
-        let request = http.request(self.method, self.url.to_string()).headers(self.headers);
-        // The buffer is wiped when the last reader lets go of it.
-        let request = if self.body.is_empty() { request } else { request.body(Bytes::from_owner(self.body)) };
-        let late = format!("no whole answer from {place} within {} s", self.limit.as_secs_f32());
-        let end = tokio::time::Instant::now() + self.limit;
-        match tokio::time::timeout_at(end, request.send()).await {
-            Ok(Ok(response)) => Ok(Received::read(response, end, &late).await),
-            Ok(Err(error)) => Err(NoAnswer::of(&error, place)),
-            Err(_) => Err(NoAnswer { class: Class::Ambiguous, detail: late }),
+    pub(super) async fn run(self, dialer: &Dialer) -> Result<Received, NoAnswer> {
+        let end = Deadline::now() + self.limit;
+        let to = Destination::new(self.url);
+        let connected = timeout(CONNECT_LIMIT.min(self.limit), async {
+            let (stream, _) = dialer.tcp(&to).await?;
+            if to.tls { dialer.tls(&to, stream).await.map(Err) } else { Ok(Ok(stream)) }
+        });
+        match connected.await {
+            Ok(Ok(Ok(plain))) => self.over_http_1(plain, end).await,
+            Ok(Ok(Err(secured))) if secured.speaks_h2() => self.over_http_2(secured, end).await,
+            Ok(Ok(Err(secured))) => self.over_http_1(secured, end).await,
+            Ok(Err(error)) => Err(NoAnswer::unconnected(&error, self.place())),
+            Err(_) => Err(NoAnswer {
+                class: Class::NotSent,
+                detail: format!(
+                    "no connection to {}: nothing within {} s",
+                    self.place(),
+                    CONNECT_LIMIT.min(self.limit).as_secs_f32()
+                ),
+                advice: None,
+                beyond: None,
+            }),
         }
+    }
+
+    async fn over_http_1<S>(self, stream: S, end: Deadline) -> Result<Received, NoAnswer>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let tape = Tape::default();
+        let io = TokioIo::new(Taped { stream, tape: tape.clone() });
+        let (place, late) = (self.place().to_owned(), self.late());
+        let (mut sender, connection) =
+            http1::handshake(io).await.map_err(|error| NoAnswer::broken(&error, &place, None))?;
+        let mut connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let request = self.request(false)?;
+        let response = match timeout_at(end, sender.send_request(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(NoAnswer::broken(&error, &place, Some(tape.behind_head()))),
+            Err(_) => return Err(NoAnswer::late(late, Some(tape.behind_head()))),
+        };
+        let mut received = Received::read(response, end, &late).await;
+        if received.cut.is_none() && received.seems_shortened() {
+            let rest = end.min(Deadline::now() + AFTER_THE_END);
+            // What it ends with does not matter: it has read what there was.
+            drop(timeout_at(rest, &mut connection).await);
+        }
+        received.beyond = Some(tape.behind_head()).filter(|behind| behind.len() > received.body.len());
+        Ok(received)
+    }
+
+    async fn over_http_2<S>(self, stream: S, end: Deadline) -> Result<Received, NoAnswer>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (place, late) = (self.place().to_owned(), self.late());
+        let broken = |error: hyper::Error| NoAnswer::broken(&error, &place, None);
+        let opened = timeout_at(end, http2::handshake(TokioExecutor::new(), TokioIo::new(stream))).await;
+        let (mut sender, connection) =
+            opened.map_err(|_| NoAnswer::late(late.clone(), None))?.map_err(broken)?;
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        match timeout_at(end, sender.send_request(self.request(true)?)).await {
+            Ok(Ok(response)) => Ok(Received::read(response, end, &late).await),
+            Ok(Err(error)) => Err(broken(error)),
+            Err(_) => Err(NoAnswer::late(late, None)),
+        }
+    }
+
+    fn place(&self) -> &str {
+        self.url.authority.as_str()
+    }
+
+    fn late(&self) -> String {
+        format!("no whole answer from {} within {} s", self.place(), self.limit.as_secs_f32())
+    }
+
+    /// HTTP/2 has scheme and authority beside the path, HTTP/1.1 only a `Host`.
+    fn request(self, over_http_2: bool) -> Result<Request<Full<Bytes>>, NoAnswer> {
+        let place = self.place().to_owned();
+        let target = if over_http_2 { self.url.to_string() } else { self.url.path.clone() };
+        let (uri, host) = match (target.parse::<Uri>(), HeaderValue::from_str(&place)) {
+            (Ok(uri), Ok(host)) => (uri, host),
+            _ => return Err(NoAnswer::unfit(&place)),
+        };
+        // The buffer is wiped when the last reader lets go of it.
+        let mut request = Request::new(Full::new(Bytes::from_owner(self.body)));
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) =
+            (self.method, uri, self.headers);
+        request.headers_mut().entry(USER_AGENT).or_insert(OUR_NAME);
+        if !over_http_2 {
+            request.headers_mut().insert(HOST, host);
+        }
+        Ok(request)
     }
 }
 
@@ -62,35 +166,44 @@ pub(super) struct Received {
     pub body: Zeroizing<Vec<u8>>,
     /// Why the body is not whole.
     pub cut: Option<String>,
+    /// All that came behind the head, where that is more than the body.
+    pub beyond: Option<Zeroizing<Vec<u8>>>,
     /// When its last byte was read.
     pub at: Instant,
 }
 
 impl Received {
     /// Reads on only while there is room, so that an endless body costs its bound and the connection.
-    async fn read(mut response: Response, end: tokio::time::Instant, late: &str) -> Self {
-        let (status, headers) = (response.status(), response.headers().clone());
+    async fn read(response: http::Response<Incoming>, end: Deadline, late: &str) -> Self {
+        let (head, mut incoming) = response.into_parts();
         let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));
         let cut = loop {
-            match tokio::time::timeout_at(end, response.chunk()).await {
-                Ok(Ok(Some(piece))) => {
+            match timeout_at(end, incoming.frame()).await {
+                Ok(Some(Ok(frame))) => {
+                    let Ok(piece) = frame.into_data() else { continue };
                     let room = LONGEST - body.len();
                     push(&mut body, &piece[..piece.len().min(room)]);
                     if piece.len() > room {
                         break Some(format!("a body of more than {} KiB", LONGEST / 1024));
                     }
                 }
-                Ok(Ok(None)) => break None,
-                Ok(Err(error)) => break Some(format!("a body that broke off ({})", reason(&error))),
+                Ok(None) => break None,
+                Ok(Some(Err(error))) => break Some(format!("a body that broke off ({})", reason(&error))),
                 Err(_) => break Some(format!("a body that did not end ({late})")),
             }
         };
-        Self { status, headers, body, cut, at: Instant::now() }
+        Self { status: head.status, headers: head.headers, body, cut, beyond: None, at: Instant::now() }
+    }
+
+    /// Whether it ends where no JSON ends, so that its length may be wrong.
+    fn seems_shortened(&self) -> bool {
+        let text = self.body.trim_ascii();
+        text.starts_with(b"{") && !text.ends_with(b"}")
     }
 }
 
 /// Grows the buffer without leaving a copy of what it holds behind.
-fn push(body: &mut Zeroizing<Vec<u8>>, piece: &[u8]) {
+pub(super) fn push(body: &mut Zeroizing<Vec<u8>>, piece: &[u8]) {
     let length = body.len() + piece.len();
     if length > body.capacity() {
         let mut larger = Zeroizing::new(Vec::with_capacity(length.max(2 * body.capacity())));
@@ -101,26 +214,66 @@ fn push(body: &mut Zeroizing<Vec<u8>>, piece: &[u8]) {
 }
 
 /// An exchange that brought no answer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NoAnswer {
     /// `NotSent` or `Misconfigured`: nothing reached the server; `Ambiguous`: something may have.
     pub class: Class,
     /// What happened, for a person.
     pub detail: String,
+    /// What helps, where that is known.
+    pub advice: Option<&'static str>,
+    /// What came though it was no answer of HTTP.
+    pub beyond: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// What came may hold tokens.
+impl fmt::Debug for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NoAnswer")
+            .field("class", &self.class)
+            .field("detail", &self.detail)
+            .finish_non_exhaustive()
+    }
 }
 
 impl NoAnswer {
+    /// Nothing was sent.
+    pub(super) fn unsent(detail: String) -> Self {
+        Self { class: Class::NotSent, detail, advice: None, beyond: None }
+    }
+
+    fn unfit(place: &str) -> Self {
+        let detail = format!("{place} cannot be called: its address fits into no request");
+        Self { class: Class::Misconfigured, ..Self::unsent(detail) }
+    }
+
     /// Only a connection that never stood is proof that nothing was sent.
-    fn of(error: &reqwest::Error, place: &str) -> Self {
-        let why = reason(error);
-        let (class, detail) = if error.is_connect() {
-            (Class::NotSent, format!("no connection to {place}: {why}"))
-        } else if error.is_builder() {
-            (Class::Misconfigured, format!("{place} cannot be called: {why}"))
-        } else {
-            (Class::Ambiguous, format!("the connection to {place} broke before an answer came: {why}"))
+    fn unconnected(error: &DialError, place: &str) -> Self {
+        let (why, advice) = match error {
+            DialError::Dns { .. } => ("its name cannot be resolved".to_owned(), None),
+            DialError::Refused => ("connection refused".to_owned(), None),
+            DialError::Unreachable { reason } | DialError::Tls { reason, .. } => (reason.clone(), None),
+            DialError::ForwardProxy { proxy, status: Some(407), .. } => {
+                (format!("the forward proxy {proxy} wants credentials (407)"), Some(PROXY_CREDENTIALS))
+            }
+            DialError::ForwardProxy { proxy, status: Some(status), .. } => {
+                (format!("the forward proxy {proxy} does not open a way to it (it answered {status})"), None)
+            }
+            DialError::ForwardProxy { proxy, status: None, reason } => {
+                (format!("the forward proxy {proxy} does not work ({reason})"), None)
+            }
+            DialError::Interrupted => ("interrupted".to_owned(), None),
         };
-        Self { class, detail }
+        Self { advice, ..Self::unsent(format!("no connection to {place}: {}", detail::plain(&why))) }
+    }
+
+    fn broken(error: &hyper::Error, place: &str, beyond: Option<Zeroizing<Vec<u8>>>) -> Self {
+        let why = reason(error);
+        Self::late(format!("the connection to {place} broke before an answer came: {why}"), beyond)
+    }
+
+    fn late(detail: String, beyond: Option<Zeroizing<Vec<u8>>>) -> Self {
+        Self { class: Class::Ambiguous, beyond, ..Self::unsent(detail) }
     }
 }
 
@@ -130,30 +283,22 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-impl std::error::Error for NoAnswer {}
+impl Error for NoAnswer {}
 
 impl From<NoAnswer> for TokenError {
     fn from(none: NoAnswer) -> Self {
-        let proxy_wants_credentials = none.detail.contains("proxy authorization required");
-        let advice = proxy_wants_credentials.then_some(PROXY_CREDENTIALS.into());
-        Self { advice, ..Self::new(none.class, none.detail) }
+        Self { advice: none.advice.map(Into::into), ..Self::new(none.class, none.detail) }
     }
 }
 
-/// The plainest words for what went wrong: the innermost cause, with those that have a remedy of their own said outright.
-fn reason(error: &reqwest::Error) -> String {
-    if error.is_dns() {
-        return "its name cannot be resolved".to_owned();
-    }
-    if error.is_connect() && error.is_timeout() {
-        return format!("nothing within {} s", CONNECT_LIMIT.as_secs());
-    }
-    let mut innermost = "no cause given".to_owned();
+/// The plainest words for what went wrong: the innermost cause.
+fn reason(error: &hyper::Error) -> String {
+    let mut innermost = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
         let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         innermost = inner.map_or_else(|| cause.to_string(), ToString::to_string);
         next = cause.source();
     }
-    if error.is_connect() { detail::plain(&innermost) } else { detail::clean(&innermost, &[]) }
+    detail::clean(&innermost, &[])
 }

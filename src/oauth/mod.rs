@@ -56,11 +56,12 @@ pub mod request;
 pub mod retry_after;
 pub mod revoke;
 pub mod state;
+mod tape;
 pub mod token_error;
 
 pub use answer::{Answer, Granted, RefreshLifetime, judge};
 pub use callback::{Callback, CallbackError, Outcome, with_form};
-pub use client::{Calling, TokenCalls, TokenClient, TokenClientError};
+pub use client::{Calling, TokenCalls, TokenClient};
 pub use consent::{AuthorizationRequest, ConsentError};
 pub use exchange::NoAnswer;
 pub use fetch::Fetched;

@@ -1,19 +1,12 @@
 //! One request and its answer, told in order. The one rule: nothing goes upstream before everything that could refuse it
 //! has spoken, and never without a valid credential.
 
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{self, Entry},
     request::Parts,
-    uri::PathAndQuery,
 };
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
@@ -24,17 +17,19 @@ use super::{
     expiry::{self, Verdict},
     explanation::{Explanation, Leg},
     guard::Admitted,
-    headers, location, placeholder,
+    headers, location,
+    outgoing::{Outgoing, repeatable, untokened},
+    placeholder,
+    refusal::{about, no_token, too_large, upstream_failed},
     route::{self, Route},
     shortlist::Way,
-    upstream::{Cause, Lane, Reply, SendFailure, UpstreamError},
+    upstream::{Reply, SendFailure},
 };
 use crate::{
     accounts::Changes,
-    grant::{Credential, LiveAccount, Replacement, Unavailable},
-    http::problem::{Code, Problem, proxy_status},
+    grant::{Credential, LiveAccount, Replacement},
+    http::problem::{Problem, proxy_status},
     names::AccountId,
-    provider::Replay,
 };
 
 /// How often a request may be repeated with another token.
@@ -316,94 +311,6 @@ impl Worker {
     }
 }
 
-/// A request ready to be sent, as often as needed.
-struct Outgoing<'a> {
-    head: &'a Parts,
-    target: Uri,
-    live: &'a LiveAccount,
-    lane: &'a Lane<RequestBody>,
-    explanation: &'a Explanation,
-}
-
-impl<'a> Outgoing<'a> {
-    fn new(
-        head: &'a Parts,
-        route: &Route<'_>,
-        way: &'a Way,
-        explanation: &'a Explanation,
-    ) -> Result<Self, Problem> {
-        let Way { live, lane } = way;
-        let target = target(live.app().api().base_path(), route.rest).ok_or_else(|| {
-            Problem::new(
-                Code::BadRequest,
-                "the target is too long or holds bytes no URL may hold",
-                "shorten or encode it",
-            )
-        })?;
-        Ok(Self { head, target, live, lane, explanation })
-    }
-
-    fn request(&self, body: RequestBody, credential: &Credential) -> Request<RequestBody> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = self.target.clone();
-        let (profile, dressing) = (&self.live.app().profile, self.live.dressing());
-        *request.headers_mut() = headers::clean_request(&self.head.headers, profile, dressing);
-        headers::dress(request.headers_mut(), profile, dressing, credential);
-        request
-    }
-
-    /// A token that expired while the request waited for a connection is exchanged for the present one; without one,
-    /// nothing may be sent.
-    fn keep_valid(&self, headers: &mut HeaderMap, credential: &Credential) -> bool {
-        if self.live.is_valid(credential) {
-            return true;
-        }
-        let present = self.live.borrow_token();
-        if let Some(present) = &present {
-            headers.insert(self.live.app().profile.token_header.clone(), present.header.clone());
-        }
-        present.is_some()
-    }
-
-    fn may_repeat(&self) -> bool {
-        match self.live.app().profile.replay {
-            Replay::All => true,
-            Replay::Idempotent => self.head.method.is_idempotent(),
-            Replay::Off => false,
-        }
-    }
-}
-
-/// A request that was not sent because there was no valid token at that moment.
-fn untokened(failure: &mut SendFailure<RequestBody>) -> Option<Box<Request<RequestBody>>> {
-    matches!(failure.error.cause(), Cause::NotReady).then(|| failure.request.take()).flatten()
-}
-
-/// The body to send once more. Either the upstream says that it has not processed the request (RFC 9113 §8.7), as servers do
-/// that say goodbye to a connection in use. Or a connection kept from before was closed just as the request went out: nobody
-/// knows whether it arrived, so only an idempotent one is repeated (RFC 9110 §9.2.2). Once in all.
-fn repeatable(failure: &SendFailure<RequestBody>, method: &Method, kept: &RefCell<Kept>) -> Option<Bytes> {
-    let may_be = match failure.error.cause() {
-        Cause::RefusedStream => true,
-        Cause::Closed { .. } => failure.reused && method.is_idempotent(),
-        _ => false,
-    };
-    kept.borrow().whole().filter(|_| may_be)
-}
-
-/// Base path and rest, joined as text: neither is parsed, so nothing in them can change.
-pub fn target(base: &str, rest: &str) -> Option<Uri> {
-    let mut joined = Vec::with_capacity(1 + base.len() + rest.len());
-    let first = if base.is_empty() { rest } else { base };
-    if !first.starts_with('/') {
-        joined.push(b'/');
-    }
-    joined.extend_from_slice(base.as_bytes());
-    joined.extend_from_slice(rest.as_bytes());
-    PathAndQuery::from_maybe_shared(Bytes::from(joined)).ok().map(Uri::from)
-}
-
 fn map_location(response: &mut Response<ReplyBody>, route: &Route<'_>) {
     let Entry::Occupied(mut locations) = response.headers_mut().entry(header::LOCATION) else { return };
     for location in locations.iter_mut() {
@@ -429,53 +336,4 @@ fn preflight(request: &HeaderMap) -> Response<ReplyBody> {
     }
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
-}
-
-fn about(problem: Problem, live: &LiveAccount) -> Problem {
-    problem.about(&live.id().app, Some(&live.id().account))
-}
-
-fn no_token(live: &LiveAccount, unavailable: Unavailable) -> Problem {
-    let detail = format!("no valid token for {} ({}): {}", live.id(), unavailable.state, unavailable.detail);
-    let code = match unavailable.draining {
-        true => Code::Own { word: "draining", status: StatusCode::SERVICE_UNAVAILABLE },
-        false if unavailable.retry_after.is_none() => Code::LoginRequired,
-        false => Code::TokenUnavailable,
-    };
-    let problem = about(Problem::new(code, detail, unavailable.action), live);
-    match unavailable.retry_after {
-        Some(after) => problem.retry_after(after),
-        None => problem,
-    }
-}
-
-fn too_large() -> Problem {
-    Problem::new(
-        Code::BodyTooLarge,
-        "the request body is larger than limits.body",
-        "send less, or raise limits.body",
-    )
-}
-
-fn upstream_failed(error: &UpstreamError) -> Problem {
-    let code = match error.cause() {
-        Cause::Overloaded { .. } => Code::Overloaded,
-        _ if error.is_by_caller() => Code::BadRequest,
-        _ if error.is_timeout() => Code::UpstreamTimeout,
-        Cause::Closed { .. } | Cause::Incomplete { .. } | Cause::Protocol { .. } => Code::UpstreamBroken,
-        Cause::NotReady => Code::TokenUnavailable,
-        Cause::Interrupted => Code::Internal,
-        _ => Code::UpstreamUnreachable,
-    };
-    let action = if error.may_have_arrived() {
-        "look whether the marketplace carried it out before sending it again, unless that is harmless"
-    } else {
-        "mend what the detail names, then send it again: the marketplace has seen nothing of it"
-    };
-    let mut problem = Problem::new(code, error.sentence(), action);
-    problem.error = Some(error.proxy_status_error());
-    if matches!(code, Code::Overloaded | Code::TokenUnavailable) {
-        problem = problem.retry_after(Duration::from_secs(1));
-    }
-    problem
 }

@@ -4,7 +4,8 @@
 //! refuses paths that climb; `shortlist` spares the search for an account just used), [`placeholder`] (vendors' token paths),
 //! the account's token (borrowed from `grant`),
 //! [`headers`] (what must not cross, then the credential), [`upstream`] (sent; bodies stream both ways), and back through
-//! [`location`] and [`headers`]. [`exchange`] tells that sequence; [`expiry`] recognises a token that was refused;
+//! [`location`] and [`headers`]. [`exchange`] tells that sequence, with [`outgoing`], the request as it is sent, and `refusal`, what is said in place of an
+//! answer; [`expiry`] recognises a token that was refused;
 //! [`explanation`] says how an answer came about; [`door`] binds it all to listeners.
 
 pub mod body;
@@ -15,7 +16,9 @@ pub mod explanation;
 pub mod guard;
 pub mod headers;
 pub mod location;
+pub mod outgoing;
 pub mod placeholder;
+mod refusal;
 pub mod route;
 mod shortlist;
 pub mod upstream;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Top to bottom: a file imports only from its own floor's module or from floors below.
-const FLOORS: [&str; 16] = [
+const FLOORS: [&str; 17] = [
     "main",
     "cli",
     "gateway",
@@ -14,6 +14,7 @@ const FLOORS: [&str; 16] = [
     "grant",
     "oauth",
     "store",
+    "net",
     "tls",
     "telemetry",
     "config",

@@ -56,7 +56,7 @@ fn judged_at(endpoint: &TokenEndpoint, shown: Shown, reply: &Reply<'_>) -> Resul
     }
     let status = StatusCode::from_u16(reply.status).unwrap();
     let received = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000); // 2027-01-15T08:00:00Z
-    let answer = Answer { status, headers: &headers, body: reply.body, cut: None, received };
+    let answer = Answer { status, headers: &headers, body: reply.body, cut: None, beyond: None, received };
     let (refresh, code, secret) = (Secret::new(REFRESH_TOKEN), Secret::new(CODE), Secret::new(CLIENT_SECRET));
     let request = TokenRequest {
         endpoint,
@@ -949,6 +949,7 @@ fn a_secret_that_form_encoding_changes_has_basic_raw_named() {
         status: StatusCode::UNAUTHORIZED,
         headers: &headers,
         body,
+        beyond: None,
         cut: None,
         received: SystemTime::now(),
     };

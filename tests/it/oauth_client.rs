@@ -126,7 +126,7 @@ pub(crate) fn at(address: SocketAddr) -> TokenEndpoint {
 }
 
 pub(crate) fn client() -> TokenClient {
-    TokenClient::new(certificates("unused.test").client, None).unwrap()
+    TokenClient::new(certificates("unused.test").client, None)
 }
 
 fn settings(name: &str) -> Option<Cow<'static, str>> {
@@ -518,7 +518,7 @@ async fn over_tls_http_2_is_spoken_where_the_server_does_and_each_call_connects_
                 }
             }
         });
-        let client = TokenClient::new(tls.client, None).unwrap();
+        let client = TokenClient::new(tls.client, None);
         let endpoint = endpoint(&format!("https://localhost:{}/", address.port()), ClientAuth::Body);
         call(&client, &endpoint).await.unwrap();
         let (one, two) = tokio::join!(call(&client, &endpoint), call(&client, &endpoint));
@@ -552,13 +552,13 @@ async fn a_configured_forward_proxy_gets_a_tunnel_and_no_secret() {
         stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
         (tunnel, answer_over_tls(acceptor, stream).await)
     });
-    let client = TokenClient::new(tls.client, Some(&forward(address, Some("Basic dTpw")))).unwrap();
+    let client = TokenClient::new(tls.client, Some(&forward(address, Some("Basic dTpw"))));
     call(&client, &endpoint("https://auth.example.test/token", ClientAuth::Basic)).await.unwrap();
     let (tunnel, request) = server.await.unwrap();
     let (line, headers, _) = parts(&tunnel);
     assert_eq!(line, "CONNECT auth.example.test:443 HTTP/1.1");
     let lower: Vec<String> = headers.iter().map(|header| header.to_ascii_lowercase()).collect();
-    assert_eq!(lower, ["host: auth.example.test:443", "proxy-authorization: basic dtpw", USER_AGENT]);
+    assert_eq!(lower, ["host: auth.example.test:443", "proxy-authorization: basic dtpw"]);
     assert!(!request.contains("dTpw") && request.contains("authorization: Basic"), "{request}");
 }
 
@@ -568,8 +568,7 @@ async fn a_forward_proxy_that_gives_no_tunnel_means_nothing_was_sent() {
         ["HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "HTTP/1.1 502 Bad Gateway\r\n\r\n", ""]
     {
         let (address, server) = serve(answer, 1).await;
-        let client =
-            TokenClient::new(certificates("unused.test").client, Some(&forward(address, None))).unwrap();
+        let client = TokenClient::new(certificates("unused.test").client, Some(&forward(address, None)));
         let error =
             call(&client, &endpoint("https://auth.example.test/token", ClientAuth::Body)).await.unwrap_err();
         assert_eq!(error.class, Class::NotSent, "{answer}: {error}");
@@ -581,7 +580,7 @@ async fn a_forward_proxy_that_gives_no_tunnel_means_nothing_was_sent() {
 async fn loopback_endpoints_are_reached_past_the_forward_proxy() {
     let (listener, unused) = listen().await;
     let tls = certificates("localhost");
-    let client = TokenClient::new(tls.client, Some(&forward(unused, None))).unwrap();
+    let client = TokenClient::new(tls.client, Some(&forward(unused, None)));
     let (address, _server) = serve(OK, 1).await;
     call(&client, &at(address)).await.unwrap();
     let (tls_listener, address) = listen().await;

@@ -83,7 +83,7 @@ fn nobody_came(listener: TcpListener) -> bool {
 fn client() -> TokenClient {
     let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let tls = tls.with_safe_default_protocol_versions().unwrap();
-    TokenClient::new(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth(), None).unwrap()
+    TokenClient::new(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth(), None)
 }
 
 fn at(address: SocketAddr, path: &str) -> HttpUrl {

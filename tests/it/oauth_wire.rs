@@ -14,7 +14,7 @@ use marketgate::{
     secret::Secret,
 };
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use crate::oauth_client::{
@@ -68,7 +68,33 @@ fn broken() -> Vec<(&'static str, String, Brought)> {
         ("a length that is too great", of_length("200 OK", length + 100, BODY), WHOLE),
         ("a length that is too small by a brace", of_length("200 OK", length - 1, BODY), WHOLE),
         ("a length that is too small by half", of_length("200 OK", 52, BODY), WHOLE),
-        ("a length that cuts the successor", of_length("200 OK", 45, BODY), NOTHING),
+        ("a length that cuts the successor", of_length("200 OK", 45, BODY), WHOLE),
+        ("a length that cuts the access token", of_length("200 OK", 3, BODY), WHOLE),
+        ("no length at all by its number", of_length("200 OK", 0, BODY), WHOLE),
+        ("a status that has no body", format!("HTTP/1.1 204 No Content\r\n\r\n{BODY}"), WHOLE),
+        ("a failure whose length cuts the successor", of_length("500 Oops", 45, BODY), SUCCESSOR),
+        (
+            "two lengths",
+            format!("HTTP/1.1 200 OK\r\ncontent-length: 45\r\ncontent-length: 80\r\n\r\n{BODY}"),
+            SUCCESSOR,
+        ),
+        (
+            "a length that is no number",
+            format!("HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n{BODY}"),
+            SUCCESSOR,
+        ),
+        ("chunks that are none", chunked(BODY), WHOLE),
+        ("a chunk whose size is too small", chunked(&format!("20\r\n{BODY}\r\n0\r\n\r\n")), WHOLE),
+        ("a last chunk before the body", chunked(&format!("0\r\n\r\n{BODY}")), WHOLE),
+        ("no status line", format!("content-type: application/json\r\n\r\n{BODY}"), SUCCESSOR),
+        ("a status that is no number", format!("HTTP/1.1 OK\r\n\r\n{BODY}"), SUCCESSOR),
+        ("a header that is none", format!("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n{BODY}"), SUCCESSOR),
+        ("a body without a head", BODY.to_owned(), SUCCESSOR),
+        (
+            "an interim answer first",
+            format!("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n{}", of_length("200 OK", 45, BODY)),
+            WHOLE,
+        ),
         ("no length", format!("HTTP/1.1 200 OK\r\n\r\n{BODY}"), WHOLE),
         ("HTTP/1.0", format!("HTTP/1.0 200 OK\r\n\r\n{BODY}"), WHOLE),
         ("no last chunk", chunked(&chunk(BODY)), WHOLE),
@@ -129,12 +155,50 @@ async fn tls_that_ends_without_close_notify_loses_nothing() {
             let (mut stream, _) = stream.into_inner();
             stream.shutdown().await.unwrap();
         });
-        let client = TokenClient::new(tls.client, None).unwrap();
+        let client = TokenClient::new(tls.client, None);
         let endpoint = endpoint(&format!("https://localhost:{}/", address.port()), ClientAuth::Body);
         let outcome = refresh_within(&client, &endpoint, LIMIT).await;
         assert_eq!(brought(&outcome), expected, "{name}: {outcome:?}");
         server.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_a_length_cuts_off_may_come_later() {
+    for tls in [None, Some(certificates("localhost"))] {
+        let (listener, address) = listen().await;
+        let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::new(tls.server.clone())));
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            match acceptor {
+                Some(acceptor) => drip(acceptor.accept(stream).await.unwrap()).await,
+                None => drip(stream).await,
+            }
+        });
+        let (client, endpoint) = match tls {
+            Some(tls) => {
+                let url = format!("https://localhost:{}/", address.port());
+                (TokenClient::new(tls.client, None), endpoint(&url, ClientAuth::Body))
+            }
+            None => (client(), at(address)),
+        };
+        let outcome = refresh_within(&client, &endpoint, LIMIT).await;
+        assert_eq!(brought(&outcome), WHOLE, "{outcome:?}");
+        server.await.unwrap();
+    }
+}
+
+/// Answers byte by byte, with a length that ends within the successor, until the client hangs up.
+async fn drip(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    read_request(&mut stream).await;
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 45\r\n\r\n{BODY}");
+    for byte in answer.bytes() {
+        if stream.write_all(&[byte]).await.is_err() || stream.flush().await.is_err() {
+            break;
+        }
+    }
+    while stream.read(&mut [0; 16]).await.is_ok_and(|read| read > 0) {}
 }
 
 /// An HTTP/2 frame (RFC 9113 §4.1).
@@ -168,7 +232,7 @@ async fn an_http_2_stream_that_is_reset_after_its_data_loses_nothing() {
             // Until the client hangs up.
             while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
         });
-        let client = TokenClient::new(tls.client, None).unwrap();
+        let client = TokenClient::new(tls.client, None);
         let endpoint = endpoint(&format!("https://localhost:{}/", address.port()), ClientAuth::Body);
         let outcome = refresh_within(&client, &endpoint, LIMIT).await;
         assert_eq!(brought(&outcome), expected, "{outcome:?}");

@@ -142,7 +142,7 @@ impl Stage {
             capacity: 1000,
         }));
         let tls = marketgate::tls::client_config(None).unwrap();
-        let client = TokenClient::new(tls, None).unwrap();
+        let client = TokenClient::new(tls, None);
         let apps = BTreeMap::from([(app.name.clone(), app.clone())]);
         let accounts = Arc::new(Accounts::new(apps, live, Some(store.clone()), client, clock.clone()));
         let seeing_to = tokio::spawn({

@@ -10,8 +10,9 @@ use std::{
 };
 
 use marketgate::{
+    net::{Resolve, Resolving},
     provider::HttpUrl,
-    proxy::upstream::{Cause, Connector, Pool, Resolve, Resolving},
+    proxy::upstream::{Cause, Connector, Pool},
 };
 use tokio::{
     net::{TcpSocket, TcpStream},

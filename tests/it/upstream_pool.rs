@@ -24,8 +24,9 @@ use hyper_util::rt::TokioIo;
 use marketgate::{
     config::settings::{ForwardProxy, Timeouts, UpstreamLimits, UpstreamSettings},
     names::AccountId,
+    net::TlsFault,
     provider::HttpUrl,
-    proxy::upstream::{Cause, Connector, Pool, Reply, SendFailure, Side, TlsFault, UpstreamError},
+    proxy::upstream::{Cause, Connector, Pool, Reply, SendFailure, Side, UpstreamError},
     secret::Secret,
     tls,
 };

@@ -40,7 +40,10 @@ pub use self::{
     progress::{InFlight, Progress},
     violation::Violation,
 };
-use crate::http::{gather, socket::Stream, tally::Tally};
+use crate::{
+    http::{socket::Stream, tally::Tally},
+    net::gather,
+};
 
 /// How long a head may be. hyper must be given the same limits: it answers 431.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

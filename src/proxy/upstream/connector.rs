@@ -7,23 +7,19 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use tokio_rustls::TlsConnector;
 
-use super::{
-    dial::Destination,
-    gate::Gate,
-    resolve::{Resolve, System},
+use super::gate::Gate;
+use crate::{
+    config::settings::{Timeouts, UpstreamLimits, UpstreamSettings},
+    net::{Destination, Dialer, Resolve},
 };
-use crate::config::settings::{ForwardProxy, Timeouts, UpstreamLimits, UpstreamSettings};
 
-/// TLS, forward proxy, limits and the count of connections: made once, cloned into every worker's pool.
+/// Limits, the way to connect and the count of connections: made once, cloned into every worker's pool.
 #[derive(Clone)]
 pub struct Connector(Arc<Shared>);
 
 struct Shared {
-    tls: TlsConnector,
-    names: Box<dyn Resolve>,
-    proxy: Option<ForwardProxy>,
+    dialer: Dialer,
     timeouts: Timeouts,
     limits: UpstreamLimits,
     gates: Mutex<HashMap<(bool, String, u16), Arc<Gate>>>,
@@ -31,22 +27,23 @@ struct Shared {
 }
 
 impl Connector {
-    /// `tls` comes from [`crate::tls::client_config`]; the protocols it offers (RFC 7301) are set here.
+    /// `tls` comes from [`crate::tls::client_config`].
     pub fn new(tls: rustls::ClientConfig, settings: &UpstreamSettings) -> Self {
-        Self::resolving(tls, settings, System)
+        Self::over(Dialer::new(tls, settings.proxy_url.as_ref()), settings)
     }
 
     /// As [`Connector::new`], with somebody else than the operating system to ask for addresses.
     pub fn resolving(
-        mut tls: rustls::ClientConfig,
+        tls: rustls::ClientConfig,
         settings: &UpstreamSettings,
         names: impl Resolve + 'static,
     ) -> Self {
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self::over(Dialer::resolving(tls, settings.proxy_url.as_ref(), names), settings)
+    }
+
+    fn over(dialer: Dialer, settings: &UpstreamSettings) -> Self {
         Self(Arc::new(Shared {
-            tls: TlsConnector::from(Arc::new(tls)),
-            names: Box::new(names),
-            proxy: settings.proxy_url.clone(),
+            dialer,
             timeouts: settings.timeouts,
             limits: settings.limits,
             gates: Mutex::default(),
@@ -54,16 +51,8 @@ impl Connector {
         }))
     }
 
-    pub(super) fn tls(&self) -> &TlsConnector {
-        &self.0.tls
-    }
-
-    pub(super) fn names(&self) -> &dyn Resolve {
-        &*self.0.names
-    }
-
-    pub(super) fn proxy(&self) -> Option<&ForwardProxy> {
-        self.0.proxy.as_ref()
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.0.dialer
     }
 
     pub(super) fn timeouts(&self) -> &Timeouts {

@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::Request;
 
+use crate::net::{DialError, TlsFault};
+
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
@@ -83,15 +85,17 @@ pub enum Cause {
     Interrupted,
 }
 
-/// What failed in a TLS handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsFault {
-    /// The upstream's certificate: issuer, name or date.
-    Certificate,
-    /// The upstream sent an alert (RFC 8446 §6).
-    Alert,
-    /// Anything else.
-    Protocol,
+impl From<DialError> for Cause {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Dns { reason } => Self::Dns { reason },
+            DialError::Refused => Self::Refused,
+            DialError::Unreachable { reason } => Self::Unreachable { reason },
+            DialError::Tls { fault, reason } => Self::Tls { fault, reason },
+            DialError::ForwardProxy { proxy, status, reason } => Self::ForwardProxy { proxy, status, reason },
+            DialError::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 /// Whose turn it was when a body stood still.

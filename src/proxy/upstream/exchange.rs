@@ -22,13 +22,12 @@ use super::{
     RequestBody,
     alarm::{Alarm, Alarms},
     body::{Circumstances, Inbound, UpstreamBody},
-    dial::Destination,
     error::{Cause, UpstreamError, words},
     h1::Sending,
     lease::{Connection, Hold},
     outgoing::{Outgoing, Patience, Progress},
 };
-use crate::config::settings::Timeouts;
+use crate::{config::settings::Timeouts, net::Destination};
 
 /// An upstream's answer.
 #[derive(Debug)]

@@ -28,8 +28,8 @@ use super::{
     lease::{Carrier, Ending},
     origin::Origin,
     outgoing::Outgoing,
-    secured::Secured,
 };
+use crate::net::Secured;
 
 /// After this long without a frame while an answer is awaited, a PING asks whether the upstream is still there. Not
 /// oftener: servers answer eager pings with ENHANCE_YOUR_CALM (RFC 9113 §7).

@@ -3,8 +3,8 @@
 //!
 //! Every proxy worker is one thread with a runtime and a `LocalSet` of its own, and has a [`Pool`] of its own; what the
 //! workers share is the [`Connector`]. Top to bottom: [`pool`](Pool) (what a request waits for) over `origin` and
-//! `stack` (which connections there are, and whose) over `h1` and `h2` (one connection) over `resolve`, `dial` and
-//! `tunnel` (how one comes about) and `secured` (what it is then); `gate` counts connections over all workers;
+//! `stack` (which connections there are, and whose) over `h1` and `h2` (one connection) over [`crate::net`]
+//! (how one comes about); `gate` counts connections over all workers;
 //! `attempt` and `flight` are connections under way, and who waits for them; `exchange`, `outgoing` and `body` are one
 //! request and its answer; `lease` is what makes sure that nothing is lost on the way.
 
@@ -17,7 +17,6 @@ mod alarm;
 mod attempt;
 mod body;
 mod connector;
-mod dial;
 mod error;
 mod exchange;
 mod flight;
@@ -29,17 +28,13 @@ mod lease;
 mod origin;
 mod outgoing;
 mod pool;
-mod resolve;
-mod secured;
 mod stack;
-mod tunnel;
 
 pub use body::UpstreamBody;
 pub use connector::Connector;
-pub use error::{Cause, SendFailure, Side, TlsFault, UpstreamError};
+pub use error::{Cause, SendFailure, Side, UpstreamError};
 pub use exchange::Reply;
 pub use pool::{Lane, Pool};
-pub use resolve::{Resolve, Resolving};
 
 /// Longest time a connection lies idle. Load balancers before marketplaces close theirs after 60 s (the default of AWS
 /// and of nginx's upstream side); to be earlier than they are spares the race of a request with their farewell.

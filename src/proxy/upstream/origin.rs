@@ -18,7 +18,6 @@ use super::{
     IDLE_LIMIT, RequestBody,
     attempt::{Attempt, Maker},
     connector::Connector,
-    dial::{self, Destination},
     error::{Cause, UpstreamError},
     flight::{Flight, Runway},
     gate::{Gate, Permit},
@@ -28,7 +27,7 @@ use super::{
     lease::{Connection, Lease},
     stack::Stack,
 };
-use crate::names::AccountId;
+use crate::{names::AccountId, net::Destination};
 
 /// What an origin speaks, as far as it has shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,12 +169,12 @@ impl<B: RequestBody> Origin<B> {
 
     async fn dial(self: &Rc<Self>, stack: &Rc<Stack<B>>, permit: Permit) -> Result<Connection<B>, Cause> {
         let place = &self.to.place;
-        let (stream, peer) = dial::tcp(&self.to, self.connector.proxy(), self.connector.names()).await?;
+        let (stream, peer) = self.connector.dialer().tcp(&self.to).await?;
         if !self.to.tls {
             let connection = H1::new(Stream::Left(stream), peer, place, Rc::downgrade(stack), permit);
             return Ok(Connection::H1(connection));
         }
-        let stream = dial::tls(&self.to, stream, self.connector.tls()).await?;
+        let stream = self.connector.dialer().tls(&self.to, stream).await?;
         if stream.speaks_h2() {
             let connection = H2::establish(stream, peer, place, Rc::downgrade(self), permit).await?;
             return Ok(Connection::H2(connection));

@@ -21,7 +21,6 @@ use super::{
     alarm::Alarms,
     attempt::Attempt,
     connector::Connector,
-    dial::Destination,
     error::{Cause, SendFailure, UpstreamError},
     exchange::{Broken, Reply, Terms},
     flight::Flight,
@@ -31,7 +30,7 @@ use super::{
     outgoing::Outgoing,
     stack::Stack,
 };
-use crate::{names::AccountId, provider::HttpUrl};
+use crate::{names::AccountId, net::Destination, provider::HttpUrl};
 
 /// Connections tried before a fresh one is insisted on: an upstream that has just closed some of its idle connections
 /// has usually closed them all.

@@ -144,7 +144,7 @@ async fn look_after(world: Arc<World>, live: Arc<LiveAccounts>, store: Arc<Fault
 /// The accounts are given a client for calls that no schedule makes.
 fn no_client() -> TokenClient {
     static CLIENT: OnceLock<TokenClient> = OnceLock::new();
-    let make = || TokenClient::new(marketgate::tls::client_config(None).unwrap(), None).unwrap();
+    let make = || TokenClient::new(marketgate::tls::client_config(None).unwrap(), None);
     CLIENT.get_or_init(make).clone()
 }
 

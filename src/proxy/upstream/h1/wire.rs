@@ -17,7 +17,8 @@ use tokio::{
 };
 use tokio_util::{either::Either, io::poll_read_buf};
 
-use super::super::{gate::Permit, secured::Secured};
+use super::super::gate::Permit;
+use crate::net::Secured;
 
 /// What is read at once, as a rule: a TLS record's worth. It lies on the stack, so that an idle connection holds no
 /// buffer and a short answer gets one of its own size.

@@ -3,7 +3,7 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::error::Cause;
+use super::error::DialError;
 use crate::config::settings::ForwardProxy;
 
 /// Longest answer to `CONNECT`, in bytes: what proxies write there is a handful of fields.
@@ -14,7 +14,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     proxy: &ForwardProxy,
     destination: &str,
-) -> Result<(), Cause> {
+) -> Result<(), DialError> {
     let broken = |reason: String| failure(proxy, None, reason);
     stream.write_all(request(proxy, destination).as_bytes()).await.map_err(|e| broken(e.to_string()))?;
     let head = read_head(stream).await.map_err(|e| broken(e.to_string()))?;
@@ -25,8 +25,8 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-fn failure(proxy: &ForwardProxy, status: Option<u16>, reason: String) -> Cause {
-    Cause::ForwardProxy { proxy: format!("{}:{}", proxy.host, proxy.port), status, reason }
+fn failure(proxy: &ForwardProxy, status: Option<u16>, reason: String) -> DialError {
+    DialError::ForwardProxy { proxy: format!("{}:{}", proxy.host, proxy.port), status, reason }
 }
 
 fn request(proxy: &ForwardProxy, destination: &str) -> zeroize::Zeroizing<String> {

@@ -15,14 +15,14 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::http::gather::Gathered;
+use super::gather::Gathered;
 
 /// A TLS stream over TCP, after its handshake.
-pub(super) struct Secured(pub(super) TlsStream<Gathered<TcpStream>>);
+pub struct Secured(pub(super) TlsStream<Gathered<TcpStream>>);
 
 impl Secured {
     /// Whether HTTP/2 was agreed on (RFC 7301).
-    pub(super) fn speaks_h2(&self) -> bool {
+    pub fn speaks_h2(&self) -> bool {
         self.0.get_ref().1.alpn_protocol() == Some(b"h2")
     }
 }

@@ -12,10 +12,10 @@ pub trait Resolve: Send + Sync {
 }
 
 /// A look-up under way.
-pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + 'a>>;
+pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
 
 /// The operating system, with whatever it is configured to ask.
-pub(super) struct System;
+pub struct System;
 
 impl Resolve for System {
     fn addresses<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a> {

@@ -1,11 +1,11 @@
-//! From an origin's name to a byte stream with it. The one rule: name, TLS server name and the dialled address all come
-//! from the configured origin; no request and no environment variable has a say.
+//! From an origin's name to a byte stream with it, for requests and for token calls. The one rule: name, TLS server name and
+//! the dialled address all come from the configured origin; no request and no environment variable has a say.
 //!
 //! With a forward proxy every destination is reached through `CONNECT`, except loopback, which is on this machine and
 //! which the proxy could not reach. `http://` is for loopback only, so nothing is ever sent in absolute form.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -17,32 +17,37 @@ use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    error::{Cause, TlsFault},
-    resolve::Resolve,
+    error::{DialError, TlsFault},
+    gather::Gathered,
+    resolve::{Resolve, System},
     secured::Secured,
     tunnel,
 };
-use crate::{config::settings::ForwardProxy, http::gather::Gathered, provider::HttpUrl};
+use crate::{config::settings::ForwardProxy, provider::HttpUrl};
 
 /// How long one address has before the next is tried beside it (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// An origin, prepared once: all that connecting to it and naming it need.
 #[derive(Debug)]
-pub(super) struct Destination {
-    pub(super) tls: bool,
-    pub(super) host: String,
-    pub(super) port: u16,
+pub struct Destination {
+    /// Whether TLS is spoken there.
+    pub tls: bool,
+    /// Without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
     /// `host:port` for people, and for `CONNECT`.
-    pub(super) place: Arc<str>,
+    pub place: Arc<str>,
     /// For `:authority` (RFC 9113 §8.3.1).
-    pub(super) authority: Authority,
+    pub authority: Authority,
     /// For `Host` (RFC 9110 §7.2).
-    pub(super) host_field: HeaderValue,
+    pub host_field: HeaderValue,
 }
 
 impl Destination {
-    pub(super) fn new(url: &HttpUrl) -> Self {
+    /// Where this URL points.
+    pub fn new(url: &HttpUrl) -> Self {
         let bracketed = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
         // An authority is visible ASCII; a value that were none would be refused by every server, not sent elsewhere.
         let host_field = HeaderValue::from_str(url.authority.as_str())
@@ -57,7 +62,8 @@ impl Destination {
         }
     }
 
-    pub(super) fn is(&self, url: &HttpUrl) -> bool {
+    /// Whether this URL points there.
+    pub fn is(&self, url: &HttpUrl) -> bool {
         self.tls == url.tls && self.port == url.port && self.host == url.host
     }
 
@@ -67,43 +73,74 @@ impl Destination {
     }
 }
 
-/// A TCP stream to the destination, through the forward proxy where there is one. The address is that of the
-/// destination itself; behind a proxy nobody here knows it.
-pub(super) async fn tcp(
-    to: &Destination,
-    proxy: Option<&ForwardProxy>,
-    names: &dyn Resolve,
-) -> Result<(TcpStream, Option<SocketAddr>), Cause> {
-    match proxy.filter(|_| !to.is_loopback()) {
-        None => {
-            let stream = reach(names, &to.host, to.port).await?;
-            let peer = stream.peer_addr().ok();
-            Ok((stream, peer))
-        }
-        Some(proxy) => {
-            let stream = reach(names, &proxy.host, proxy.port).await;
-            let mut stream = stream.map_err(|cause| of_proxy(proxy, cause))?;
-            tunnel::open(&mut stream, proxy, &to.place).await?;
-            Ok((stream, None))
-        }
+/// Opens connections. Clones share everything.
+#[derive(Clone)]
+pub struct Dialer {
+    tls: TlsConnector,
+    proxy: Option<ForwardProxy>,
+    names: Arc<dyn Resolve>,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer").finish_non_exhaustive()
     }
 }
 
-/// The TLS handshake, with the configured host as server name (RFC 6066 §3) and as the name the certificate must bear.
-pub(super) async fn tls(
-    to: &Destination,
-    stream: TcpStream,
-    connector: &TlsConnector,
-) -> Result<Secured, Cause> {
-    let no_name = |e: rustls_pki_types::InvalidDnsNameError| Cause::Tls {
-        fault: TlsFault::Protocol,
-        reason: format!("`{}` cannot be a server name: {e}", to.host),
-    };
-    let name = ServerName::try_from(to.host.clone()).map_err(no_name)?;
-    connector.connect(name, Gathered(stream)).await.map(Secured).map_err(|e| tls_failure(&e))
+impl Dialer {
+    /// `tls` comes from [`crate::tls::client_config`]; the protocols it offers (RFC 7301) are set here. All but loopback is
+    /// reached through `proxy`, where there is one.
+    pub fn new(tls: rustls::ClientConfig, proxy: Option<&ForwardProxy>) -> Self {
+        Self::resolving(tls, proxy, System)
+    }
+
+    /// As [`Dialer::new`], with somebody else than the operating system to ask for addresses.
+    pub fn resolving(
+        mut tls: rustls::ClientConfig,
+        proxy: Option<&ForwardProxy>,
+        names: impl Resolve + 'static,
+    ) -> Self {
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self { tls: TlsConnector::from(Arc::new(tls)), proxy: proxy.cloned(), names: Arc::new(names) }
+    }
+
+    /// A TCP stream to the destination, through the forward proxy where there is one. The address is that of the
+    /// destination itself; behind a proxy nobody here knows it.
+    ///
+    /// # Errors
+    /// When there is no way to it.
+    pub async fn tcp(&self, to: &Destination) -> Result<(TcpStream, Option<SocketAddr>), DialError> {
+        let names = &*self.names;
+        match self.proxy.as_ref().filter(|_| !to.is_loopback()) {
+            None => {
+                let stream = reach(names, &to.host, to.port).await?;
+                let peer = stream.peer_addr().ok();
+                Ok((stream, peer))
+            }
+            Some(proxy) => {
+                let stream = reach(names, &proxy.host, proxy.port).await;
+                let mut stream = stream.map_err(|error| of_proxy(proxy, error))?;
+                tunnel::open(&mut stream, proxy, &to.place).await?;
+                Ok((stream, None))
+            }
+        }
+    }
+
+    /// The TLS handshake, with the configured host as server name (RFC 6066 §3) and as the name the certificate must bear.
+    ///
+    /// # Errors
+    /// When it fails: nothing was sent then.
+    pub async fn tls(&self, to: &Destination, stream: TcpStream) -> Result<Secured, DialError> {
+        let no_name = |e: rustls_pki_types::InvalidDnsNameError| DialError::Tls {
+            fault: TlsFault::Protocol,
+            reason: format!("`{}` cannot be a server name: {e}", to.host),
+        };
+        let name = ServerName::try_from(to.host.clone()).map_err(no_name)?;
+        self.tls.connect(name, Gathered(stream)).await.map(Secured).map_err(|e| tls_failure(&e))
+    }
 }
 
-fn tls_failure(error: &io::Error) -> Cause {
+fn tls_failure(error: &io::Error) -> DialError {
     let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let fault = match of_tls {
         Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
@@ -113,21 +150,21 @@ fn tls_failure(error: &io::Error) -> Cause {
         _ => TlsFault::Protocol,
     };
     let reason = of_tls.map_or_else(|| error.to_string(), ToString::to_string);
-    Cause::Tls { fault, reason }
+    DialError::Tls { fault, reason }
 }
 
-fn of_proxy(proxy: &ForwardProxy, cause: Cause) -> Cause {
-    let reason = match cause {
-        Cause::Dns { reason } => format!("its name cannot be resolved: {reason}"),
-        Cause::Refused => "it refuses connections".to_owned(),
-        Cause::Unreachable { reason } => reason,
+fn of_proxy(proxy: &ForwardProxy, error: DialError) -> DialError {
+    let reason = match error {
+        DialError::Dns { reason } => format!("its name cannot be resolved: {reason}"),
+        DialError::Refused => "it refuses connections".to_owned(),
+        DialError::Unreachable { reason } => reason,
         other => return other,
     };
-    Cause::ForwardProxy { proxy: format!("{}:{}", proxy.host, proxy.port), status: None, reason }
+    DialError::ForwardProxy { proxy: format!("{}:{}", proxy.host, proxy.port), status: None, reason }
 }
 
-async fn reach(names: &dyn Resolve, host: &str, port: u16) -> Result<TcpStream, Cause> {
-    let unknown = |e: io::Error| Cause::Dns { reason: e.to_string() };
+async fn reach(names: &dyn Resolve, host: &str, port: u16) -> Result<TcpStream, DialError> {
+    let unknown = |e: io::Error| DialError::Dns { reason: e.to_string() };
     let addresses = names.addresses(host, port).await.map_err(unknown)?;
     race(alternate(addresses)).await
 }
@@ -149,23 +186,23 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// Happy Eyeballs (RFC 8305 §5): the first address that answers wins, the others are dropped.
-async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, Cause> {
+async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
     if let [only] = addresses[..] {
         return attempt(only).await;
     }
     let mut waiting = addresses.into_iter();
     let mut attempts = JoinSet::new();
-    let mut last = Cause::Dns { reason: "the name has no address".to_owned() };
+    let mut last = DialError::Dns { reason: "the name has no address".to_owned() };
     loop {
         if let Some(address) = waiting.next() {
-            attempts.spawn_local(attempt(address));
+            attempts.spawn(attempt(address));
         }
         tokio::select! {
             biased;
             ended = attempts.join_next() => match ended {
                 Some(Ok(Ok(stream))) => return Ok(stream),
-                Some(Ok(Err(cause))) => last = cause,
-                Some(Err(_)) => last = Cause::Interrupted,
+                Some(Ok(Err(error))) => last = error,
+                Some(Err(_)) => last = DialError::Interrupted,
                 None => return Err(last),
             },
             () = sleep(STAGGER), if waiting.len() > 0 => {}
@@ -173,13 +210,13 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, Cause> {
     }
 }
 
-async fn attempt(address: SocketAddr) -> Result<TcpStream, Cause> {
+async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
     let stream = TcpStream::connect(address).await.map_err(|e| match e.kind() {
-        io::ErrorKind::ConnectionRefused => Cause::Refused,
-        _ => Cause::Unreachable { reason: e.to_string() },
+        io::ErrorKind::ConnectionRefused => DialError::Refused,
+        _ => DialError::Unreachable { reason: e.to_string() },
     })?;
     // Requests are written whole; waiting for more to fill a packet would only delay them.
-    stream.set_nodelay(true).map_err(|e| Cause::Unreachable { reason: e.to_string() })?;
+    stream.set_nodelay(true).map_err(|e| DialError::Unreachable { reason: e.to_string() })?;
     Ok(stream)
 }
 
@@ -214,8 +251,8 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         let stream = local.run_until(race(vec![closed, good])).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
-        assert_eq!(local.run_until(race(vec![closed, closed])).await.unwrap_err(), Cause::Refused);
-        assert!(matches!(local.run_until(race(vec![])).await, Err(Cause::Dns { .. })));
+        assert_eq!(local.run_until(race(vec![closed, closed])).await.unwrap_err(), DialError::Refused);
+        assert!(matches!(local.run_until(race(vec![])).await, Err(DialError::Dns { .. })));
     }
 
     #[tokio::test]
