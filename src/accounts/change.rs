@@ -242,7 +242,7 @@ impl Accounts {
 
     /// The record when nothing is under way with it: an account's keeper first ends what it has begun. Where that takes too
     /// long, nothing is changed.
-    async fn settled(
+    pub(super) async fn settled(
         &self,
         id: &AccountId,
         refuse: Option<Withheld>,
@@ -257,7 +257,7 @@ impl Accounts {
     }
 
     /// Writes the next generation of a record that was just read.
-    async fn write(&self, change: Change<'_>, record: Record) -> Result<(), AccountsError> {
+    pub(super) async fn write(&self, change: Change<'_>, record: Record) -> Result<(), AccountsError> {
         let id = record.id.clone();
         let next = Record { generation: record.generation + 1, changed_at: self.clock.now().wall, ..record };
         durable(&id, self.store_of(&id)?.replace(next, Origin::Kept).await?)?;

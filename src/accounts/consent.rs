@@ -289,6 +289,14 @@ impl Accounts {
                 Ok(granted) => return Ok(granted),
                 Err(error) if error.class == Class::InvalidClient => refusal = Some(error),
                 Err(error) => {
+                    // An answer without a usable access token may have brought the grant itself.
+                    if let Some(token) = &error.successor {
+                        let grant = GrantRequest::RefreshToken(token);
+                        if let Ok(granted) = self.client.call(&TokenRequest { grant, ..request }).await {
+                            let refresh_token = granted.refresh_token.or_else(|| Some(token.clone()));
+                            return Ok(Granted { refresh_token, ..granted });
+                        }
+                    }
                     refusal = Some(error);
                     break;
                 }

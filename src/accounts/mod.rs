@@ -123,12 +123,4 @@ impl Accounts {
         let now = self.clock.now().wall;
         self.live.agenda().note(&id, Some(now), now);
     }
-
-    /// As [`Accounts::done`], for a change of the record that nobody had to wait for.
-    async fn changed(&self, id: &AccountId) {
-        self.implicit.forget(&id.app);
-        self.live.renew(id).await;
-        let now = self.clock.now().wall;
-        self.live.agenda().note(id, Some(now), now);
-    }
 }

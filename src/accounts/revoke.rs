@@ -9,13 +9,13 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::Accounts;
+use super::{Accounts, AccountsError};
 use crate::{
     config::{App, Credentials},
     names::AccountId,
     oauth::revoke::{RevocationRequest, RevokeError},
     secret::Secret,
-    store::{Origin, Record, Replaced, Stored, Unrevoked},
+    store::{Record, Stored, Unrevoked},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -136,11 +136,11 @@ impl Accounts {
                 }
             }
         }
-        if left.len() < record.unrevoked.len() {
-            self.keep_unrevoked(id, &left).await;
-        }
+        let noted = left.len() == record.unrevoked.len() || self.keep_unrevoked(id, &left).await;
         match &outcome {
-            Ok(()) => self.revoking.settled(id),
+            Ok(()) if noted => self.revoking.settled(id),
+            // Once more: a server answers that with success (RFC 7009 §2.2), and then it may be noted.
+            Ok(()) => self.revoking.failed(id, None),
             Err(not) => {
                 tracing::warn!(account = %id, "a former grant is not revoked yet: {}", not.why);
                 self.revoking.failed(id, not.retry_after);
@@ -149,24 +149,22 @@ impl Accounts {
         outcome
     }
 
-    /// What was revoked meanwhile is taken out of the record as it is now; a change that comes between is not overwritten.
-    async fn keep_unrevoked(&self, id: &AccountId, left: &[Unrevoked]) {
-        let Some(store) = &self.store else { return };
-        let Ok(Some(Stored::Whole(record))) = store.account(id).await else { return };
-        let is_left =
-            |former: &Unrevoked| left.iter().any(|kept| kept.token.expose() == former.token.expose());
-        let mut unrevoked = record.unrevoked.clone();
-        unrevoked.retain(is_left);
-        let generation = record.generation + 1;
-        let next = Record { unrevoked, generation, changed_at: self.clock.now().wall, ..*record };
-        match store.replace(next, Origin::Kept).await {
-            Ok(Replaced::Durable) => self.changed(id).await,
-            // Revoked once more later: a server answers that with success (RFC 7009 §2.2).
-            Ok(Replaced::Newer | Replaced::Held(_)) => {}
-            Err(error) => {
-                tracing::warn!(account = %id, %error, "that a former grant is revoked could not be stored");
-            }
+    /// What was revoked meanwhile is taken out of the record as it is now. Whether that was done.
+    async fn keep_unrevoked(&self, id: &AccountId, left: &[Unrevoked]) -> bool {
+        let noted = async {
+            let (change, stored) = self.settled(id, None).await?;
+            let Stored::Whole(record) = stored else { return Ok(()) };
+            let is_left =
+                |former: &Unrevoked| left.iter().any(|kept| kept.token.expose() == former.token.expose());
+            let mut unrevoked = record.unrevoked.clone();
+            unrevoked.retain(is_left);
+            self.write(change, Record { unrevoked, ..*record }).await
+        };
+        let noted: Result<(), AccountsError> = noted.await;
+        if let Err(error) = &noted {
+            tracing::warn!(account = %id, %error, "that a former grant is revoked could not be stored");
         }
+        noted.is_ok()
     }
 
     /// Revokes former grants whose time has come, for as long as it is awaited.

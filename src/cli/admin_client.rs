@@ -1,25 +1,50 @@
 //! Commands as clients of the Marketgate that serves: over its admin door, or over the control socket beside its store. The
 //! one rule: whatever was refused is told in the words of whoever refused it, with what mends it.
 
-use std::{error::Error, path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use http::Method;
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Uri,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+};
+use http_body_util::{BodyExt, Full};
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::{net::UnixStream, time::timeout};
 
 use super::{Exit, Failure};
-use crate::{secret::Secret, tls};
+use crate::{
+    net::{
+        Destination, Dialer,
+        call::{self, Call},
+        speaks_h2,
+    },
+    secret::Secret,
+    tls,
+};
+
+/// Name lookup, TCP and TLS together.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The environment variable that holds a key to the admin door.
 pub const KEY_VARIABLE: &str = "MARKETGATE_ADMIN_KEY";
 
-/// Asks one Marketgate. Clones share their connections.
+/// Asks one Marketgate, each time on a connection of its own.
 #[derive(Debug, Clone)]
 pub struct AdminClient {
-    base: String,
+    way: Way,
     /// What it is called in messages.
     name: String,
     key: Option<Secret>,
-    http: reqwest::Client,
+}
+
+#[derive(Debug, Clone)]
+enum Way {
+    Server { base: Uri, dialer: Dialer },
+    Socket(PathBuf),
 }
 
 /// A body to send.
@@ -112,11 +137,17 @@ impl AdminClient {
     /// one.
     ///
     /// # Errors
-    /// When the system's certificates cannot be used.
+    /// When `base` is no URL, or the system's certificates cannot be used.
     pub fn new(base: &str) -> Result<Self, Failure> {
-        let base = base.trim_end_matches('/').to_owned();
+        let name = base.trim_end_matches('/').to_owned();
+        let uri = name.parse::<Uri>().ok().filter(|uri| Destination::of_uri(uri).is_some());
+        let base = uri.ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("`{name}` is no address of a server"))
+                .mend("write it as http://127.0.0.1:8081")
+        })?;
         let key = std::env::var(KEY_VARIABLE).ok().filter(|key| !key.is_empty()).map(Secret::new);
-        Ok(Self { name: base.clone(), base, key, http: client(|builder| builder)? })
+        let tls = tls::client_config(None).map_err(|e| Failure::new(Exit::Failure, e))?;
+        Ok(Self { way: Way::Server { base, dialer: Dialer::new(tls, None) }, name, key })
     }
 
     /// The same with this key.
@@ -126,12 +157,8 @@ impl AdminClient {
     }
 
     /// A client of the control socket at `path`.
-    ///
-    /// # Errors
-    /// When the system's certificates cannot be used.
-    pub fn of_socket(path: &Path) -> Result<Self, Failure> {
-        let http = client(|builder| builder.unix_socket(path))?;
-        Ok(Self { base: "http://localhost".to_owned(), name: path.display().to_string(), key: None, http })
+    pub fn of_socket(path: &Path) -> Self {
+        Self { way: Way::Socket(path.to_owned()), name: path.display().to_string(), key: None }
     }
 
     /// The text at `path`.
@@ -181,23 +208,72 @@ impl AdminClient {
         body: Body,
         limit: Duration,
     ) -> Result<String, AskError> {
-        let not_running =
-            |e: reqwest::Error| AskError::NotRunning { name: self.name.clone(), reason: cause(&e) };
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).timeout(limit);
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key.expose());
-        }
-        request = match body {
-            Body::Empty => request,
-            Body::Json(document) => {
-                request.header("content-type", "application/json").body(document.to_string())
-            }
-            Body::Lines(lines) => request.header("content-type", "application/x-ndjson").body(lines),
-        };
-        let response = request.send().await.map_err(not_running)?;
-        let status = response.status();
-        let text = response.text().await.map_err(not_running)?;
+        let not_running = |reason: String| AskError::NotRunning { name: self.name.clone(), reason };
+        let answer = timeout(limit, self.exchange(method, path, body)).await;
+        let (status, text) =
+            answer.map_err(|_| not_running("no answer in time".to_owned()))?.map_err(not_running)?;
         if status.is_success() { Ok(text) } else { Err(self.refused(status.as_u16(), &text)) }
+    }
+
+    /// Status and text of the answer, or why there is none.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<(http::StatusCode, String), String> {
+        let broken = |error: hyper::Error| call::innermost(&error);
+        let Call { response, connection: _connection } = match &self.way {
+            Way::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
+                let request = self.request(method, path, body, HeaderValue::from_static("localhost"))?;
+                call::over_http_1(stream, request).await.map_err(broken)?
+            }
+            Way::Server { base, dialer } => {
+                let to = Destination::of_uri(base).ok_or("no address of a server")?;
+                let target = format!("{}{path}", base.path().trim_end_matches('/'));
+                let request = |target: &str| self.request(method, target, body, to.host_field.clone());
+                let stream = dialer.connect(&to, CONNECT_LIMIT).await.map_err(|error| error.to_string())?;
+                let call = if speaks_h2(&stream) {
+                    let mut request = request(&format!("https://{}{target}", to.authority))?;
+                    request.headers_mut().remove(HOST);
+                    call::over_http_2(stream, request).await
+                } else {
+                    call::over_http_1(stream, request(&target)?).await
+                };
+                call.map_err(broken)?
+            }
+        };
+        let status = response.status();
+        let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        target: &str,
+        body: Body,
+        host: HeaderValue,
+    ) -> Result<Request<Full<Bytes>>, String> {
+        let (kind, bytes) = match body {
+            Body::Empty => (None, Bytes::new()),
+            Body::Json(document) => (Some("application/json"), document.to_string().into()),
+            Body::Lines(lines) => (Some("application/x-ndjson"), lines.into()),
+        };
+        let mut request = Request::new(Full::new(bytes));
+        *request.method_mut() = method;
+        *request.uri_mut() = target.parse().map_err(|_| format!("`{target}` is no path"))?;
+        let headers = request.headers_mut();
+        headers.insert(HOST, host);
+        if let Some(kind) = kind {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        if let Some(key) = &self.key {
+            let bearer = HeaderValue::from_str(&format!("Bearer {}", key.expose()));
+            headers.insert(AUTHORIZATION, bearer.map_err(|_| "the key holds what no header can carry")?);
+        }
+        Ok(request)
     }
 
     fn refused(&self, status: u16, text: &str) -> AskError {
@@ -208,28 +284,4 @@ impl AdminClient {
             }
         }
     }
-}
-
-fn client(
-    shape: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
-) -> Result<reqwest::Client, Failure> {
-    let config = tls::client_config(None).map_err(|e| Failure::new(Exit::Failure, e))?;
-    let builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .tls_backend_preconfigured(config)
-        .connect_timeout(Duration::from_secs(5));
-    shape(builder).build().map_err(|e| Failure::new(Exit::Failure, e))
-}
-
-/// The innermost reason: what the operating system said, rather than which layer noticed.
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut cause: &dyn Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

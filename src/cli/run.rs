@@ -73,7 +73,8 @@ fn control_socket(settings: &Settings) -> Result<Option<ControlSocket>, Failure>
 
 /// Serves what needs no store while another process has it, and everything once that has let go of it.
 async fn serve_and_wait(settings: &Settings, listeners: Listeners, stop: &Stop) -> Result<(), Failure> {
-    let awaited = Arc::new(AwaitedStore::new(settings.upstream.timeouts.token_wait));
+    // Shorter than a request waits for its account, so that the request is told who has the store.
+    let awaited = Arc::new(AwaitedStore::new(settings.upstream.timeouts.token_wait.mul_f32(0.8)));
     let (hand_over, control_later) = oneshot::channel();
     let gateway = gateway(settings, Some(awaited.clone()))?;
     let opening = async {

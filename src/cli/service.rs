@@ -77,7 +77,7 @@ impl Service {
         let options = Options { store, ..Options::default() };
         let gateway = Gateway::new(&settings, options).map_err(|e| Failure::new(Exit::Failure, e))?;
         let admin = Arc::new(AdminDoor::new(gateway.door().clone(), &settings.admin));
-        let client = AdminClient::of_socket(control.path())?;
+        let client = AdminClient::of_socket(control.path());
         let limits = ListenerLimits::new(&settings.limits, settings.upstream.timeouts.stall);
         let door = admin.clone();
         let answer = move |request, peer| door.clone().answer_command(request, peer);

@@ -130,7 +130,7 @@ async fn at_its_door(place: &Place) -> Result<AdminClient, Failure> {
 pub async fn serving(settings: Option<&Settings>) -> Result<Option<AdminClient>, Failure> {
     let Some(store) = settings.and_then(|settings| settings.store.as_ref()) else { return Ok(None) };
     let socket = control_path(&store.path);
-    if is_served(&socket).await? { AdminClient::of_socket(&socket).map(Some) } else { Ok(None) }
+    if is_served(&socket).await? { Ok(Some(AdminClient::of_socket(&socket))) } else { Ok(None) }
 }
 
 async fn is_served(socket: &Path) -> Result<bool, Failure> {

@@ -11,10 +11,15 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, uri::Authority};
+use http::{HeaderValue, Uri, uri::Authority};
 use rustls_pki_types::ServerName;
-use tokio::{net::TcpStream, task::JoinSet, time::sleep};
+use tokio::{
+    net::TcpStream,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_rustls::TlsConnector;
+use tokio_util::either::Either;
 
 use super::{
     error::{DialError, TlsFault},
@@ -48,16 +53,32 @@ pub struct Destination {
 impl Destination {
     /// Where this URL points.
     pub fn new(url: &HttpUrl) -> Self {
-        let bracketed = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+        Self::at(url.tls, &url.host, url.port, &url.authority)
+    }
+
+    /// Where an address of a server points that a person gave; None where it is no `http` or `https` URL.
+    pub fn of_uri(uri: &Uri) -> Option<Self> {
+        let tls = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let authority = uri.authority()?;
+        let host = authority.host().trim_matches(['[', ']']);
+        Some(Self::at(tls, host, authority.port_u16().unwrap_or(if tls { 443 } else { 80 }), authority))
+    }
+
+    fn at(tls: bool, host: &str, port: u16, authority: &Authority) -> Self {
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         // An authority is visible ASCII; a value that were none would be refused by every server, not sent elsewhere.
-        let host_field = HeaderValue::from_str(url.authority.as_str())
-            .unwrap_or_else(|_| HeaderValue::from_static("invalid"));
+        let host_field =
+            HeaderValue::from_str(authority.as_str()).unwrap_or_else(|_| HeaderValue::from_static("invalid"));
         Self {
-            tls: url.tls,
-            host: url.host.clone(),
-            port: url.port,
-            place: format!("{bracketed}:{}", url.port).into(),
-            authority: url.authority.clone(),
+            tls,
+            host: host.to_owned(),
+            port,
+            place: format!("{bracketed}:{port}").into(),
+            authority: authority.clone(),
             host_field,
         }
     }
@@ -71,6 +92,14 @@ impl Destination {
         self.host.eq_ignore_ascii_case("localhost")
             || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
+}
+
+/// A connection, in the clear or secured.
+pub type Connected = Either<TcpStream, Secured>;
+
+/// Whether HTTP/2 was agreed on.
+pub fn speaks_h2(stream: &Connected) -> bool {
+    matches!(stream, Either::Right(secured) if secured.speaks_h2())
 }
 
 /// Opens connections. Clones share everything.
@@ -102,6 +131,18 @@ impl Dialer {
     ) -> Self {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self { tls: TlsConnector::from(Arc::new(tls)), proxy: proxy.cloned(), names: Arc::new(names) }
+    }
+
+    /// A stream on which HTTP can be spoken.
+    ///
+    /// # Errors
+    /// When there is none within `limit`, or at all.
+    pub async fn connect(&self, to: &Destination, limit: Duration) -> Result<Connected, DialError> {
+        let connected = async {
+            let (stream, _) = self.tcp(to).await?;
+            Ok(if to.tls { Either::Right(self.tls(to, stream).await?) } else { Either::Left(stream) })
+        };
+        timeout(limit, connected).await.map_err(|_| DialError::Late { limit })?
     }
 
     /// A TCP stream to the destination, through the forward proxy where there is one. The address is that of the

@@ -1,21 +1,33 @@
 //! Why there is no connection. Nothing of what was to be sent has left this machine.
 
-/// What went wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use std::time::Duration;
+
+/// What went wrong; shown, it goes on from "no connection to …: ".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// The host's name could not be resolved.
+    #[error("its name cannot be resolved")]
     Dns {
         /// What the resolver said.
         reason: String,
     },
     /// Nothing listens there.
+    #[error("connection refused")]
     Refused,
     /// There is no way to the address, or the way broke while connecting.
+    #[error("{reason}")]
     Unreachable {
         /// What the operating system said.
         reason: String,
     },
+    /// There was no connection in time.
+    #[error("nothing within {} s", limit.as_secs_f32())]
+    Late {
+        /// How much time there was.
+        limit: Duration,
+    },
     /// The TLS handshake failed.
+    #[error("{reason}")]
     Tls {
         /// What failed in it.
         fault: TlsFault,
@@ -23,6 +35,7 @@ pub enum DialError {
         reason: String,
     },
     /// The forward proxy did not open the way.
+    #[error("the forward proxy {proxy} {}", of_proxy(*status, reason))]
     ForwardProxy {
         /// Its host and port.
         proxy: String,
@@ -32,7 +45,16 @@ pub enum DialError {
         reason: String,
     },
     /// The attempt to connect was abandoned within Marketgate.
+    #[error("interrupted within Marketgate")]
     Interrupted,
+}
+
+fn of_proxy(status: Option<u16>, reason: &str) -> String {
+    match status {
+        Some(407) => "wants credentials (407)".to_owned(),
+        Some(status) => format!("does not open a way to it (it answered {status})"),
+        None => format!("does not work ({reason})"),
+    }
 }
 
 /// What failed in a TLS handshake.

@@ -4,7 +4,7 @@
 
 use std::{
     error::Error,
-    fmt, io,
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -14,16 +14,8 @@ use http::{
     header::{HOST, USER_AGENT},
 };
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
-};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant as Deadline, timeout, timeout_at},
-};
-use tokio_util::task::AbortOnDropHandle;
+use hyper::body::Incoming;
+use tokio::time::{Instant as Deadline, timeout_at};
 use zeroize::Zeroizing;
 
 use super::{
@@ -33,7 +25,7 @@ use super::{
     token_error::{Class, TokenError},
 };
 use crate::{
-    net::{Destination, DialError, Dialer},
+    net::{Connected, Destination, DialError, Dialer, call, speaks_h2},
     provider::HttpUrl,
 };
 
@@ -64,68 +56,42 @@ pub(super) struct Exchange<'a> {
 impl Exchange<'_> {
     pub(super) async fn run(self, dialer: &Dialer) -> Result<Received, NoAnswer> {
         let end = Deadline::now() + self.limit;
-        let to = Destination::new(self.url);
-        let connected = timeout(CONNECT_LIMIT.min(self.limit), async {
-            let (stream, _) = dialer.tcp(&to).await?;
-            if to.tls { dialer.tls(&to, stream).await.map(Err) } else { Ok(Ok(stream)) }
-        });
-        match connected.await {
-            Ok(Ok(Ok(plain))) => self.over_http_1(plain, end).await,
-            Ok(Ok(Err(secured))) if secured.speaks_h2() => self.over_http_2(secured, end).await,
-            Ok(Ok(Err(secured))) => self.over_http_1(secured, end).await,
-            Ok(Err(error)) => Err(NoAnswer::unconnected(&error, self.place())),
-            Err(_) => Err(NoAnswer {
-                class: Class::NotSent,
-                detail: format!(
-                    "no connection to {}: nothing within {} s",
-                    self.place(),
-                    CONNECT_LIMIT.min(self.limit).as_secs_f32()
-                ),
-                advice: None,
-                beyond: None,
-            }),
+        let connected = dialer.connect(&Destination::new(self.url), CONNECT_LIMIT.min(self.limit)).await;
+        let stream = connected.map_err(|error| NoAnswer::unconnected(&error, self.place()))?;
+        if speaks_h2(&stream) {
+            self.over_http_2(stream, end).await
+        } else {
+            self.over_http_1(stream, end).await
         }
     }
 
-    async fn over_http_1<S>(self, stream: S, end: Deadline) -> Result<Received, NoAnswer>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn over_http_1(self, stream: Connected, end: Deadline) -> Result<Received, NoAnswer> {
         let tape = Tape::default();
-        let io = TokioIo::new(Taped { stream, tape: tape.clone() });
+        let stream = Taped { stream, tape: tape.clone() };
         let (place, late) = (self.place().to_owned(), self.late());
-        let (mut sender, connection) =
-            http1::handshake(io).await.map_err(|error| NoAnswer::broken(&error, &place, None))?;
-        let mut connection = AbortOnDropHandle::new(tokio::spawn(connection));
-        let request = self.request(false)?;
-        let response = match timeout_at(end, sender.send_request(request)).await {
-            Ok(Ok(response)) => response,
+        let mut call = match timeout_at(end, call::over_http_1(stream, self.request(false)?)).await {
+            Ok(Ok(call)) => call,
             Ok(Err(error)) => return Err(NoAnswer::broken(&error, &place, Some(tape.behind_head()))),
             Err(_) => return Err(NoAnswer::late(late, Some(tape.behind_head()))),
         };
-        let mut received = Received::read(response, end, &late).await;
+        let mut received = Received::read(call.response, end, &late).await;
         if received.cut.is_none() && received.seems_shortened() {
             let rest = end.min(Deadline::now() + AFTER_THE_END);
-            // What it ends with does not matter: it has read what there was.
-            drop(timeout_at(rest, &mut connection).await);
+            // Whether it ends does not matter: what came is on the tape.
+            drop(timeout_at(rest, &mut call.connection).await);
         }
         received.beyond = Some(tape.behind_head()).filter(|behind| behind.len() > received.body.len());
         Ok(received)
     }
 
-    async fn over_http_2<S>(self, stream: S, end: Deadline) -> Result<Received, NoAnswer>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn over_http_2(self, stream: Connected, end: Deadline) -> Result<Received, NoAnswer> {
         let (place, late) = (self.place().to_owned(), self.late());
-        let broken = |error: hyper::Error| NoAnswer::broken(&error, &place, None);
-        let opened = timeout_at(end, http2::handshake(TokioExecutor::new(), TokioIo::new(stream))).await;
-        let (mut sender, connection) =
-            opened.map_err(|_| NoAnswer::late(late.clone(), None))?.map_err(broken)?;
-        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
-        match timeout_at(end, sender.send_request(self.request(true)?)).await {
-            Ok(Ok(response)) => Ok(Received::read(response, end, &late).await),
-            Ok(Err(error)) => Err(broken(error)),
+        match timeout_at(end, call::over_http_2(stream, self.request(true)?)).await {
+            Ok(Ok(call)) => {
+                let _connection = call.connection;
+                Ok(Received::read(call.response, end, &late).await)
+            }
+            Ok(Err(error)) => Err(NoAnswer::broken(&error, &place, None)),
             Err(_) => Err(NoAnswer::late(late, None)),
         }
     }
@@ -249,22 +215,10 @@ impl NoAnswer {
 
     /// Only a connection that never stood is proof that nothing was sent.
     fn unconnected(error: &DialError, place: &str) -> Self {
-        let (why, advice) = match error {
-            DialError::Dns { .. } => ("its name cannot be resolved".to_owned(), None),
-            DialError::Refused => ("connection refused".to_owned(), None),
-            DialError::Unreachable { reason } | DialError::Tls { reason, .. } => (reason.clone(), None),
-            DialError::ForwardProxy { proxy, status: Some(407), .. } => {
-                (format!("the forward proxy {proxy} wants credentials (407)"), Some(PROXY_CREDENTIALS))
-            }
-            DialError::ForwardProxy { proxy, status: Some(status), .. } => {
-                (format!("the forward proxy {proxy} does not open a way to it (it answered {status})"), None)
-            }
-            DialError::ForwardProxy { proxy, status: None, reason } => {
-                (format!("the forward proxy {proxy} does not work ({reason})"), None)
-            }
-            DialError::Interrupted => ("interrupted".to_owned(), None),
-        };
-        Self { advice, ..Self::unsent(format!("no connection to {place}: {}", detail::plain(&why))) }
+        let wants_credentials = matches!(error, DialError::ForwardProxy { status: Some(407), .. });
+        let why = detail::plain(&error.to_string());
+        let advice = wants_credentials.then_some(PROXY_CREDENTIALS);
+        Self { advice, ..Self::unsent(format!("no connection to {place}: {why}")) }
     }
 
     fn broken(error: &hyper::Error, place: &str, beyond: Option<Zeroizing<Vec<u8>>>) -> Self {
@@ -291,14 +245,6 @@ impl From<NoAnswer> for TokenError {
     }
 }
 
-/// The plainest words for what went wrong: the innermost cause.
 fn reason(error: &hyper::Error) -> String {
-    let mut innermost = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        innermost = inner.map_or_else(|| cause.to_string(), ToString::to_string);
-        next = cause.source();
-    }
-    detail::clean(&innermost, &[])
+    detail::clean(&call::innermost(error), &[])
 }

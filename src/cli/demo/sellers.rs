@@ -3,7 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::header;
+use http::{HeaderValue, Method, Request, Uri, header};
+use http_body_util::Full;
 
 use crate::{
     accounts::{
@@ -12,6 +13,7 @@ use crate::{
     },
     cli::streams,
     names::AccountId,
+    net::{Destination, Dialer, call},
     tls,
 };
 
@@ -48,18 +50,21 @@ async fn connect_one(accounts: &Arc<Accounts>, id: &AccountId, seller: &str) -> 
 
 /// What a browser does when the seller allows it; gives the address it is then sent to.
 async fn allow(page: &str, seller: &str) -> Result<String, String> {
-    let said = |error: reqwest::Error| error.to_string();
-    let browser = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .tls_backend_preconfigured(tls::client_config(None).map_err(|e| e.to_string())?)
-        .timeout(LIMIT)
-        .build()
-        .map_err(said)?;
-    let form = format!("decision=allow&seller={seller}");
-    let click =
-        browser.post(page).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
-    let answer = click.send().await.map_err(said)?;
+    let uri: Uri = page.parse().map_err(|_| format!("`{page}` is no URL"))?;
+    let to = Destination::of_uri(&uri).ok_or_else(|| format!("`{page}` is no URL of a page"))?;
+    let mut click = Request::new(Full::new(format!("decision=allow&seller={seller}").into()));
+    *click.method_mut() = Method::POST;
+    *click.uri_mut() = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    click.headers_mut().insert(header::HOST, to.host_field.clone());
+    click
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    let answered = tokio::time::timeout(LIMIT, async {
+        let dialer = Dialer::new(tls::client_config(None).map_err(|e| e.to_string())?, None);
+        let stream = dialer.connect(&to, LIMIT).await.map_err(|error| error.to_string())?;
+        call::over_http_1(stream, click).await.map_err(|error| error.to_string())
+    });
+    let answer = answered.await.map_err(|_| "the marketplace did not answer".to_owned())??.response;
     let location = answer.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
     location.map(str::to_owned).ok_or_else(|| format!("the marketplace answered {}", answer.status()))
 }

@@ -91,6 +91,7 @@ impl From<DialError> for Cause {
             DialError::Dns { reason } => Self::Dns { reason },
             DialError::Refused => Self::Refused,
             DialError::Unreachable { reason } => Self::Unreachable { reason },
+            DialError::Late { limit } => Self::ConnectTimeout { limit },
             DialError::Tls { fault, reason } => Self::Tls { fault, reason },
             DialError::ForwardProxy { proxy, status, reason } => Self::ForwardProxy { proxy, status, reason },
             DialError::Interrupted => Self::Interrupted,

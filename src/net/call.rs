@@ -1,0 +1,63 @@
+//! One request on a connection of its own.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::task::AbortOnDropHandle;
+
+/// An answer whose body comes for as long as this lives: the connection ends with it.
+pub struct Call {
+    /// The answer.
+    pub response: Response<Incoming>,
+    /// Ends when nothing more comes on the connection.
+    pub connection: AbortOnDropHandle<()>,
+}
+
+/// Over HTTP/1.1, where the target has no scheme and authority, and `Host` stands among the headers.
+///
+/// # Errors
+/// When the connection ends before an answer.
+pub async fn over_http_1<S>(stream: S, request: Request<Full<Bytes>>) -> hyper::Result<Call>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // How it ends is told by the answer's body.
+    let connection = AbortOnDropHandle::new(tokio::spawn(async { drop(connection.await) }));
+    let response = sender.send_request(request).await?;
+    Ok(Call { response, connection })
+}
+
+/// Over HTTP/2, where the target has both.
+///
+/// # Errors
+/// When the connection or the stream ends before an answer.
+pub async fn over_http_2<S>(stream: S, request: Request<Full<Bytes>>) -> hyper::Result<Call>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    let connection = AbortOnDropHandle::new(tokio::spawn(async { drop(connection.await) }));
+    let response = sender.send_request(request).await?;
+    Ok(Call { response, connection })
+}
+
+/// The plainest words for what went wrong: the innermost cause.
+pub fn innermost(error: &hyper::Error) -> String {
+    let mut innermost = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        innermost = inner.map_or_else(|| cause.to_string(), ToString::to_string);
+        next = cause.source();
+    }
+    innermost
+}
