@@ -27,14 +27,20 @@ pub enum Replacement {
 }
 
 impl LiveAccount {
-    /// Tells that the marketplace refused `refused`, and waits for a better token, `wait` at most. `tried` is the lowest
-    /// generation that this request was sent with.
+    /// Tells that the marketplace refused `refused`, and waits for a better token, `wait` at most. `tried` is the generation
+    /// that this request was first sent with.
     pub async fn replace_refused(&self, refused: &Credential, tried: u64, wait: Duration) -> Replacement {
-        let generation = refused.token.generation;
         let mut changes = self.subscribe();
         let before = changes.borrow().clone();
         let _waiting = Waiting::new(self.demand());
-        match self.judge(&before, refused) {
+        // Where the token before the present one is refused as well, it was not because the present one is young.
+        let present = before.credential.as_deref().filter(|present| present.token.generation == tried);
+        let (refused, both) = match present.filter(|_| refused.token.generation < tried) {
+            Some(present) => (present, true),
+            None => (refused, false),
+        };
+        let generation = refused.token.generation;
+        match self.judge(&before, refused, both) {
             Judgement::Over => return Replacement::Over(self.unavailable(&before)),
             Judgement::Young => {
                 let previous = self.previous(&before).filter(|p| p.token.generation < tried);
@@ -54,7 +60,7 @@ impl LiveAccount {
         let newer = published.usable(self.clock().now()).filter(|c| c.token.generation > generation);
         match newer {
             Some(newer) => Replacement::Repeat(newer.clone()),
-            None if self.judge(&published, refused) == Judgement::Over => {
+            None if self.judge(&published, refused, both) == Judgement::Over => {
                 Replacement::Over(self.unavailable(&published))
             }
             None => Replacement::PassOn,
@@ -64,7 +70,7 @@ impl LiveAccount {
     /// As [`LiveAccount::replace_refused`] for a request that cannot be repeated: nothing is waited for.
     pub fn note_refused(&self, refused: &Credential) -> Replacement {
         let published = self.published();
-        match self.judge(&published, refused) {
+        match self.judge(&published, refused, false) {
             Judgement::Over => Replacement::Over(self.unavailable(&published)),
             _ => Replacement::PassOn,
         }
@@ -84,8 +90,8 @@ impl LiveAccount {
         }
     }
 
-    /// Judges a refusal, and asks the keeper for another token where one is due.
-    fn judge(&self, published: &Published, refused: &Credential) -> Judgement {
+    /// Judges a refusal, and asks the keeper for another token where one is due. `both`: the token before it was refused too.
+    fn judge(&self, published: &Published, refused: &Credential, both: bool) -> Judgement {
         let generation = refused.token.generation;
         if published.generation() > generation && !published.state.needs_a_person() {
             return Judgement::Replaced;
@@ -110,7 +116,8 @@ impl LiveAccount {
             }
             Credentials::Client { .. } => {
                 match self.staleness(&refused.token, published.trouble.as_deref()) {
-                    Staleness::Young => return Judgement::Young,
+                    Staleness::Young if !both => return Judgement::Young,
+                    Staleness::Young => self.forced().may_be(generation, self.clock().now()),
                     staleness => staleness == Staleness::Stale,
                 }
             }

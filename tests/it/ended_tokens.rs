@@ -180,6 +180,26 @@ fn a_token_that_is_too_young_for_the_marketplace_gives_way_to_the_one_before_it(
 }
 
 #[test]
+fn a_grant_that_ends_just_after_a_refresh_is_told_at_once() {
+    gate(Time::Held, SELLERS, |w| async move {
+        connect(&w, "any@shop-1", "seller-1", 300).await;
+        assert_eq!(w.get("/any@shop-1/x").await.status, 200);
+        tokio::time::advance(240 * SECOND).await;
+        assert_eq!(w.get("/any@shop-1/x").await.status, 200);
+        let mut calls = w.sim.on_answer();
+        calls.wait_for(|_| w.sim.token_calls("generic") == 2).await.unwrap();
+        assert_eq!(w.get("/any@shop-1/x").await.status, 200);
+        w.sim.end_sessions("generic", "seller-1");
+        w.sim.revoke("generic", "seller-1");
+        let answer = w.get("/any@shop-1/x").await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "login_required"), "{}", answer.body);
+        let sent = w.sim.api_calls("generic");
+        assert_eq!(w.get("/any@shop-1/x").await.status, 503);
+        assert_eq!(w.sim.api_calls("generic"), sent, "dead tokens are not sent again");
+    });
+}
+
+#[test]
 fn a_challenge_that_names_an_invalid_token_has_it_replaced_whatever_the_status() {
     for status in [400, 403, 500] {
         gate(Time::Held, SELLERS, move |w| async move {

@@ -113,6 +113,16 @@ export class Book {
     return kill && kill - call.deliveredAt;
   }
 
+  /**
+   * Whether the newest access token of an account had ended when it was used at `at`, though it had just been delivered:
+   * a server that repeats its answer may tell the same token as if it were new.
+   */
+  hadEnded({ account, at }) {
+    const newest = this.refreshes(account).findLast((call) => call.deliveredAt <= at);
+    const first = this.calls.find((call) => call.access && call.access === newest?.access);
+    return first !== undefined && first !== newest && at - first.answeredAt > ((first.expiresIn ?? Infinity) - 1) * 1000;
+  }
+
   /** How often, at most, one refresh token of `account` was answered in vain. */
   lossesInARow(account, since = 0) {
     const counts = new Map();
