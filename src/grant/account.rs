@@ -266,7 +266,8 @@ impl LiveAccount {
         self.demand.wake.notify_one();
     }
 
-    /// Has the account refreshed though nobody uses it, as soon as the usual pauses allow it.
+    /// Has the account refreshed though nobody uses it, as soon as the usual pauses allow it; unless its record says that it
+    /// is not due.
     pub fn keep_up(&self) {
         self.demand.due.store(true, Relaxed);
         self.demand.wake.notify_one();

@@ -119,8 +119,12 @@ pub fn due(profile: &Profile, record: &Record, lost: Option<SystemTime>) -> Opti
     match (&record.standing, &record.notes.refusal) {
         (Standing::Active | Standing::LoginRequired(LoginReason::Revoked), Some(refusal)) => refusal.next,
         (Standing::Active, None) => {
-            let settled = lost.map(|sent| may_be_settled(record, sent));
-            [settled, kept_alive(profile, record)].into_iter().flatten().min()
+            let kept_alive = kept_alive(profile, record);
+            let Some(settled) = lost.map(|sent| may_be_settled(record, sent)) else { return kept_alive };
+            // A refresh token in doubt is shown before the access token has ended only if it would not live that long.
+            let ends_before =
+                matches!(record.grant, Some(Grant::Refresh { ends_at: Some(end), .. }) if end <= settled);
+            Some(kept_alive.filter(|_| ends_before).map_or(settled, |at| at.min(settled)))
         }
         _ => None,
     }
@@ -265,6 +269,19 @@ mod tests {
         let ended = Record { token: token(100), ..record(&app, None) };
         assert_eq!(due(&app.profile, &ended, sent), Some(after(210 * SECOND)));
         assert_eq!(due(&app.profile, &record(&app, None), sent), Some(after(210 * SECOND)));
+    }
+
+    #[test]
+    fn a_refresh_token_in_doubt_is_shown_before_the_access_token_has_ended_only_if_it_would_end_before() {
+        let [app, _] = apps();
+        let token =
+            KeptToken { secret: Secret::new("a"), asked_at: after(Duration::ZERO), lifetime: 100 * SECOND };
+        let sent = Some(after(50 * SECOND));
+        let outlives = Record { token: Some(token.clone()), ..record(&app, Some(105 * SECOND)) };
+        assert!(due(&app.profile, &outlives, None) < Some(after(100 * SECOND)));
+        assert_eq!(due(&app.profile, &outlives, sent), Some(after(100 * SECOND)));
+        let ends_before = Record { token: Some(token), ..record(&app, Some(90 * SECOND)) };
+        assert!(due(&app.profile, &ends_before, sent) < Some(after(90 * SECOND)));
     }
 
     #[test]

@@ -142,6 +142,9 @@ impl Keeper {
                     // Elsewhere a `Retry-After` speaks to this account.
                     let asked = error.retry_after.filter(|_| matches!(error.status, Some(429 | 503)));
                     endpoint.meter.failed(account.id(), asked, &error.to_string());
+                    if let Some(pause) = error.retry_after {
+                        endpoint.meter.asked(account.id(), pause, &error.to_string());
+                    }
                 }
             },
         }

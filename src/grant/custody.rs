@@ -172,7 +172,7 @@ impl Custody {
         Some(Record { token: Some(token), standing: Standing::Active, ..next })
     }
 
-    /// The record with a new refresh token and everything else as it was.
+    /// The record with a new refresh token, which the server has not refused, and everything else as it was.
     pub(super) fn rotated(
         &self,
         refresh_token: Option<&Secret>,
@@ -206,10 +206,16 @@ impl Custody {
             // What stays is not what the lost call may have replaced.
             after_lost_answer: self.lost_answers > 0 && is_new,
             end_is_fixed: told.or(record.notes.end_is_fixed),
+            refusal: record.notes.refusal.filter(|_| !is_new),
             ..record.notes
         };
+        // A server that issues a new refresh token accepts the grant, whatever it said of the token before.
+        let standing = match record.standing {
+            Standing::LoginRequired(_) if is_new => Standing::Active,
+            standing => standing,
+        };
         let generation = record.generation + 1;
-        Some(Record { grant: Some(grant), generation, notes, changed_at: now.wall, ..record })
+        Some(Record { grant: Some(grant), standing, generation, notes, changed_at: now.wall, ..record })
     }
 
     /// The record when its refresh token was refused: the grant is over for `reason`, or a person has to read why. The token

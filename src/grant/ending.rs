@@ -35,6 +35,7 @@ impl Keeper {
         if let Some(token) = error.successor.take() {
             let rotated = custody.rotated(Some(&token), None, now, &account.app().profile);
             if let Some(next) = rotated {
+                self.tell_what_changed(account, &next);
                 self.store(account, next, None, error.received).await;
             }
         } else if error.may_have_rotated() {
@@ -46,6 +47,15 @@ impl Keeper {
             custody.close(now.wall).await;
         }
         self.publish_failure(account, error.into(), now);
+    }
+
+    /// Whether the end of the grant is stored, and it is not time to try it again.
+    pub(super) fn rests_after_end(&self, account: &LiveAccount, now: Moment) -> bool {
+        let (custody, profile) = (self.custody.as_ref(), &account.app().profile);
+        custody.is_some_and(|custody| {
+            let is_over = custody.record.as_ref().is_some_and(|record| halt(record, profile).is_some());
+            is_over && custody.due(profile).is_none_or(|at| at > now.wall)
+        })
     }
 
     /// A grant that a person has to see to stays so when another try of it fails for another reason.

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     chance::Chance,
-    clock::Clock,
+    clock::{Clock, Moment},
     config::Credentials,
     metrics::Metrics,
     names::AccountId,
@@ -100,6 +100,9 @@ impl Keeper {
     pub(super) async fn keep(&mut self) {
         let _counted = Counted::new(self.surroundings.metrics.clone());
         self.take_custody();
+        if let Some(account) = self.account.upgrade().filter(|_| self.custody.is_none()) {
+            self.resume_pause(&account);
+        }
         while !self.is_over() {
             let Some(account) = self.account.upgrade() else { break };
             self.holding = Some(account.clone());
@@ -172,7 +175,7 @@ impl Keeper {
             mended: published.trouble.as_ref().is_some_and(|t| t.is_mended(&account.account().credentials)),
             ordered: self.demand.ordered.load(Relaxed) || (self.is_doubtful() && self.heals(&published)),
             unsettled: self.is_unsettled(),
-            kept_up: self.demand.due.load(Relaxed),
+            kept_up: self.is_due(account, now),
             doubtful: self.is_doubtful(),
             uploading: account.has_uploads(),
         };
@@ -190,6 +193,20 @@ impl Keeper {
             }
             plan => plan,
         })
+    }
+
+    /// Whether the account has to be refreshed though nobody uses it. Whoever asked for that may have waited for an earlier
+    /// keeper, which was told meanwhile that the grant is over: where that is stored, the record says when to ask again.
+    fn is_due(&self, account: &LiveAccount, now: Moment) -> bool {
+        if !self.demand.due.load(Relaxed) {
+            return false;
+        }
+        let rests = self.rests_after_end(account, now);
+        if rests {
+            self.demand.due.store(false, Relaxed);
+            self.note_due(account);
+        }
+        !rests
     }
 
     /// Whether its grant is a refresh token, which may change at every use.
@@ -217,7 +234,10 @@ impl Keeper {
             _ if self.rotates() => {
                 let repeats = heals && account.published().usable(self.surroundings.clock.now()).is_some();
                 let was_seen = self.rotate(account, urgent, repeats).await;
-                self.unsettled |= heals && !was_seen;
+                // One repetition for each lost answer, unless it did not reach the server.
+                if heals {
+                    self.unsettled = !was_seen;
+                }
             }
             Credentials::Key(source) => self.read_key(account, source),
             Credentials::Client { .. } => self.ask_for_token(account, urgent).await,

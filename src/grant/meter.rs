@@ -45,7 +45,9 @@ struct State {
     next_number: u64,
 }
 
-/// A place in the queue; the smallest is next. Urgent comes first, and last whom a held endpoint has refused already.
+/// A place in the queue; the smallest is next. Urgent comes first, and last whom a held endpoint has refused already. Among
+/// those the first come first: one whose grant is over and whose callers wait must not keep the endpoint from being asked
+/// with another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     again: bool,
@@ -120,6 +122,16 @@ impl Meter {
     /// left alone by everybody.
     pub fn failed(&self, id: &AccountId, asked: Option<Duration>, words: &str) {
         self.note(|health, now| health.failed(id, asked, words, now));
+    }
+
+    /// The server wants to be left alone with this account for so long.
+    pub fn asked(&self, id: &AccountId, pause: Duration, words: &str) {
+        self.note(|health, now| health.asked(id, pause, words, now));
+    }
+
+    /// How long it still wants that, and what it said. Kept here, since the account may be let go in between.
+    pub fn pause(&self, id: &AccountId) -> Option<(Duration, String)> {
+        self.0.lock().health.pause(id, self.0.clock.now().boot)
     }
 
     /// The endpoint answered a call and judged it.
@@ -236,7 +248,7 @@ impl Waiter {
     fn enter(shared: Arc<Shared>, urgent: bool, again: bool) -> Self {
         let bell = Arc::new(Notify::new());
         let mut state = shared.lock();
-        let place = Place { again, may_wait: !urgent, number: state.next_number };
+        let place = Place { again, may_wait: !urgent && !again, number: state.next_number };
         state.next_number += 1;
         state.queue.insert(place, Arc::clone(&bell));
         drop(state);

@@ -85,22 +85,23 @@ impl Keeper {
         let failures = before.trouble.as_ref().map_or(1, |t| t.failures.saturating_add(1));
         let since = before.trouble.as_ref().map_or(now, |t| t.since);
         let others = account.endpoint().map(|endpoint| endpoint.meter.others(since));
+        // Whatever failed since, the pause that the server asked for goes on.
+        let left = account.endpoint().and_then(|endpoint| endpoint.meter.pause(account.id()));
+        let asked = setback.retry_after.max(left.map(|(left, _)| left));
         let alone = alone(&before, setback.cause, others);
         tracing::warn!(account = %account.id(), failures, outcome = setback.outcome, action = setback.action,
             token_still_valid = before.usable(now).is_some(), "no new token: {}", setback.detail);
         let pauses = match setback.cause {
             Cause::Passing { perhaps_own } => {
                 let perhaps_own = perhaps_own && !others.is_some_and(|others| others.fail_too);
-                let failures =
-                    Failures { in_a_row: failures, alone, perhaps_own, asked: setback.retry_after };
+                let failures = Failures { in_a_row: failures, alone, perhaps_own, asked };
                 failures.pauses(self.surroundings.chance.draw())
             }
             Cause::Store => {
-                let failures =
-                    Failures { in_a_row: failures, asked: setback.retry_after, ..Failures::default() };
+                let failures = Failures { in_a_row: failures, asked, ..Failures::default() };
                 failures.pauses(self.surroundings.chance.draw())
             }
-            cause => self.pauses_for_a_person(&before, cause, failures, setback.retry_after),
+            cause => self.pauses_for_a_person(&before, cause, failures, asked),
         };
         let state = if passes { AccountState::Degraded } else { AccountState::Misconfigured };
         let grant_refused = setback.outcome == Class::InvalidGrant.outcome();
@@ -118,6 +119,24 @@ impl Keeper {
             grant_refused,
         };
         account.publish(|p| (p.state, p.trouble) = (state, Some(Arc::new(trouble))));
+    }
+
+    /// Goes on with a pause that the server asked an earlier keeper of the account for.
+    pub(super) fn resume_pause(&mut self, account: &LiveAccount) {
+        let pause = account.endpoint().and_then(|endpoint| endpoint.meter.pause(account.id()));
+        let published = account.published();
+        if let Some((left, words)) = pause.filter(|_| published.trouble.is_none()) {
+            let setback = Setback {
+                outcome: Class::Throttled.outcome(),
+                cause: Cause::Passing { perhaps_own: false },
+                detail: words,
+                action:
+                    "nothing to do: Marketgate asks again when the pause that the server asked for is over"
+                        .to_owned(),
+                retry_after: Some(left),
+            };
+            self.publish_setback(account, setback, self.surroundings.clock.now());
+        }
     }
 
     /// Where time alone does not help, it is tried all the same, ever more rarely: what is wrong may be corrected elsewhere.

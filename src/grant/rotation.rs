@@ -81,7 +81,14 @@ impl Keeper {
         let usable = kept.filter(|credential| credential.token.usable_at(now));
         match halt(record, &account.app().profile) {
             None => match usable {
-                Some(credential) => self.use_named(account, record, credential, false).await,
+                Some(credential) => {
+                    let lasts = credential.token.remaining(now);
+                    self.use_named(account, record, credential, false).await;
+                    // The refresh token would be shown as soon as the access token has ended.
+                    if lasts.is_some_and(|lasts| lasts < self.orphan_left(now)) {
+                        self.wait_for_orphan(account, now);
+                    }
+                }
                 None => {
                     account.publish(|p| (p.state, p.trouble) = (AccountState::Ready, None));
                     self.wait_for_orphan(account, now);
@@ -92,12 +99,17 @@ impl Keeper {
                 self.publish_halt(account, state, detail, now);
             }
         }
+        self.resume_pause(account);
+    }
+
+    fn orphan_left(&self, now: Moment) -> Duration {
+        self.custody.as_ref().map_or(Duration::ZERO, |custody| custody.orphan_left(now))
     }
 
     /// Where an earlier process died with a call under way, the server may still be working on it; and there is no valid token
     /// that would give it time.
     fn wait_for_orphan(&mut self, account: &LiveAccount, now: Moment) {
-        let left = self.custody.as_ref().map_or(Duration::ZERO, |custody| custody.orphan_left(now));
+        let left = self.orphan_left(now);
         if !left.is_zero() {
             let detail = "a refresh was cut off by the end of an earlier process, and may still be under way at the server";
             let action =
@@ -182,6 +194,8 @@ impl Keeper {
             return None;
         }
         if self.comes_again(account, window.left(now), now) {
+            // They may give up at this failure.
+            self.unsettled = true;
             return None;
         }
         match self.show(account, endpoint, true, Some(window)).await {
@@ -200,7 +214,7 @@ impl Keeper {
     }
 
     /// Notes when the account has to be seen to next.
-    fn note_due(&self, account: &LiveAccount) {
+    pub(super) fn note_due(&self, account: &LiveAccount) {
         let Some(custody) = self.custody.as_ref().filter(|custody| custody.record.is_some()) else { return };
         let now = self.surroundings.clock.now().wall;
         match custody.due(&account.app().profile) {
@@ -226,10 +240,11 @@ impl Keeper {
         self.store(account, next, credential, granted.received).await;
     }
 
-    fn tell_what_changed(&self, account: &LiveAccount, next: &Record) {
+    pub(super) fn tell_what_changed(&self, account: &LiveAccount, next: &Record) {
         let Some(before) = self.custody.as_ref().and_then(|custody| custody.record.as_ref()) else { return };
         warn_of_scope(account, next.notes.narrower_scope.as_deref(), before.notes.narrower_scope.as_deref());
-        if let Some((state, _)) = halt(before, &account.app().profile) {
+        let profile = &account.app().profile;
+        if let Some((state, _)) = halt(before, profile).filter(|_| halt(next, profile).is_none()) {
             tracing::info!(account = %account.id(), state = state.as_str(), reason = state.reason(),
                 "the marketplace accepts the grant again");
         }
@@ -303,8 +318,13 @@ impl Keeper {
         match (halt(record, &account.app().profile), credential) {
             (Some((state, detail)), _) => self.publish_halt(account, state, detail, now),
             (None, Some(credential)) => self.use_named(account, record, credential, true).await,
-            // A refresh token was saved out of an unusable answer; the next attempt shows that one.
-            (None, None) => {}
+            // A refresh token was saved out of an unusable answer; the next attempt shows that one, also where the one
+            // before had been refused.
+            (None, None) => account.publish(|p| {
+                if p.state.needs_a_person() {
+                    (p.state, p.trouble) = (AccountState::Ready, None);
+                }
+            }),
         }
     }
 

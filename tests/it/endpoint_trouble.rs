@@ -234,3 +234,48 @@ async fn a_caller_who_has_to_wait_for_a_failing_endpoint_hears_why() {
     let retry_after = unavailable.retry_after.unwrap();
     assert!((40 * SECOND..=MINUTE).contains(&retry_after), "{retry_after:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_the_server_asked_for_is_kept_though_the_account_is_let_go_or_changed_in_it() {
+    for is_changed in [false, true] {
+        let stage = Stage::with_sellers(&app(""), 1).await;
+        let throttled = failure(Class::Throttled, 429, "slow down");
+        stage.play_failing(TokenError { retry_after: Some(MINUTE), ..throttled });
+        assert_eq!(stage.ask(0).await, Err(AccountState::Degraded));
+        if is_changed {
+            stage.live.renew(&stage.id(0)).await;
+        } else {
+            stage.live.evict(&stage.id(0));
+        }
+        stage.shown();
+        stage.play_granting(5 * MINUTE);
+        let _busy = stage.busy(0);
+        pass(50 * SECOND).await;
+        assert_eq!(stage.calls(), 0, "changed: {is_changed}");
+        let unavailable = stage.live(0).await.token(SECOND).await.unwrap_err();
+        assert!(unavailable.detail.contains("slow down"), "{}", unavailable.detail);
+        assert!(unavailable.retry_after.is_some_and(|left| left <= 10 * SECOND), "{unavailable:?}");
+        pass(11 * SECOND).await;
+        assert_eq!(stage.calls(), 1, "changed: {is_changed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_endpoint_is_asked_with_every_grant_in_turn_though_one_has_callers_that_wait() {
+    let stage = Stage::with_sellers(&app(""), 3).await;
+    let refusal = failure(Class::InvalidGrant, 400, "invalid_grant");
+    stage.play_failing(refusal.clone());
+    for seller in 1..3 {
+        assert_eq!(stage.ask(seller).await, Err(AccountState::LoginRequired(LoginReason::Revoked)));
+    }
+    let _busy = stage.busy(0);
+    pass(SECOND).await;
+    assert_eq!(stage.show(0).await.state, "degraded");
+    // The other two were refused by mistake; they are tried again though nobody waits for them.
+    stage
+        .play(move |shown| if shown.seller == 0 { Err(refusal.clone()) } else { Ok(granted(shown, MINUTE)) });
+    pass(5 * MINUTE).await;
+    assert_eq!(stage.show(1).await.state, "ready");
+    assert_eq!(stage.show(2).await.state, "ready");
+    assert_eq!(stage.show(0).await.state, "login_required");
+}

@@ -3,6 +3,7 @@
 use marketgate::{
     grant::AccountState,
     oauth::{Class, EndReason, TokenError},
+    secret::Secret,
     store::{LoginReason, Standing},
 };
 
@@ -155,4 +156,22 @@ async fn a_narrower_scope_is_kept_and_shown() {
         Some("read"),
         "an answer without a scope changes none"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_grant_is_accepted_again_with_the_refresh_token_of_an_answer_that_cannot_be_used() {
+    let stage = Stage::with_sellers(&app(""), 1).await;
+    stage.play_failing(failure(Class::InvalidGrant, 400, "invalid_grant"));
+    assert_eq!(stage.ask(0).await, Err(AccountState::LoginRequired(LoginReason::Revoked)));
+    stage.play(|shown| match shown.token {
+        0 => {
+            let successor = Some(Secret::new("rt-0-1"));
+            Err(TokenError { successor, ..failure(Class::Ambiguous, 200, "no access token") })
+        }
+        _ => Ok(granted(shown, MINUTE)),
+    });
+    pass(2 * MINUTE).await;
+    let record = stage.stored(0).await;
+    assert_eq!((record.standing, record.notes.refusal), (Standing::Active, None));
+    assert!(stage.ask(0).await.is_ok());
 }

@@ -157,3 +157,54 @@ async fn where_uses_are_counted_nothing_is_repeated_after_a_lost_answer() {
     pass(20 * SECOND).await;
     assert!(stage.shown().len() > 1, "it is the last resort once the token has ended");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_ended_while_somebody_waited_to_have_it_refreshed_is_not_tried_again() {
+    let stage = Stage::with_sellers(&app(""), 1).await;
+    let calls = AtomicUsize::new(0);
+    stage.play(move |_| match calls.fetch_add(1, Relaxed) {
+        0 => Err(cut()),
+        _ => Err(failure(Class::InvalidGrant, 400, "invalid_grant")),
+    });
+    assert_eq!(stage.ask(0).await, Err(LOST));
+    stage.shown();
+    // It was due, and its keeper was replaced while it refreshed: the order reaches the next keeper.
+    stage.live.renew(&stage.id(0)).await;
+    stage.live(0).await.keep_up();
+    pass(60 * MINUTE).await;
+    assert_eq!(stage.shown(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_cut_off_is_given_ten_seconds_though_the_stored_token_ends_before() {
+    let stage = killed_midway("reuse_window = \"0s\"", Some(5 * SECOND), SECOND).await;
+    let served = stage.busy(0);
+    pass(8 * SECOND).await;
+    assert_eq!(stage.shown(), []);
+    pass(2 * SECOND).await;
+    assert_eq!(stage.shown().len(), 1);
+    assert!(served.lock().unwrap().unwrap().elapsed() < SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_call_is_repeated_within_the_window_though_its_callers_gave_up_and_earlier_tries_failed() {
+    let stage = Stage::with_sellers(&app("reuse_window = \"5s\""), 1).await;
+    stage.play_failing(failure(Class::NotSent, 0, "no connection"));
+    let live = stage.live(0).await;
+    for _ in 0..4 {
+        assert!(live.token(SECOND / 10).await.is_err());
+        pass(2 * SECOND).await;
+    }
+    stage.shown();
+    let calls = AtomicUsize::new(0);
+    stage.play(move |shown| match calls.fetch_add(1, Relaxed) {
+        0 => Err(cut()),
+        _ => Ok(granted(shown, MINUTE)),
+    });
+    assert!(live.first_token(2 * SECOND).await.is_err());
+    pass(5 * SECOND).await;
+    let at: Vec<_> = stage.shown().iter().map(|shown| shown.at).collect();
+    assert_eq!(at.len(), 2);
+    assert!(at[1] - at[0] >= SECOND / 10, "in an outage it comes after the usual pause: {at:?}");
+    assert!(stage.ask(0).await.is_ok());
+}

@@ -95,6 +95,7 @@ pub(crate) fn failure(class: Class, status: u16, words: &str) -> TokenError {
 /// One process.
 pub(crate) struct Stage {
     pub(crate) accounts: Arc<Accounts>,
+    pub(crate) live: Arc<LiveAccounts>,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) clock: Clock,
     app: Arc<App>,
@@ -144,7 +145,8 @@ impl Stage {
         let tls = marketgate::tls::client_config(None).unwrap();
         let client = TokenClient::new(tls, None);
         let apps = BTreeMap::from([(app.name.clone(), app.clone())]);
-        let accounts = Arc::new(Accounts::new(apps, live, Some(store.clone()), client, clock.clone()));
+        let accounts =
+            Arc::new(Accounts::new(apps, live.clone(), Some(store.clone()), client, clock.clone()));
         let seeing_to = tokio::spawn({
             let accounts = accounts.clone();
             async move {
@@ -158,7 +160,7 @@ impl Stage {
                 tokio::join!(look, accounts.keep_up());
             }
         });
-        Self { accounts, store, clock, app: app.clone(), played, seeing_to }
+        Self { accounts, live, store, clock, app: app.clone(), played, seeing_to }
     }
 
     /// The process is killed: another one starts with what is durable.

@@ -59,6 +59,8 @@ pub(super) struct Health {
     paused_until: Duration,
     last_success: Option<Duration>,
     words: String,
+    /// Until when the server wants to be left alone with an account, and what it said. The account may be let go before.
+    asked: HashMap<AccountId, (Duration, String)>,
 }
 
 /// Who has failed since the last success.
@@ -102,6 +104,7 @@ impl Health {
     pub(super) fn succeeded(&mut self, id: &AccountId, now: Duration) -> Vec<AccountId> {
         (self.last, self.last_success, self.paused_until) = (now, Some(now), Duration::ZERO);
         self.failing = Failing::Nobody;
+        self.asked.remove(id);
         self.doubted.remove(id);
         self.refused.remove(id);
         let refused = std::mem::take(&mut self.refused);
@@ -125,6 +128,20 @@ impl Health {
         if let (Failing::Several, Some(asked)) = (&self.failing, asked) {
             self.paused_until = self.paused_until.max(now + asked);
         }
+    }
+
+    /// The server wants to be left alone with this account for so long. What is over is forgotten here, so that no more is
+    /// remembered than servers ask for within the longest pause they are given.
+    pub(super) fn asked(&mut self, id: &AccountId, pause: Duration, words: &str, now: Duration) {
+        self.asked.retain(|_, (until, _)| *until > now);
+        self.asked.insert(id.clone(), (now + pause, words.to_owned()));
+    }
+
+    /// How long it still wants that, and what it said.
+    pub(super) fn pause(&self, id: &AccountId, now: Duration) -> Option<(Duration, String)> {
+        let (until, words) = self.asked.get(id)?;
+        let left = until.checked_sub(now).filter(|left| !left.is_zero())?;
+        Some((left, words.clone()))
     }
 
     /// The endpoint answered, and judged this very call.
@@ -200,6 +217,19 @@ mod tests {
         health.succeeded(&id(3), 103 * SECOND);
         assert_eq!(health.wait(false, 103 * SECOND), Duration::ZERO);
         assert!(health.others(90 * SECOND).succeeded && !health.others(104 * SECOND).succeeded);
+    }
+
+    #[test]
+    fn a_pause_that_was_asked_for_one_account_ends_with_its_time_or_a_success_and_is_then_forgotten() {
+        let mut health = Health::default();
+        health.asked(&id(1), 9 * SECOND, "busy", SECOND);
+        assert_eq!(health.pause(&id(1), 4 * SECOND), Some((6 * SECOND, "busy".to_owned())));
+        assert_eq!(health.pause(&id(2), 4 * SECOND), None);
+        assert_eq!(health.pause(&id(1), 10 * SECOND), None);
+        health.asked(&id(2), 9 * SECOND, "busy", 11 * SECOND);
+        assert_eq!(health.asked.len(), 1);
+        health.succeeded(&id(2), 12 * SECOND);
+        assert!(health.asked.is_empty());
     }
 
     #[test]

@@ -37,11 +37,11 @@ impl Truth {
         seller.doubt |= open && (!is_end || seller.ending_failed);
     }
 
-    /// The store failed, or a keeper that knows nothing of what the last one saw takes over.
+    /// The store failed, or a keeper takes over that knows nothing of what the last one saw; only for how long the server
+    /// wants to be left alone it knows.
     pub(super) fn store_failed(&mut self, account: usize) {
         let seller = &mut self.sellers[account];
         seller.ending_failed |= seller.showings.last().is_some_and(|last| last.outcome == Outcome::Ended);
-        seller.asked_until = None;
     }
 
     /// A record has become durable; `brought`: by a login.
@@ -134,6 +134,7 @@ impl Truth {
                 seller.death = Some(Death::Revoked);
             }
             seller.doubt |= open.contains(&account);
+            seller.orphaned_at = seller.intent_at.filter(|_| open.contains(&account));
             seller.ending_failed |= seller.showings.last().is_some_and(|last| last.outcome == Outcome::Ended);
             for token in seller.refresh.iter_mut().filter(|t| !t.was_durable) {
                 if matches!(token.fate, Fate::Flying | Fate::Delivered) {

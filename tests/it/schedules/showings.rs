@@ -22,9 +22,13 @@ impl Truth {
         self.law(refresh == durable, || {
             format!("refresh token {refresh} of account {account} shown while {durable} is the durable one")
         });
-        let is_repetition = self.repeats(account, now);
+        let repeats = self.repeats(account, now);
         self.must_be_wanted(account, now);
+        let window = self.window;
         let seller = &mut self.sellers[account];
+        // What a start shows again within the window is the one repetition that the lost call of the earlier process gets.
+        let heals = seller.orphaned_at.take().is_some_and(|sent| now.at < sent + window);
+        let is_repetition = repeats || heals;
         self.figures.showings += 1;
         self.figures.repeated += u64::from(seller.doubt);
         (seller.in_flight, seller.begun) = (true, false);
@@ -69,7 +73,12 @@ impl Truth {
         // A start repeats the lost call of an earlier process, as long as it takes the time for it to run.
         let in_time =
             seller.intent_at.is_some_and(|sent| now.at < sent + self.window || self.is_stepped_since(sent));
-        let has_reason = !seller.doubt || has_ended || in_time || seller.ending_failed;
+        // A refresh token that ends before its access token would be lost by waiting.
+        let ends = seller.refresh[seller.durable].ends;
+        let access_ends =
+            seller.durable_access.map(|access| &seller.access[access]).map(|t| t.minted + t.lifetime);
+        let ends_before = ends.zip(access_ends).is_some_and(|(refresh, access)| refresh <= access);
+        let has_reason = !seller.doubt || has_ended || in_time || seller.ending_failed || ends_before;
         self.law(has_reason, || {
             format!(
                 "account {account}: a refresh token in doubt was shown again while its access token lived"

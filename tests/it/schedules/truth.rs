@@ -122,6 +122,8 @@ pub(super) struct Seller {
     pub(super) ending_failed: bool,
     /// When the last intent was kept of whose call no answer was stored.
     pub(super) intent_at: Option<Duration>,
+    /// When a call was begun that an earlier process left open, until the refresh token is shown again.
+    pub(super) orphaned_at: Option<Duration>,
     /// Whether a process started only when that call could no longer be repeated.
     pub(super) was_late: bool,
     /// Until when the server wants to be left alone.

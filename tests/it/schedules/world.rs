@@ -323,7 +323,9 @@ fn may_lose(schedule: &Schedule, terms: &Terms) -> bool {
         (Manner::Lenient, _) | (Manner::Grace, Course::Calm) => false,
         (Manner::Grace, Course::Single(fault, _)) => outlasts(fault),
         (Manner::Grace, Course::Chain(first, _, more)) => {
-            outlasts(first) || leaves_it(first) || more.into_iter().flatten().any(outlasts)
+            // A repetition that is throttled has to wait, and the reuse window may end meanwhile.
+            let waits = |fault| outlasts(fault) || matches!(fault, Fault::Throttled);
+            outlasts(first) || leaves_it(first) || more.into_iter().flatten().any(waits)
         }
     }
 }
