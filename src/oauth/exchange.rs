@@ -108,9 +108,8 @@ impl Exchange<'_> {
     fn request(self, over_http_2: bool) -> Result<Request<Full<Bytes>>, NoAnswer> {
         let place = self.place().to_owned();
         let target = if over_http_2 { self.url.to_string() } else { self.url.path.clone() };
-        let (uri, host) = match (target.parse::<Uri>(), HeaderValue::from_str(&place)) {
-            (Ok(uri), Ok(host)) => (uri, host),
-            _ => return Err(NoAnswer::unfit(&place)),
+        let (Ok(uri), Ok(host)) = (target.parse::<Uri>(), HeaderValue::from_str(&place)) else {
+            return Err(NoAnswer::unfit(&place));
         };
         // The buffer is wiped when the last reader lets go of it.
         let mut request = Request::new(Full::new(Bytes::from_owner(self.body)));

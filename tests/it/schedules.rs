@@ -1,7 +1,7 @@
 //! Keepers, store and token endpoint driven from a seed, with something going wrong at every step. The one rule: whatever
 //! happens, the laws of the grant hold; a schedule that breaks one is named, and its name runs it again.
 //!
-//! `SCHEDULES=100000 cargo test --release --test it schedules:: -- --nocapture` runs more of them.
+//! `SCHEDULES=100000 cargo test --test it schedules:: -- --nocapture` runs more of them.
 //! `SCHEDULE=strict:4711:crash-after@17 cargo test --test it schedules::replay -- --nocapture` runs one, and tells its story.
 
 mod callers;
