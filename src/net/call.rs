@@ -13,6 +13,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
+/// Header fields of an answer over HTTP/1.1, at most.
+const MOST_HEADERS: usize = 1000;
+
+/// Longest head of an answer over HTTP/2, in bytes.
+const LONGEST_HEAD: u32 = 1024 * 1024;
+
 /// An answer whose body comes for as long as this lives: the connection ends with it.
 pub struct Call {
     /// The answer.
@@ -29,7 +35,14 @@ pub async fn over_http_1<S>(stream: S, request: Request<Full<Bytes>>) -> hyper::
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // What RFC 9112 §5.2 asks of a recipient, and what careless servers send, is no reason to lose an answer.
+    let mut builder = http1::Builder::new();
+    builder
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
+        .max_headers(MOST_HEADERS);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     // How it ends is told by the answer's body.
     let connection = AbortOnDropHandle::new(tokio::spawn(async { drop(connection.await) }));
     let response = sender.send_request(request).await?;
@@ -44,7 +57,9 @@ pub async fn over_http_2<S>(stream: S, request: Request<Full<Bytes>>) -> hyper::
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.max_header_list_size(LONGEST_HEAD);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let connection = AbortOnDropHandle::new(tokio::spawn(async { drop(connection.await) }));
     let response = sender.send_request(request).await?;
     Ok(Call { response, connection })

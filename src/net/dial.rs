@@ -56,7 +56,8 @@ impl Destination {
         Self::at(url.tls, &url.host, url.port, &url.authority)
     }
 
-    /// Where an address of a server points that a person gave; None where it is no `http` or `https` URL.
+    /// Where an address of a server points that a person gave; None where it is no `http` or `https` URL,
+    /// has credentials in it, or no proper port.
     pub fn of_uri(uri: &Uri) -> Option<Self> {
         let tls = match uri.scheme_str()? {
             "https" => true,
@@ -65,7 +66,14 @@ impl Destination {
         };
         let authority = uri.authority()?;
         let host = authority.host().trim_matches(['[', ']']);
-        Some(Self::at(tls, host, authority.port_u16().unwrap_or(if tls { 443 } else { 80 }), authority))
+        let has_port = authority.as_str().len() > authority.host().len();
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if has_port => return None,
+            None if tls => 443,
+            None => 80,
+        };
+        Some(Self::at(tls, host, port, authority))
     }
 
     fn at(tls: bool, host: &str, port: u16, authority: &Authority) -> Self {

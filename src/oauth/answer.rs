@@ -115,16 +115,16 @@ impl RefreshLifetime {
 /// Everything that is no usable token; see the table in [`crate::oauth`].
 pub fn judge(answer: &Answer<'_>, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
     let outcome = judge_body(answer, request);
-    let Some(body) = answer.beyond.filter(|_| !has_refresh_token(&outcome)) else { return outcome };
+    let Some(body) = answer.beyond.filter(|_| refresh_token(&outcome).is_none()) else { return outcome };
     let behind_the_cut = judge_body(&Answer { body, cut: Some("framed wrongly"), ..*answer }, request);
-    if has_refresh_token(&behind_the_cut) { behind_the_cut } else { outcome }
+    // A line's end within a token is the framing's.
+    let is_whole = refresh_token(&behind_the_cut).is_some_and(|token| !token.contains(['\r', '\n']));
+    if is_whole { behind_the_cut } else { outcome }
 }
 
-fn has_refresh_token(outcome: &Result<Granted, TokenError>) -> bool {
-    match outcome {
-        Ok(granted) => granted.refresh_token.is_some(),
-        Err(error) => error.successor.is_some(),
-    }
+fn refresh_token(outcome: &Result<Granted, TokenError>) -> Option<&str> {
+    let token = outcome.as_ref().map_or_else(|error| &error.successor, |granted| &granted.refresh_token);
+    token.as_ref().map(Secret::expose)
 }
 
 fn judge_body(answer: &Answer<'_>, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {

@@ -17,7 +17,7 @@ use super::{
     request::TokenRequest,
     token_error::TokenError,
 };
-use crate::{clock::Clock, config::settings::ForwardProxy, net::Dialer, provider::HttpUrl};
+use crate::{clock::Clock, config::settings::ForwardProxy, net::Dialer, provider::HttpUrl, secret::Secret};
 
 /// Calls token endpoints, and what stands beside them: revocation, and plain GETs with a token ([`TokenClient::get`]).
 #[derive(Debug, Clone)]
@@ -94,5 +94,7 @@ fn search_for_successor(mut none: NoAnswer, request: &TokenRequest<'_>) -> Token
     let (headers, received) = (&HeaderMap::new(), Clock::system().now().wall);
     let (status, cut) = (StatusCode::BAD_GATEWAY, Some("no HTTP"));
     let judged = judge(&Answer { status, headers, body: &came, cut, beyond: None, received }, request);
-    TokenError { successor: judged.err().and_then(|error| error.successor), ..error }
+    // A line's end within a token is the framing's.
+    let is_whole = |token: &Secret| !token.expose().contains(['\r', '\n']);
+    TokenError { successor: judged.err().and_then(|error| error.successor).filter(is_whole), ..error }
 }

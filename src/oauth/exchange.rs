@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
-    header::{HOST, USER_AGENT},
+    header::{HOST, TRANSFER_ENCODING, USER_AGENT},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -38,9 +38,6 @@ const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("marketgate/", en
 
 /// Room for nearly every answer.
 const USUAL_BODY: usize = 16 * 1024;
-
-/// How long the rest of a body is waited for that its length has cut off.
-const AFTER_THE_END: Duration = Duration::from_millis(250);
 
 /// A request.
 pub(super) struct Exchange<'a> {
@@ -69,19 +66,14 @@ impl Exchange<'_> {
         let tape = Tape::default();
         let stream = Taped { stream, tape: tape.clone() };
         let (place, late) = (self.place().to_owned(), self.late());
-        let mut call = match timeout_at(end, call::over_http_1(stream, self.request(false)?)).await {
+        let call = match timeout_at(end, call::over_http_1(stream, self.request(false)?)).await {
             Ok(Ok(call)) => call,
             Ok(Err(error)) => return Err(NoAnswer::broken(&error, &place, Some(tape.behind_head()))),
             Err(_) => return Err(NoAnswer::late(late, Some(tape.behind_head()))),
         };
-        let mut received = Received::read(call.response, end, &late).await;
-        if received.cut.is_none() && received.seems_shortened() {
-            let rest = end.min(Deadline::now() + AFTER_THE_END);
-            // Whether it ends does not matter: what came is on the tape.
-            drop(timeout_at(rest, &mut call.connection).await);
-        }
-        received.beyond = Some(tape.behind_head()).filter(|behind| behind.len() > received.body.len());
-        Ok(received)
+        let received = Received::read(call.response, end, &late).await;
+        let beyond = received.beyond_framing(tape.behind_head());
+        Ok(Received { beyond, ..received })
     }
 
     async fn over_http_2(self, stream: Connected, end: Deadline) -> Result<Received, NoAnswer> {
@@ -160,10 +152,24 @@ impl Received {
         Self { status: head.status, headers: head.headers, body, cut, beyond: None, at: Instant::now() }
     }
 
-    /// Whether it ends where no JSON ends, so that its length may be wrong.
-    fn seems_shortened(&self) -> bool {
-        let text = self.body.trim_ascii();
-        text.starts_with(b"{") && !text.ends_with(b"}")
+    /// What `behind` the head lies in one piece and is more than the body: then the framing is wrong. Sizes of chunks between
+    /// the pieces of a body would look like parts of it, so of chunks only the first is looked at, where it is all there was.
+    fn beyond_framing(&self, behind: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
+        if !self.headers.contains_key(TRANSFER_ENCODING) {
+            return Some(behind).filter(|behind| behind.len() > self.body.len());
+        }
+        let text = without_chunk_size(&behind);
+        let one_piece = text.len() > self.body.len() && text.starts_with(&self.body);
+        let is_wrong = self.cut.is_some() || self.body.is_empty();
+        (is_wrong && one_piece).then(|| Zeroizing::new(text.to_vec()))
+    }
+}
+
+/// Without the line at the beginning that tells a chunk's size, if there is one (RFC 9112 §7.1).
+fn without_chunk_size(text: &[u8]) -> &[u8] {
+    match text.windows(2).position(|end| end == b"\r\n") {
+        Some(end) if end > 0 && text[..end].iter().all(u8::is_ascii_hexdigit) => &text[end + 2..],
+        _ => text,
     }
 }
 
