@@ -79,12 +79,6 @@ impl LiveAccounts {
         }
         change
     }
-
-    /// An account's record was changed by somebody who holds it against nobody: its keeper ends what it has begun, and the
-    /// next request finds the account anew. Returns when the old keeper has ended.
-    pub async fn renew(&self, id: &AccountId) {
-        drop(self.change(id, None, Duration::MAX).await);
-    }
 }
 
 impl<'a> Change<'a> {

@@ -16,12 +16,13 @@ use http::{
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::{Instant as Deadline, timeout_at};
+use tokio_util::io::InspectReader;
 use zeroize::Zeroizing;
 
 use super::{
     answer::coding::LONGEST,
     detail,
-    tape::{Tape, Taped},
+    tape::Tape,
     token_error::{Class, TokenError},
 };
 use crate::{
@@ -64,7 +65,8 @@ impl Exchange<'_> {
 
     async fn over_http_1(self, stream: Connected, end: Deadline) -> Result<Received, NoAnswer> {
         let tape = Tape::default();
-        let stream = Taped { stream, tape: tape.clone() };
+        let recorder = tape.clone();
+        let stream = InspectReader::new(stream, move |piece: &[u8]| recorder.record(piece));
         let (place, late) = (self.place().to_owned(), self.late());
         let call = match timeout_at(end, call::over_http_1(stream, self.request(false)?)).await {
             Ok(Ok(call)) => call,
@@ -79,10 +81,7 @@ impl Exchange<'_> {
     async fn over_http_2(self, stream: Connected, end: Deadline) -> Result<Received, NoAnswer> {
         let (place, late) = (self.place().to_owned(), self.late());
         match timeout_at(end, call::over_http_2(stream, self.request(true)?)).await {
-            Ok(Ok(call)) => {
-                let _connection = call.connection;
-                Ok(Received::read(call.response, end, &late).await)
-            }
+            Ok(Ok(call)) => Ok(Received::read(call.response, end, &late).await),
             Ok(Err(error)) => Err(NoAnswer::broken(&error, &place, None)),
             Err(_) => Err(NoAnswer::late(late, None)),
         }

@@ -243,7 +243,7 @@ async fn a_pause_that_the_server_asked_for_is_kept_though_the_account_is_let_go_
         stage.play_failing(TokenError { retry_after: Some(MINUTE), ..throttled });
         assert_eq!(stage.ask(0).await, Err(AccountState::Degraded));
         if is_changed {
-            stage.live.renew(&stage.id(0)).await;
+            drop(stage.live.change(&stage.id(0), None, std::time::Duration::MAX).await);
         } else {
             stage.live.evict(&stage.id(0));
         }

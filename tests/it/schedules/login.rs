@@ -24,7 +24,7 @@ pub(super) async fn log_in(world: Arc<World>, account: usize, number: u64) {
             (state.life.live.upgrade(), state.life.store.upgrade())
         };
         let (Some(live), Some(store)) = (live, store) else { return };
-        live.renew(&id).await;
+        drop(live.change(&id, None, Duration::MAX).await);
         world.live_on().await;
         let token = Secret::new(format!("rt-{account}-{refresh}"));
         let is_newest = world.state().truth.finds(account, refresh);
@@ -34,7 +34,7 @@ pub(super) async fn log_in(world: Arc<World>, account: usize, number: u64) {
         }
         if store.bring(account, token, &mut dice).await.is_ok() {
             world.state().truth.store_failed(account);
-            live.renew(&id).await;
+            drop(live.change(&id, None, Duration::MAX).await);
             return;
         }
         drop((live, store));

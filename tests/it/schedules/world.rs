@@ -290,7 +290,7 @@ impl World {
     fn renew(&self, account: usize) {
         let Some(live) = self.life_of(account) else { return };
         let id = self.terms.accounts[account].id.clone();
-        tokio::spawn(async move { live.renew(&id).await });
+        tokio::spawn(async move { drop(live.change(&id, None, Duration::MAX).await) });
     }
 
     fn life_of(&self, account: usize) -> Option<Arc<LiveAccounts>> {
