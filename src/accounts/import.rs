@@ -129,7 +129,7 @@ fn same(one: &Secret, other: &Secret) -> bool {
 fn text(name: &str, value: &Value) -> Result<String, AccountsError> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) if !CREDENTIALS.contains(&name) => number.to_string(),
         _ => {
             return Err(AccountsError::invalid(format!("`{name}` is no text"), "write it in quotes"));
         }

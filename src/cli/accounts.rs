@@ -21,6 +21,9 @@ use crate::{
     names::{AccountId, AppName},
 };
 
+/// How long a refresh is waited for, in seconds: longer than a token call may take.
+const LONGEST_REFRESH: u32 = 90;
+
 /// Arguments of `accounts`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND")]
@@ -151,13 +154,11 @@ fn with(
 /// changed its mind.
 async fn refresh(client: &AdminClient, id: &AccountId) -> Result<AccountDocument, Failure> {
     let before = remote::show(client, id).await?;
-    let after: AccountDocument = remote::act(client, id, "refresh").await?;
-    let fingerprint =
-        |account: &AccountDocument| account.token.as_ref().map(|token| token.fingerprint.clone());
-    match &after.trouble {
-        Some(_) if fingerprint(&after) == fingerprint(&before) => Err(without_token(&after)),
-        _ => Ok(after),
-    }
+    let after: AccountDocument = remote::act(client, id, &format!("refresh?wait={LONGEST_REFRESH}")).await?;
+    let generation = |account: &AccountDocument| account.token.as_ref().map(|token| token.generation);
+    let has_new = generation(&after) != generation(&before);
+    let failed = after.trouble.is_some() || after.state == AccountState::Refreshing.as_str();
+    if failed && !has_new { Err(without_token(&after)) } else { Ok(after) }
 }
 
 fn without_token(account: &AccountDocument) -> Failure {
@@ -168,8 +169,8 @@ fn without_token(account: &AccountDocument) -> Failure {
     };
     match &account.trouble {
         Some(trouble) => Failure::new(exit, &trouble.detail).mend(&trouble.action),
-        None => Failure::new(exit, format!("the account is {}", status::state(account)))
-            .mend("`marketgate status` says more"),
+        None => Failure::new(exit, format!("the token call had no answer within {LONGEST_REFRESH} s"))
+            .mend("it goes on, and nothing is lost: `marketgate status` says what becomes of it"),
     }
 }
 

@@ -11,7 +11,7 @@ use http::{
     HeaderValue, Method, Request, Uri,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
@@ -28,6 +28,9 @@ use crate::{
 
 /// Name lookup, TCP and TLS together.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Longest answer that is read, in bytes: a page of 1,000 accounts is about one MiB.
+const LONGEST: usize = 64 * 1024 * 1024;
 
 /// The environment variable that holds a key to the admin door.
 pub const KEY_VARIABLE: &str = "MARKETGATE_ADMIN_KEY";
@@ -223,6 +226,10 @@ impl AdminClient {
         body: Body,
     ) -> Result<(http::StatusCode, String), String> {
         let broken = |error: hyper::Error| call::innermost(&error);
+        let too_long = |error: Box<dyn std::error::Error + Send + Sync>| match error.downcast() {
+            Ok(error) => call::innermost(&error),
+            Err(error) => format!("its answer cannot be read: {error}"),
+        };
         let Call { response, connection: _connection } = match &self.way {
             Way::Socket(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
@@ -244,8 +251,9 @@ impl AdminClient {
                 call.map_err(broken)?
             }
         };
+        let response = response.map_err(broken)?;
         let status = response.status();
-        let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
+        let bytes = Limited::new(response.into_body(), LONGEST).collect().await.map_err(too_long)?.to_bytes();
         Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
     }
 
@@ -276,12 +284,21 @@ impl AdminClient {
         Ok(request)
     }
 
+    /// Whoever listens there may be somebody else: what he says reaches a terminal as text alone.
     fn refused(&self, status: u16, text: &str) -> AskError {
         match serde_json::from_str::<Refusal>(text) {
-            Ok(refusal) => AskError::Refused(Refusal { status, ..refusal }),
-            Err(_) => {
-                AskError::Unexpected { name: self.name.clone(), status, detail: text.trim().to_owned() }
+            Ok(Refusal { code, detail, action, .. }) => {
+                AskError::Refused(Refusal { status, code, detail: shown(&detail), action: shown(&action) })
             }
+            Err(_) => AskError::Unexpected { name: self.name.clone(), status, detail: shown(text.trim()) },
         }
     }
+}
+
+/// Without what commands a terminal; no longer than a person reads.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 4000;
+    let is_sign =
+        |c: char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().take(LONGEST).map(|c| if c == '\n' || is_sign(c) { c } else { ' ' }).collect()
 }

@@ -137,7 +137,7 @@ impl LiveAccount {
             let in_vain =
                 |t: &Trouble| forced.was_before(t.last) && !t.is_mended(&self.account().credentials);
             trouble.is_some_and(in_vain)
-        } else if token.age(now) < timing::MINTED_JUST_NOW {
+        } else if trouble.is_none() && token.age(now) < timing::MINTED_JUST_NOW {
             return Staleness::Young;
         } else {
             !forced.may_be(token.generation, now)
@@ -159,7 +159,7 @@ impl LiveAccount {
 enum Judgement {
     /// There is a newer one, or one is on its way.
     Replaced,
-    /// It was minted moments ago: it is not stale, and another one would be refused as well.
+    /// It was minted moments ago, and no refresh failed since: it is not stale, and another one would be refused as well.
     Young,
     /// It is not to be replaced: the marketplace refuses something else.
     Stands,

@@ -1,6 +1,6 @@
 //! One request on a connection of its own.
 
-use std::error::Error;
+use std::{error::Error, future::poll_fn};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,7 +10,7 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, copy, sink};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Header fields of an answer over HTTP/1.1, at most.
@@ -21,16 +21,16 @@ const LONGEST_HEAD: u32 = 1024 * 1024;
 
 /// An answer whose body comes for as long as this lives: the connection ends with it.
 pub struct Call {
-    /// The answer.
-    pub response: Response<Incoming>,
-    /// Ends when nothing more comes on the connection.
+    /// The answer, or why what came is none.
+    pub response: hyper::Result<Response<Incoming>>,
+    /// Ends when nothing more comes on the connection. HTTP/1.1 is read on behind an answer that has ended or is none.
     pub connection: AbortOnDropHandle<()>,
 }
 
 /// Over HTTP/1.1, where the target has no scheme and authority, and `Host` stands among the headers.
 ///
 /// # Errors
-/// When the connection ends before an answer.
+/// When nothing can be sent.
 pub async fn over_http_1<S>(stream: S, request: Request<Full<Bytes>>) -> hyper::Result<Call>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -42,17 +42,20 @@ where
         .allow_spaces_after_header_name_in_responses(true)
         .ignore_invalid_headers_in_responses(true)
         .max_headers(MOST_HEADERS);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    // How it ends is told by the answer's body.
-    let connection = AbortOnDropHandle::new(tokio::spawn(async { drop(connection.await) }));
-    let response = sender.send_request(request).await?;
-    Ok(Call { response, connection })
+    let (mut sender, mut connection) = builder.handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(async move {
+        // How it ends is told by the answer's body.
+        drop(poll_fn(|context| connection.poll_without_shutdown(context)).await);
+        drop(copy(&mut connection.into_parts().io.into_inner(), &mut sink()).await);
+    });
+    let connection = AbortOnDropHandle::new(connection);
+    Ok(Call { response: sender.send_request(request).await, connection })
 }
 
 /// Over HTTP/2, where the target has both.
 ///
 /// # Errors
-/// When the connection or the stream ends before an answer.
+/// When nothing can be sent.
 pub async fn over_http_2<S>(stream: S, request: Request<Full<Bytes>>) -> hyper::Result<Call>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -61,8 +64,7 @@ where
     builder.max_header_list_size(LONGEST_HEAD);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let connection = AbortOnDropHandle::new(tokio::spawn(async { drop(connection.await) }));
-    let response = sender.send_request(request).await?;
-    Ok(Call { response, connection })
+    Ok(Call { response: sender.send_request(request).await, connection })
 }
 
 /// The plainest words for what went wrong: the innermost cause.

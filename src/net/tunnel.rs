@@ -38,9 +38,10 @@ fn request(proxy: &ForwardProxy, destination: &str) -> zeroize::Zeroizing<String
 }
 
 /// Reads to the empty line and not further. Byte by byte: nothing follows before we speak, and it happens once a connection.
+/// A line may end with LF alone (RFC 9112 §2.2).
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(256);
-    while !head.ends_with(b"\r\n\r\n") {
+    while ![b"\n\r\n".as_slice(), b"\n\n"].iter().any(|end| head.ends_with(end)) {
         if head.len() >= MAX_HEAD {
             return Err(std::io::Error::other("its answer to CONNECT is too long"));
         }
@@ -53,7 +54,7 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Vec<
 fn status(head: &[u8]) -> Option<u16> {
     let rest = head.strip_prefix(b"HTTP/1.1 ").or_else(|| head.strip_prefix(b"HTTP/1.0 "))?;
     let (digits, rest) = rest.split_at_checked(3)?;
-    let ends = rest.first().is_some_and(|b| matches!(b, b' ' | b'\r'));
+    let ends = rest.first().is_some_and(|b| matches!(b, b' ' | b'\r' | b'\n'));
     std::str::from_utf8(digits).ok().filter(|d| ends && d.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 
@@ -74,13 +75,16 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_behind_the_proxys_answer_is_read() {
-        let (mut near, mut far) = tokio::io::duplex(1024);
-        far.write_all(b"HTTP/1.1 200 OK\r\nVia: x\r\n\r\nTLS").await.unwrap();
-        let proxy = ForwardProxy { host: "egress".into(), port: 3128, authorization: None };
-        open(&mut near, &proxy, "api.test:443").await.unwrap();
-        drop(far);
-        let mut rest = String::new();
-        near.read_to_string(&mut rest).await.unwrap();
-        assert_eq!(rest, "TLS");
+        for head in ["HTTP/1.1 200 OK\r\nVia: x\r\n\r\n", "HTTP/1.1 200 OK\nVia: x\n\n", "HTTP/1.0 200\n\r\n"]
+        {
+            let (mut near, mut far) = tokio::io::duplex(1024);
+            far.write_all(format!("{head}TLS").as_bytes()).await.unwrap();
+            let proxy = ForwardProxy { host: "egress".into(), port: 3128, authorization: None };
+            open(&mut near, &proxy, "api.test:443").await.unwrap();
+            drop(far);
+            let mut rest = String::new();
+            near.read_to_string(&mut rest).await.unwrap();
+            assert_eq!(rest, "TLS", "{head:?}");
+        }
     }
 }

@@ -62,8 +62,6 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
     /// Why the body is not whole, in words that go on from "the answer is".
     pub cut: Option<&'a str>,
-    /// All that came behind its head, where that is more than its framing says: then the framing is wrong.
-    pub beyond: Option<&'a [u8]>,
     /// When it came, for dates in it where it has no `Date` of its own.
     pub received: SystemTime,
 }
@@ -114,20 +112,6 @@ impl RefreshLifetime {
 /// # Errors
 /// Everything that is no usable token; see the table in [`crate::oauth`].
 pub fn judge(answer: &Answer<'_>, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
-    let outcome = judge_body(answer, request);
-    let Some(body) = answer.beyond.filter(|_| refresh_token(&outcome).is_none()) else { return outcome };
-    let behind_the_cut = judge_body(&Answer { body, cut: Some("framed wrongly"), ..*answer }, request);
-    // A line's end within a token is the framing's.
-    let is_whole = refresh_token(&behind_the_cut).is_some_and(|token| !token.contains(['\r', '\n']));
-    if is_whole { behind_the_cut } else { outcome }
-}
-
-fn refresh_token(outcome: &Result<Granted, TokenError>) -> Option<&str> {
-    let token = outcome.as_ref().map_or_else(|error| &error.successor, |granted| &granted.refresh_token);
-    token.as_ref().map(Secret::expose)
-}
-
-fn judge_body(answer: &Answer<'_>, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
     let decoded = coding::decode(answer.headers, answer.body);
     let cut = answer.cut.or(decoded.trouble.as_deref());
     let document = Document::read(&decoded.bytes, cut.is_some());
@@ -135,6 +119,33 @@ fn judge_body(answer: &Answer<'_>, request: &TokenRequest<'_>) -> Result<Granted
     let search = Search::new(&document, &request.endpoint.answers, success);
     let judging = Judging { answer, request, cut, document: &document, search: &search };
     judging.outcome()
+}
+
+/// Judges the answer by all that came behind its head, where that is more than its framing says. None: no refresh token there.
+pub(super) fn judge_beyond(
+    answer: &Answer<'_>,
+    beyond: &[u8],
+    request: &TokenRequest<'_>,
+) -> Option<Result<Granted, TokenError>> {
+    let cut = answer.cut.or(Some("framed wrongly"));
+    let outcome = judge(&Answer { body: beyond, cut, ..*answer }, request);
+    // A line's end within a token is the framing's.
+    let is_whole = brought(&outcome).is_some_and(|token| !token.expose().contains(['\r', '\n']));
+    is_whole.then_some(outcome)
+}
+
+/// The refresh token of an answer.
+pub(super) fn brought(outcome: &Result<Granted, TokenError>) -> Option<&Secret> {
+    outcome.as_ref().map_or_else(|error| &error.successor, |granted| &granted.refresh_token).as_ref()
+}
+
+/// Whether more may come behind the end that the framing tells: only JSON and XML have an end of their own. A failure is not
+/// waited on where nothing speaks for more.
+pub(super) fn may_go_on(answer: &Answer<'_>) -> bool {
+    let decoded = coding::decode(answer.headers, answer.body);
+    let document = Document::read(&decoded.bytes, false);
+    let has_no_end = matches!(document.kind, Kind::Empty | Kind::Form | Kind::Text);
+    document.cut || decoded.trouble.is_some() || (has_no_end && answer.status.is_success())
 }
 
 /// What a server says in its answer to another kind of call, uncleaned.

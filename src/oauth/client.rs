@@ -11,13 +11,13 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{
-    answer::{Answer, Granted, judge},
+    answer::{Answer, Granted, brought, judge, judge_beyond, may_go_on},
     exchange::{Exchange, NoAnswer, Received},
     fetch::Fetched,
     request::TokenRequest,
     token_error::TokenError,
 };
-use crate::{clock::Clock, config::settings::ForwardProxy, net::Dialer, provider::HttpUrl, secret::Secret};
+use crate::{clock::Clock, config::settings::ForwardProxy, net::Dialer, provider::HttpUrl};
 
 /// Calls token endpoints, and what stands beside them: revocation, and plain GETs with a token ([`TokenClient::get`]).
 #[derive(Debug, Clone)]
@@ -71,15 +71,21 @@ impl TokenClient {
         let (url, limit) = (&request.endpoint.url, request.limit);
         let (headers, body) = (request.headers()?, request.body());
         let exchange = Exchange { method: Method::POST, url, headers, body, limit };
-        let received = match self.exchange(exchange).await {
+        let mut received = match self.exchange(exchange).await {
             Ok(received) => received,
             Err(none) => return Err(search_for_successor(none, request)),
         };
-        let Received { status, headers, body, cut, beyond, at } = &received;
-        let (beyond, received) = (beyond.as_deref().map(Vec::as_slice), Clock::system().now().wall);
-        judge(&Answer { status: *status, headers, body, cut: cut.as_deref(), beyond, received }, request)
-            .map(|granted| Granted { received: *at, ..granted })
-            .map_err(|error| TokenError { received: *at, ..error })
+        let (at, now) = (received.at, Clock::system().now().wall);
+        let mut outcome = judge(&received.as_answer(now), request);
+        if brought(&outcome).is_none() && request.grant.spends() {
+            let goes_on = may_go_on(&received.as_answer(now));
+            if let Some(beyond) = received.beyond(goes_on).await {
+                outcome = judge_beyond(&received.as_answer(now), &beyond, request).unwrap_or(outcome);
+            }
+        }
+        outcome
+            .map(|granted| Granted { received: at, ..granted })
+            .map_err(|error| TokenError { received: at, ..error })
     }
 
     pub(super) async fn exchange(&self, exchange: Exchange<'_>) -> Result<Received, NoAnswer> {
@@ -89,12 +95,10 @@ impl TokenClient {
 
 /// What came may hold a successor though it is no HTTP.
 fn search_for_successor(mut none: NoAnswer, request: &TokenRequest<'_>) -> TokenError {
-    let came = none.beyond.take().unwrap_or_default();
-    let error = TokenError::from(none);
+    let came = std::mem::take(&mut none.beyond);
     let (headers, received) = (&HeaderMap::new(), Clock::system().now().wall);
-    let (status, cut) = (StatusCode::BAD_GATEWAY, Some("no HTTP"));
-    let judged = judge(&Answer { status, headers, body: &came, cut, beyond: None, received }, request);
-    // A line's end within a token is the framing's.
-    let is_whole = |token: &Secret| !token.expose().contains(['\r', '\n']);
-    TokenError { successor: judged.err().and_then(|error| error.successor).filter(is_whole), ..error }
+    let answer =
+        Answer { status: StatusCode::BAD_GATEWAY, headers, body: &[], cut: Some("no HTTP"), received };
+    let judged = judge_beyond(&answer, &came, request);
+    TokenError { successor: judged.and_then(Result::err).and_then(|error| error.successor), ..none.into() }
 }

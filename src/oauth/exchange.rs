@@ -5,7 +5,7 @@
 use std::{
     error::Error,
     fmt,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -16,17 +16,21 @@ use http::{
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::{Instant as Deadline, timeout_at};
-use tokio_util::io::InspectReader;
+use tokio_util::{io::InspectReader, task::AbortOnDropHandle};
 use zeroize::Zeroizing;
 
 use super::{
-    answer::coding::LONGEST,
+    answer::{Answer, coding::LONGEST},
     detail,
     tape::Tape,
     token_error::{Class, TokenError},
 };
 use crate::{
-    net::{Connected, Destination, DialError, Dialer, call, speaks_h2},
+    net::{
+        Destination, DialError, Dialer,
+        call::{self, Call},
+        speaks_h2,
+    },
     provider::HttpUrl,
 };
 
@@ -39,6 +43,10 @@ const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("marketgate/", en
 
 /// Room for nearly every answer.
 const USUAL_BODY: usize = 16 * 1024;
+
+/// How long nothing comes behind an answer's end before nothing more is taken to come. A server that sends in pieces what it
+/// has made sends the next at once.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// A request.
 pub(super) struct Exchange<'a> {
@@ -54,36 +62,33 @@ pub(super) struct Exchange<'a> {
 impl Exchange<'_> {
     pub(super) async fn run(self, dialer: &Dialer) -> Result<Received, NoAnswer> {
         let end = Deadline::now() + self.limit;
+        let (place, late) = (self.place().to_owned(), self.late());
         let connected = dialer.connect(&Destination::new(self.url), CONNECT_LIMIT.min(self.limit)).await;
-        let stream = connected.map_err(|error| NoAnswer::unconnected(&error, self.place()))?;
-        if speaks_h2(&stream) {
-            self.over_http_2(stream, end).await
-        } else {
-            self.over_http_1(stream, end).await
-        }
-    }
-
-    async fn over_http_1(self, stream: Connected, end: Deadline) -> Result<Received, NoAnswer> {
-        let tape = Tape::default();
+        let stream = connected.map_err(|error| NoAnswer::unconnected(&error, &place))?;
+        let over_http_2 = speaks_h2(&stream);
+        let request = self.request(over_http_2)?;
+        let tape = Tape::new(over_http_2);
         let recorder = tape.clone();
         let stream = InspectReader::new(stream, move |piece: &[u8]| recorder.record(piece));
-        let (place, late) = (self.place().to_owned(), self.late());
-        let call = match timeout_at(end, call::over_http_1(stream, self.request(false)?)).await {
-            Ok(Ok(call)) => call,
-            Ok(Err(error)) => return Err(NoAnswer::broken(&error, &place, Some(tape.behind_head()))),
-            Err(_) => return Err(NoAnswer::late(late, Some(tape.behind_head()))),
+        let call = async {
+            if over_http_2 {
+                call::over_http_2(stream, request).await
+            } else {
+                call::over_http_1(stream, request).await
+            }
         };
-        let received = Received::read(call.response, end, &late).await;
-        let beyond = received.beyond_framing(tape.behind_head());
-        Ok(Received { beyond, ..received })
-    }
-
-    async fn over_http_2(self, stream: Connected, end: Deadline) -> Result<Received, NoAnswer> {
-        let (place, late) = (self.place().to_owned(), self.late());
-        match timeout_at(end, call::over_http_2(stream, self.request(true)?)).await {
-            Ok(Ok(call)) => Ok(Received::read(call.response, end, &late).await),
-            Ok(Err(error)) => Err(NoAnswer::broken(&error, &place, None)),
-            Err(_) => Err(NoAnswer::late(late, None)),
+        let Call { response, connection } = match timeout_at(end, call).await {
+            Ok(Ok(call)) => call,
+            Ok(Err(error)) => return Err(NoAnswer::broken(&error, &place, tape.content())),
+            Err(_) => return Err(NoAnswer::late(late, tape.content())),
+        };
+        let mut wire = Wire { tape, connection, end };
+        match response {
+            Ok(response) => Ok(Received::read(response, wire, &late).await),
+            Err(error) => {
+                wire.read_on().await;
+                Err(NoAnswer::broken(&error, &place, wire.tape.content()))
+            }
         }
     }
 
@@ -122,19 +127,18 @@ pub(super) struct Received {
     pub body: Zeroizing<Vec<u8>>,
     /// Why the body is not whole.
     pub cut: Option<String>,
-    /// All that came behind the head, where that is more than the body.
-    pub beyond: Option<Zeroizing<Vec<u8>>>,
     /// When its last byte was read.
     pub at: Instant,
+    wire: Wire,
 }
 
 impl Received {
     /// Reads on only while there is room, so that an endless body costs its bound and the connection.
-    async fn read(response: http::Response<Incoming>, end: Deadline, late: &str) -> Self {
+    async fn read(response: http::Response<Incoming>, wire: Wire, late: &str) -> Self {
         let (head, mut incoming) = response.into_parts();
         let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));
         let cut = loop {
-            match timeout_at(end, incoming.frame()).await {
+            match timeout_at(wire.end, incoming.frame()).await {
                 Ok(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
                     let room = LONGEST - body.len();
@@ -148,12 +152,25 @@ impl Received {
                 Err(_) => break Some(format!("a body that did not end ({late})")),
             }
         };
-        Self { status: head.status, headers: head.headers, body, cut, beyond: None, at: Instant::now() }
+        Self { status: head.status, headers: head.headers, body, cut, at: Instant::now(), wire }
     }
 
-    /// What `behind` the head lies in one piece and is more than the body: then the framing is wrong. Sizes of chunks between
-    /// the pieces of a body would look like parts of it, so of chunks only the first is looked at, where it is all there was.
-    fn beyond_framing(&self, behind: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
+    /// As it is judged; `received` by the wall clock.
+    pub(super) fn as_answer(&self, received: SystemTime) -> Answer<'_> {
+        let Self { status, headers, body, cut, .. } = self;
+        Answer { status: *status, headers, body, cut: cut.as_deref(), received }
+    }
+
+    /// All that came behind the head, where that is more than the body: then the framing is wrong. `reading_on`: what else
+    /// comes is waited for.
+    ///
+    /// Sizes of chunks between the pieces of a body would look like parts of it, so of chunks only the first is looked at,
+    /// where it is all there was.
+    pub(super) async fn beyond(&mut self, reading_on: bool) -> Option<Zeroizing<Vec<u8>>> {
+        if reading_on {
+            self.wire.read_on().await;
+        }
+        let behind = self.wire.tape.content();
         if !self.headers.contains_key(TRANSFER_ENCODING) {
             return Some(behind).filter(|behind| behind.len() > self.body.len());
         }
@@ -161,6 +178,27 @@ impl Received {
         let one_piece = text.len() > self.body.len() && text.starts_with(&self.body);
         let is_wrong = self.cut.is_some() || self.body.is_empty();
         (is_wrong && one_piece).then(|| Zeroizing::new(text.to_vec()))
+    }
+}
+
+/// The connection of an answer that has ended, by its own account.
+struct Wire {
+    tape: Tape,
+    connection: AbortOnDropHandle<()>,
+    end: Deadline,
+}
+
+impl Wire {
+    /// Until the connection ends, nothing came for a moment, or the tape is full.
+    async fn read_on(&mut self) {
+        let mut known = usize::MAX;
+        while known != self.tape.length() {
+            known = self.tape.length();
+            let silence = Deadline::now() + SILENCE;
+            if timeout_at(silence.min(self.end), &mut self.connection).await.is_ok() {
+                return;
+            }
+        }
     }
 }
 
@@ -193,7 +231,7 @@ pub struct NoAnswer {
     /// What helps, where that is known.
     pub advice: Option<&'static str>,
     /// What came though it was no answer of HTTP.
-    pub beyond: Option<Zeroizing<Vec<u8>>>,
+    pub beyond: Zeroizing<Vec<u8>>,
 }
 
 /// What came may hold tokens.
@@ -209,7 +247,7 @@ impl fmt::Debug for NoAnswer {
 impl NoAnswer {
     /// Nothing was sent.
     pub(super) fn unsent(detail: String) -> Self {
-        Self { class: Class::NotSent, detail, advice: None, beyond: None }
+        Self { class: Class::NotSent, detail, advice: None, beyond: Zeroizing::default() }
     }
 
     fn unfit(place: &str) -> Self {
@@ -225,12 +263,12 @@ impl NoAnswer {
         Self { advice, ..Self::unsent(format!("no connection to {place}: {why}")) }
     }
 
-    fn broken(error: &hyper::Error, place: &str, beyond: Option<Zeroizing<Vec<u8>>>) -> Self {
+    fn broken(error: &hyper::Error, place: &str, beyond: Zeroizing<Vec<u8>>) -> Self {
         let why = reason(error);
         Self::late(format!("the connection to {place} broke before an answer came: {why}"), beyond)
     }
 
-    fn late(detail: String, beyond: Option<Zeroizing<Vec<u8>>>) -> Self {
+    fn late(detail: String, beyond: Zeroizing<Vec<u8>>) -> Self {
         Self { class: Class::Ambiguous, beyond, ..Self::unsent(detail) }
     }
 }

@@ -1,6 +1,12 @@
 //! The commands that look after accounts, against a running `marketgate run`: import, accounts, token, export, logout.
 
-use std::{fmt::Write, os::unix::fs::PermissionsExt};
+use std::{
+    fmt::Write as _,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    thread::JoinHandle,
+};
 
 use marketgate::sim::Connect;
 use serde_json::{Value, json};
@@ -71,6 +77,8 @@ fn what_cannot_be_taken_in_is_told_with_what_is_wanted() {
         (&["import", "wallapop"], "rt-marker\n", 2, "import wallapop@ACCOUNT"),
         (&["import", "wallapop@a", "--file", "-"], "", 2, "import wallapop --file"),
         (&["import", "wallapop@a", "--set", "refresh_token=rt-marker"], "", 2, "stdin"),
+        (&["import", "wallapop@a"], "[]", 2, "a list"),
+        (&["import", "wallapop@a"], "{\"refresh_token\": 1234567890123}", 1, "is no text"),
         (&["accounts", "--state", "login-required"], "", 2, "login_required"),
     ] {
         let said = desk.tell(arguments, stdin);
@@ -337,4 +345,61 @@ fn a_command_that_reaches_nobody_says_so() {
     let said = desk.say(&["accounts"]);
     assert_eq!(said.code, Some(3), "{}", said.err);
     assert!(said.err.contains("APP_SECRET"), "{}", said.err);
+}
+
+/// Answers every request with the same, as somebody else on the port of a Marketgate would.
+fn somebody_else(answer: String) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap();
+            if request[..length].starts_with(b"END") {
+                return;
+            }
+            // One that has read enough hangs up.
+            drop(stream.write_all(answer.as_bytes()));
+        }
+    });
+    (address, served)
+}
+
+#[test]
+fn what_somebody_else_on_the_port_says_is_shown_as_text_and_bounded() {
+    let desk = Desk::closed();
+    let problem = r#"{"code":"x","detail":"a\u001b]0;title\u0007b","action":"c\u202ed"}"#;
+    let endless = "x".repeat(80 * 1024 * 1024);
+    for (answer, words) in [
+        (format!("HTTP/1.1 500 Oops\r\nconnection: close\r\n\r\n{problem}"), "title"),
+        ("HTTP/1.1 500 Oops\r\nconnection: close\r\n\r\n\u{1b}[2Jtitle".to_owned(), "title"),
+        (format!("HTTP/1.1 200 OK\r\n\r\n{endless}"), "its answer cannot be read"),
+    ] {
+        let (address, served) = somebody_else(answer);
+        let said = desk.say(&["accounts", "--server", &format!("http://{address}")]);
+        assert!(said.code != Some(0) && said.err.contains(words), "{:?}", said.err);
+        assert!(!said.err.contains(|c: char| c.is_control() && c != '\n'), "{:?}", said.err);
+        assert!(!said.err.contains('\u{202e}'), "{:?}", said.err);
+        TcpStream::connect(address).unwrap().write_all(b"END").unwrap();
+        served.join().unwrap();
+    }
+}
+
+#[test]
+fn a_refresh_that_is_still_under_way_is_not_told_as_done() {
+    let desk = Desk::open();
+    desk.connect("wallapop@shop-1", "shop-1");
+    let mut document = document(&desk.say(&["accounts", "show", "wallapop@shop-1", "-o", "json"]));
+    document["state"] = "refreshing".into();
+    let body = document.to_string();
+    let length = body.len();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    let (address, served) = somebody_else(answer);
+    let said =
+        desk.say(&["accounts", "refresh", "wallapop@shop-1", "--server", &format!("http://{address}")]);
+    assert_eq!((said.code, said.out.as_str()), (Some(5), ""), "{}", said.err);
+    assert!(said.err.contains("nothing is lost"), "{}", said.err);
+    TcpStream::connect(address).unwrap().write_all(b"END").unwrap();
+    served.join().unwrap();
 }

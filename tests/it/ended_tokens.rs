@@ -200,6 +200,32 @@ fn a_grant_that_ends_just_after_a_refresh_is_told_at_once() {
 }
 
 #[test]
+fn a_young_token_that_a_lost_rotation_ended_is_replaced_and_not_passed_on() {
+    gate(Time::Held, SELLERS, |w| async move {
+        w.sim.change_policy("generic", |policy: &mut Policy| {
+            policy.refresh_ends_access_token = true;
+            policy.grace_seconds = 120;
+        });
+        connect(&w, "any@shop-1", "seller-1", 300).await;
+        assert_eq!(w.get("/any@shop-1/x").await.status, 200);
+        let lose = Fault::CutAfterRotating {};
+        w.sim.add_fault(lose.at("generic").on_token().times(2));
+        let ordered = w.to_admin("POST", "/api/accounts/any/shop-1/refresh?wait=60");
+        assert_eq!(w.send(ordered).await.json()["state"], "degraded");
+        let asked = {
+            let w = w.clone();
+            tokio::task::spawn_local(async move { w.get("/any@shop-1/x").await })
+        };
+        while !asked.is_finished() {
+            w.pass(SECOND / 10, SECOND / 10).await;
+        }
+        let answer = asked.await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(w.sim.token_calls("generic"), 4);
+    });
+}
+
+#[test]
 fn a_challenge_that_names_an_invalid_token_has_it_replaced_whatever_the_status() {
     for status in [400, 403, 500] {
         gate(Time::Held, SELLERS, move |w| async move {

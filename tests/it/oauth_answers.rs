@@ -56,7 +56,7 @@ fn judged_at(endpoint: &TokenEndpoint, shown: Shown, reply: &Reply<'_>) -> Resul
     }
     let status = StatusCode::from_u16(reply.status).unwrap();
     let received = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000); // 2027-01-15T08:00:00Z
-    let answer = Answer { status, headers: &headers, body: reply.body, cut: None, beyond: None, received };
+    let answer = Answer { status, headers: &headers, body: reply.body, cut: None, received };
     let (refresh, code, secret) = (Secret::new(REFRESH_TOKEN), Secret::new(CODE), Secret::new(CLIENT_SECRET));
     let request = TokenRequest {
         endpoint,
@@ -247,6 +247,9 @@ const REFUSALS: &[Row] = &[
     ("a refresh token in Latin-1", Refresh, 200, &[], b"{\"access_token\":\"t\",\"refresh_token\":\"r\xe9\"}", Ambiguous),
     ("a masked refresh token", Refresh, 200, &[], br#"{"access_token":"t","refresh_token":"********"}"#, Ambiguous),
     ("a refresh token masked but for its end", Refresh, 200, &[], "{\"access_token\":\"t\",\"refresh_token\":\"xxx\u{2026}abcd\"}".as_bytes(), Ambiguous),
+    ("several refresh tokens", Refresh, 200, &[], br#"{"access_token":"t","refresh_token":["new-refresh","newer-refresh"]}"#, Ambiguous),
+    ("a masked refresh token in a list", Refresh, 200, &[], br#"{"access_token":"t","refresh_token":["********"]}"#, Ambiguous),
+    ("a form that ends within a name", Refresh, 200, &[], b"access_token=t&refresh_tok", Ambiguous),
     ("a MAC token", Client, 200, &[], br#"{"access_token":"t","token_type":"mac"}"#, Misconfigured),
     ("a DPoP token", Client, 200, &[], br#"{"access_token":"t","token_type":"DPoP"}"#, Misconfigured),
     ("a token of no type", Client, 200, &[], br#"{"access_token":"t","token_type":"N_A"}"#, Misconfigured),
@@ -446,6 +449,9 @@ const ROTATED: &[&str] = &[
     r#"{"result":"{\"access_token\":\"t\",\"refresh_token\":\"new-refresh\"}"}"#,
     r#"{"message":{"access_token":"t","refresh_token":"new-refresh"}}"#,
     r#"{"access_token":{"token":"t"},"refresh_token":{"token":"new-refresh","expires_in":1}}"#,
+    r#"{"access_token":"t","refresh_token":["new-refresh"]}"#,
+    r##"{"access_token":{"_":"t","type":"x"},"refresh_token":{"#text":"new-refresh","type":"x"}}"##,
+    r#"{"access_token":{"$t":"t"},"refresh_token":{"$t":"new-refresh"}}"#,
     r#"{"data":{"refreshToken":{"accessToken":"t","refreshToken":"new-refresh"}}}"#,
     "{'access_token': 't', 'refresh_token': 'new-refresh', 'x': NaN}",
     "\u{feff})]}'\n{\"access_token\":\"t\",\"refresh_token\":\"new-refresh\"}",
@@ -511,6 +517,7 @@ const NO_SUCCESSORS: &[(u16, &str)] = &[
     (400, r#"{"error":"x","refresh_tokens_left":"abcdefgh"}"#),
     (400, r#"{"error":"x","refresh_token":["is","missing"]}"#),
     (400, r#"{"refresh_token":["This field is required."]}"#),
+    (400, r#"{"refresh_token":["unusable"]}"#),
     (400, r#"{"refresh_token":"This field is required."}"#),
     (400, r#"{"refresh_token":"must be a text"}"#),
     (400, r#"{"error":"x","refresh_token":"expired"}"#),
@@ -949,7 +956,6 @@ fn a_secret_that_form_encoding_changes_has_basic_raw_named() {
         status: StatusCode::UNAUTHORIZED,
         headers: &headers,
         body,
-        beyond: None,
         cut: None,
         received: SystemTime::now(),
     };

@@ -164,6 +164,80 @@ async fn tls_that_ends_without_close_notify_loses_nothing() {
     }
 }
 
+/// Answers whose second piece comes in a packet of its own, while the connection stays open.
+fn in_two_pieces() -> Vec<(&'static str, String, String, Brought)> {
+    let of_length =
+        |length: usize, body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+    let (first, second) = BODY.split_at(30);
+    let form = "access_token=t&expires_in=900&refresh_token=new-refresh&x=";
+    let (form_first, form_second) = form.split_at(30);
+    vec![
+        ("a length that cuts JSON", of_length(30, first), second.to_owned(), WHOLE),
+        ("a length that cuts a form within a name", of_length(30, form_first), form_second.to_owned(), WHOLE),
+        (
+            "a length that cuts a form between two",
+            of_length(29, "access_token=t&expires_in=900"),
+            "&refresh_token=new-refresh&x=".to_owned(),
+            WHOLE,
+        ),
+        ("no length at all by its number", of_length(0, ""), BODY.to_owned(), WHOLE),
+        (
+            "a failure whose length cuts it",
+            of_length(30, first).replace("200 OK", "500 Oops"),
+            second.to_owned(),
+            SUCCESSOR,
+        ),
+        (
+            "a head that is none",
+            "HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n".to_owned(),
+            BODY.to_owned(),
+            SUCCESSOR,
+        ),
+        ("no head", first.to_owned(), second.to_owned(), SUCCESSOR),
+        (
+            "a form that ends within a name",
+            of_length(35, "access_token=t&expires_in=900&refre"),
+            String::new(),
+            NOTHING,
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_a_wrong_length_cuts_off_is_waited_for() {
+    for (name, first, second, expected) in in_two_pieces() {
+        let (listener, address) = listen().await;
+        let (asked, gap) = (tokio::sync::Notify::new(), Duration::from_millis(60));
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            read_request(&mut stream).await;
+            stream.write_all(first.as_bytes()).await.unwrap();
+            // The pause is what is tested: a server's own between two pieces.
+            tokio::time::sleep(gap).await;
+            stream.write_all(second.as_bytes()).await.unwrap();
+            asked.notified().await;
+        };
+        let call = async {
+            let outcome = refresh_within(&client(), &at(address), LIMIT).await;
+            asked.notify_one();
+            outcome
+        };
+        let (outcome, ()) = tokio::join!(call, server);
+        assert_eq!(brought(&outcome), expected, "{name}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_a_head_may_hold_an_empty_line() {
+    let body = BODY.replace(",\"expires_in\"", ",\n\n\"expires_in\"");
+    for body in [body.clone(), body.replace('\n', "\r\n")] {
+        let (address, _server) = serve(body, 1).await;
+        let outcome = refresh_within(&client(), &at(address), LIMIT).await;
+        assert_eq!(brought(&outcome), SUCCESSOR, "{outcome:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_framing_of_chunks_is_never_taken_for_a_part_of_what_they_hold() {
     // Each brings no refresh token, or none that was issued, however its chunks are cut.
@@ -193,11 +267,54 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const END_HEADERS: u8 = 0x4;
+const END_STREAM: u8 = 0x1;
+const PADDED: u8 = 0x8;
+
+/// Answers over HTTP/2, as frames. `:status` by its index in the static table, `content-length` as a literal with the name
+/// at 28 (RFC 7541 §6.2.2, appendix A).
+fn over_http_2() -> Vec<(&'static str, Vec<Vec<u8>>, Brought)> {
+    let (ok, failed) = (0x88, 0x8e);
+    let head = |status: u8| frame(HEADERS, END_HEADERS, 1, &[status]);
+    let of_length = |status: u8, length: &str| {
+        let length = [&[status, 0x0f, 0x0d, u8::try_from(length.len()).unwrap()], length.as_bytes()].concat();
+        frame(HEADERS, END_HEADERS, 1, &length)
+    };
+    let reset = frame(RST_STREAM, 0, 1, &[0, 0, 0, 2]);
+    let body = |flags: u8| frame(DATA, flags, 1, BODY.as_bytes());
+    let (first, second) = BODY.as_bytes().split_at(30);
+    let padded = [&[4], second, &[0; 4]].concat();
+    vec![
+        ("reset after its data", vec![head(ok), body(0), reset.clone()], WHOLE),
+        ("a failure that is reset", vec![head(failed), body(0), reset], SUCCESSOR),
+        ("a length that is too small", vec![of_length(ok, "9"), body(END_STREAM)], WHOLE),
+        ("a length that is too great", vec![of_length(ok, "999"), body(END_STREAM)], WHOLE),
+        (
+            "a length that cuts the second piece",
+            vec![of_length(ok, "30"), frame(DATA, 0, 1, first), frame(DATA, PADDED | END_STREAM, 1, &padded)],
+            WHOLE,
+        ),
+        (
+            "data behind the end",
+            vec![head(ok), frame(DATA, END_STREAM, 1, first), frame(DATA, END_STREAM, 1, second)],
+            WHOLE,
+        ),
+        ("no head", vec![body(END_STREAM)], SUCCESSOR),
+        (
+            "a head that ends the stream",
+            vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &[ok]), body(END_STREAM)],
+            WHOLE,
+        ),
+    ]
+}
+
 #[tokio::test]
-async fn an_http_2_stream_that_is_reset_after_its_data_loses_nothing() {
-    let (data, headers, rst_stream, settings) = (0, 1, 3, 4);
-    // `:status` by its index in the static table (RFC 7541 appendix A).
-    for (status, expected) in [(0x88, WHOLE), (0x8e, SUCCESSOR)] {
+async fn an_http_2_stream_whose_framing_is_wrong_loses_nothing() {
+    for (name, frames, expected) in over_http_2() {
+        let settings = 4;
         let mut tls = certificates("localhost");
         tls.server.alpn_protocols = vec![b"h2".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(tls.server));
@@ -209,19 +326,14 @@ async fn an_http_2_stream_that_is_reset_after_its_data_loses_nothing() {
             while !request.windows(9).any(|part| part == b"refresh-1") {
                 stream.read_buf(&mut request).await.unwrap();
             }
-            let answer = [
-                frame(headers, 0x4, 1, &[status]),
-                frame(data, 0, 1, BODY.as_bytes()),
-                frame(rst_stream, 0, 1, &[0, 0, 0, 2]),
-            ];
-            stream.write_all(&answer.concat()).await.unwrap();
+            stream.write_all(&frames.concat()).await.unwrap();
             // Until the client hangs up.
             while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
         });
         let client = TokenClient::new(tls.client, None);
         let endpoint = endpoint(&format!("https://localhost:{}/", address.port()), ClientAuth::Body);
         let outcome = refresh_within(&client, &endpoint, LIMIT).await;
-        assert_eq!(brought(&outcome), expected, "{outcome:?}");
+        assert_eq!(brought(&outcome), expected, "{name}: {outcome:?}");
         drop(client);
         server.await.unwrap();
     }

@@ -62,9 +62,12 @@ async fn allow(page: &str, seller: &str) -> Result<String, String> {
     let answered = tokio::time::timeout(LIMIT, async {
         let dialer = Dialer::new(tls::client_config(None).map_err(|e| e.to_string())?, None);
         let stream = dialer.connect(&to, LIMIT).await.map_err(|error| error.to_string())?;
-        call::over_http_1(stream, click).await.map_err(|error| error.to_string())
+        call::over_http_1(stream, click)
+            .await
+            .and_then(|call| call.response)
+            .map_err(|error| error.to_string())
     });
-    let answer = answered.await.map_err(|_| "the marketplace did not answer".to_owned())??.response;
+    let answer = answered.await.map_err(|_| "the marketplace did not answer".to_owned())??;
     let location = answer.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
     location.map(str::to_owned).ok_or_else(|| format!("the marketplace answered {}", answer.status()))
 }

@@ -99,6 +99,12 @@ fn members(kind: Option<GrantKind>, lines: &[Zeroizing<String>]) -> Result<Map<S
         return serde_json::from_str(&text)
             .map_err(|_| Failure::new(Exit::Usage, "stdin holds no JSON object").mend(wanted(kind)));
     }
+    if let [line, ..] = lines
+        && line.trim_start().starts_with('[')
+    {
+        return Err(Failure::new(Exit::Usage, "stdin holds a list, not one grant")
+            .mend("`marketgate import APP --file -` takes many, one JSON object a line"));
+    }
     let names: &[&str] = match kind {
         Some(GrantKind::AuthorizationCode) => &["refresh_token"],
         Some(GrantKind::ClientCredentials) => &["client_id", "client_secret"],

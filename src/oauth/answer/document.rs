@@ -51,7 +51,10 @@ impl Document {
             [b'<', ..] if html::is_html(trimmed) => document.read_page(trimmed),
             [b'<', ..] => document.read_xml(trimmed),
             _ => match form(trimmed, !cut) {
-                Some(form) => (document.kind, document.roots) = (Kind::Form, vec![form]),
+                Some(form) => {
+                    document.cut |= ends_within_name(trimmed);
+                    (document.kind, document.roots) = (Kind::Form, vec![form]);
+                }
                 None => document.read_embedded(trimmed),
             },
         }
@@ -128,6 +131,11 @@ impl Document {
 fn stands_apart(before: &str) -> bool {
     let line = before.rsplit('\n').next().unwrap_or_default();
     matches!(line.trim(), "" | "data:") || before.ends_with(['>', '(', ';', '\'', '&', '/', ',', '='])
+}
+
+/// A name without a value at the end of a form.
+fn ends_within_name(form: &str) -> bool {
+    form.rsplit('&').next().is_some_and(|last| !last.is_empty() && !last.contains('='))
 }
 
 /// `application/x-www-form-urlencoded`, as some servers answered before RFC 6749. `whole`: the last value is known to be.

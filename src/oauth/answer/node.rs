@@ -2,6 +2,8 @@
 
 use zeroize::Zeroizing;
 
+use super::members::plain;
+
 /// Members in their order; a name may stand there twice.
 pub(super) type Object = Vec<(String, Node)>;
 
@@ -59,12 +61,13 @@ impl Node {
         }
     }
 
-    /// The value as a leaf, also where it is wrapped: `{"token":"…","expires_in":…}`, `<accessToken type="…">…</accessToken>`.
+    /// The value as a leaf, also where it is wrapped: `{"token":"…","expires_in":…}`, `<accessToken type="…">…</accessToken>`,
+    /// and the text of an element as XML becomes JSON (`_`, `$t`, `#text`).
     pub(super) fn value(&self) -> Option<&Leaf> {
-        const WRAPPED: [&str; 4] = ["", "token", "value", "jwtToken"];
+        const WRAPPED: [&str; 6] = ["", "token", "value", "jwttoken", "text", "t"];
         match self {
             Self::Object(members) => {
-                let wrapped = |name: &&str| members.iter().find(|(known, _)| known == name)?.1.leaf();
+                let wrapped = |name: &&str| members.iter().find(|(known, _)| plain(known) == *name)?.1.leaf();
                 WRAPPED.iter().find_map(wrapped)
             }
             Self::Leaf(leaf) => Some(leaf),

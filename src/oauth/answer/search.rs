@@ -229,7 +229,13 @@ impl<'a> Search<'a> {
             if place.of_somebody && !rank.0 && !(beside.is_none() && has_access) {
                 continue;
             }
-            for leaf in leaves(&place.members, TokenMember::RefreshToken) {
+            // In an error a list holds what is wrong with the member.
+            let listed = if self.success { listed_refresh_tokens(&place.members) } else { Vec::new() };
+            if listed.len() > 1 {
+                unusable = Some("several refresh tokens in a list");
+            }
+            let only = listed.first().copied().filter(|_| listed.len() == 1);
+            for leaf in leaves(&place.members, TokenMember::RefreshToken).chain(only) {
                 match refresh_value(leaf) {
                     // In an error it is likelier to be a sentence.
                     Value::Token(token) if !self.success && token.contains(char::is_whitespace) => {}
@@ -370,6 +376,15 @@ fn judged<'a>(token: &'a str, shown: Option<&str>, sent: &[&str]) -> Option<Succ
 
 fn leaves<'a>(members: &Members<'a>, member: TokenMember) -> impl DoubleEndedIterator<Item = &'a Leaf> {
     members.iter().filter(move |(meant, _)| *meant == member).filter_map(|(_, node)| node.value())
+}
+
+/// The values of lists where a refresh token belongs.
+fn listed_refresh_tokens<'a>(members: &Members<'a>) -> Vec<&'a Leaf> {
+    let values = |(member, node): &(TokenMember, &'a Node)| match node {
+        Node::List(values) if *member == TokenMember::RefreshToken => values.as_slice(),
+        _ => &[],
+    };
+    members.iter().flat_map(values).filter_map(Node::leaf).collect()
 }
 
 fn is_leaf_alone(node: &Node) -> bool {
