@@ -26,7 +26,7 @@ COPY --from=build --chown=65532:65532 /var/lib/marketgate /var/lib/marketgate
 COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/marketgate/
 USER 65532:65532
 WORKDIR /var/lib/marketgate
-# This version writes nothing; grants that rotate will be kept here.
+# Grants that rotate are kept here.
 VOLUME /var/lib/marketgate
 # 8080 is the proxy door. 8081, the admin door, answers within the container's own network namespace only.
 EXPOSE 8080 8081

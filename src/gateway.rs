@@ -30,6 +30,7 @@ use crate::{
     oauth::TokenClient,
     proxy::{Door, Worker, upstream::Connector},
     store::{KeyPlace, OpenError, OpenOptions, SqliteStore, Store},
+    telemetry::LogMetrics,
     tls,
 };
 
@@ -92,6 +93,7 @@ impl Gateway {
         let limits = ListenerLimits::new(&settings.limits, settings.upstream.timeouts.stall);
         let mut metrics = Metrics::new(settings.metrics.per_account);
         metrics.collect(Box::new(TallyMetrics(limits.tally.clone())));
+        metrics.collect(Box::new(LogMetrics));
         let metrics = Arc::new(metrics);
         let live = Arc::new(LiveAccounts::new(Means {
             clock: options.clock.clone(),

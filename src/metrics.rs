@@ -242,8 +242,14 @@ impl Metrics {
     }
 
     /// The state of a token endpoint's meter; `budget` None: unlimited.
-    pub fn meter(&self, endpoint: &str, used: usize, budget: Option<u32>, waiting: usize) {
-        let labels = vec![("endpoint", endpoint.to_owned())];
+    pub fn meter(
+        &self,
+        (endpoint, grant_type): (&str, &'static str),
+        used: usize,
+        budget: Option<u32>,
+        waiting: usize,
+    ) {
+        let labels = vec![("endpoint", endpoint.to_owned()), ("grant_type", grant_type.to_owned())];
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.meter_used.get_or_create(&labels).set(gauge(used));
         self.meter_waiting.get_or_create(&labels).set(gauge(waiting));

@@ -8,7 +8,7 @@
 //! `--flat` measures something else with the same upstream and load: whether a request costs the same however many accounts
 //! the store holds (see [`flat`]). `MARKETGATE_OTHER` names the program to measure, `--most N` the most accounts.
 //!
-//! Flags: `--rounds N`, `--seconds N` (of each measurement), `--only NAME,NAME` (see [`proxies::ALL`]), `--quick`.
+//! Flags: `--program FILE` (in place of the build at hand), `--rounds N`, `--seconds N` (of each measurement), `--only NAME,NAME` (see [`proxies::ALL`]), `--quick`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on has failed")]
 #![allow(missing_docs, reason = "a bench is no library")]
@@ -54,6 +54,8 @@ impl Plan {
                 "--flat" => {}
                 "--most" => plan.most = value().parse().expect("a number of accounts"),
                 "--quick" => plan.quick = true,
+                // Read in `proxies`.
+                "--program" => drop(value()),
                 "--rounds" => plan.rounds = value().parse().expect("a number of rounds"),
                 "--seconds" => plan.seconds = Duration::from_secs(value().parse().expect("seconds")),
                 "--only" => plan.only = Some(value().split(',').map(str::to_owned).collect()),

@@ -29,11 +29,11 @@ struct Site<'a> {
     folder: &'a Path,
 }
 
-pub(crate) const ALL: [Proxy; 6] = [
+pub(crate) const ALL: [Proxy; 7] = [
     Proxy {
         name: "marketgate",
         title: "**Marketgate**, HTTP/1.1 to the upstream",
-        program: || Some(env!("CARGO_BIN_EXE_marketgate").into()),
+        program: own,
         configuration: marketgate,
         arguments: &["run", "--config", "configuration"],
         h2: false,
@@ -41,7 +41,7 @@ pub(crate) const ALL: [Proxy; 6] = [
     Proxy {
         name: "marketgate-h2",
         title: "**Marketgate**, HTTP/2 to the upstream",
-        program: || Some(env!("CARGO_BIN_EXE_marketgate").into()),
+        program: own,
         configuration: marketgate,
         arguments: &["run", "--config", "configuration"],
         h2: true,
@@ -81,12 +81,30 @@ pub(crate) const ALL: [Proxy; 6] = [
     Proxy {
         name: "other",
         title: "another build of Marketgate (`MARKETGATE_OTHER`)",
-        program: || env::var_os("MARKETGATE_OTHER").map(PathBuf::from),
+        program: other,
         configuration: marketgate,
         arguments: &["run", "--config", "configuration"],
         h2: false,
     },
+    Proxy {
+        name: "other-h2",
+        title: "the same, HTTP/2 to the upstream",
+        program: other,
+        configuration: marketgate,
+        arguments: &["run", "--config", "configuration"],
+        h2: true,
+    },
 ];
+
+/// This build, or what `--program` names.
+fn own() -> Option<PathBuf> {
+    let named = env::args_os().skip_while(|argument| argument != "--program").nth(1);
+    Some(named.map_or_else(|| env!("CARGO_BIN_EXE_marketgate").into(), PathBuf::from))
+}
+
+fn other() -> Option<PathBuf> {
+    env::var_os("MARKETGATE_OTHER").map(PathBuf::from)
+}
 
 /// A proxy that answers.
 pub(crate) struct Running {

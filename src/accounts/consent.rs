@@ -365,6 +365,7 @@ impl Accounts {
             changed_at: now,
             notes: Notes {
                 narrower_scope: narrower_scope(&app.profile, granted.scope.as_deref()),
+                access_subject: owner::access_subject(granted),
                 ..Notes::default()
             },
             intent: None,

@@ -59,8 +59,8 @@ pub(super) async fn ready(call: Call) -> Result<Answer, Problem> {
 
 pub(super) async fn metrics(call: Call) -> Result<Answer, Problem> {
     let (door, live) = (call.admin.door(), call.accounts().live());
-    for (endpoint, load) in live.meters() {
-        door.metrics.meter(&endpoint, load.used, load.calls, load.waiting);
+    for ((endpoint, grant_type), load) in live.meters() {
+        door.metrics.meter((&endpoint, grant_type), load.used, load.calls, load.waiting);
     }
     if let Some(store) = call.accounts().store() {
         let room = store.spill_room().map(|room| (room.set_aside, room.promised));

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, streams};
 use crate::{
     net::{
         Destination, Dialer,
@@ -230,7 +230,7 @@ impl AdminClient {
             Ok(error) => call::innermost(&error),
             Err(error) => format!("its answer cannot be read: {error}"),
         };
-        let Call { response, connection: _connection } = match &self.way {
+        let Call { response, connection: _connection, .. } = match &self.way {
             Way::Socket(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
                 let request = self.request(method, path, body, HeaderValue::from_static("localhost"))?;
@@ -298,7 +298,6 @@ impl AdminClient {
 /// Without what commands a terminal; no longer than a person reads.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 4000;
-    let is_sign =
-        |c: char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().take(LONGEST).map(|c| if c == '\n' || is_sign(c) { c } else { ' ' }).collect()
+    let signs = text.chars().take(LONGEST);
+    signs.map(|c| if streams::commands_terminal(c) { ' ' } else { c }).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt::Display, process::ExitCode, process::Termination};
 
+use super::streams;
+
 /// Exit codes, a contract with scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -69,14 +71,10 @@ impl Failure {
 
     /// Says so on stderr.
     pub fn report(&self) -> Exit {
-        // A closed stderr must not turn a clear exit code into a panic.
-        use std::io::Write;
-        let mut err = std::io::stderr().lock();
-        let told = match &self.action {
-            Some(action) => writeln!(err, "{}\n  help: {action}", self.message.trim_end()),
-            None => writeln!(err, "{}", self.message.trim_end()),
-        };
-        drop(told);
+        match &self.action {
+            Some(action) => streams::talk(format_args!("{}\n  help: {action}", self.message.trim_end())),
+            None => streams::talk(self.message.trim_end()),
+        }
         self.exit
     }
 }

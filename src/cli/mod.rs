@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::telemetry;
+
 pub mod accounts;
 pub mod admin_client;
 pub mod caller;
@@ -126,10 +128,12 @@ pub fn main() -> Exit {
         Command::Store(a) => store::run(&place, &a),
         Command::Completions { shell } => completions(shell),
     };
-    match outcome {
+    let exit = match outcome {
         Ok(()) => Exit::Ok,
         Err(failure) => failure.report(),
-    }
+    };
+    telemetry::flush();
+    exit
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {

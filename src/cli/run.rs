@@ -105,6 +105,7 @@ async fn serve(gateway: Gateway, listeners: Listeners, stop: &Stop) -> Result<()
             if let Err(failure) = kept(&accounts.close().await) {
                 failure.report();
             }
+            telemetry::flush();
             resume_unwind(defect)
         }
     }

@@ -3,19 +3,27 @@
 
 use std::{fmt::Display, io::Write};
 
-/// One piece of data, with its line end.
+use crate::telemetry;
+
+/// One piece of data, with its line end. What comes from another machine must not command a terminal.
 pub fn data(text: impl Display) {
     let mut out = std::io::stdout().lock();
+    let text: String = text.to_string().chars().map(|c| if commands_terminal(c) { ' ' } else { c }).collect();
     drop(writeln!(out, "{text}").and_then(|()| out.flush()));
+}
+
+/// Whether a terminal obeys it: a control character but for the ends of lines and tabs, or one that turns the direction.
+pub fn commands_terminal(c: char) -> bool {
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (c.is_control() && !matches!(c, '\n' | '\t'))
 }
 
 /// Something to know beside the data.
 pub fn talk(text: impl Display) {
-    drop(writeln!(std::io::stderr().lock(), "{text}"));
+    telemetry::say(&format!("{text}\n"));
 }
 
 /// A question, after which the cursor stays on its line.
 pub fn ask(text: impl Display) {
-    let mut err = std::io::stderr().lock();
-    drop(write!(err, "{text}").and_then(|()| err.flush()));
+    telemetry::say(&text.to_string());
 }

@@ -99,9 +99,13 @@ async fn attempt(client: &AdminClient, arguments: &WaitArguments) -> Result<(), 
     if account.token.as_ref().is_some_and(|token| token.valid) {
         return Ok(());
     }
+    let login = account.state == "login_required";
     let (detail, action) = match account.trouble {
         Some(trouble) => (trouble.detail, trouble.action),
         None => ("no token yet".to_owned(), "wait longer with --timeout".to_owned()),
     };
+    if login {
+        return Err(NotYet::Over(Failure::new(Exit::LoginRequired, detail).mend(action)));
+    }
     Err(NotYet::Again(Failure::new(Exit::Unreachable, detail).mend(action)))
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     names::{AppName, NameError},
     provider::{
-        Budget, GrantKind, HttpUrl, Keys, Preset, Profile,
+        GrantKind, HttpUrl, Keys, Preset, Profile, TokenEndpoint,
         preset::{DEFAULT_SIMULATOR, SIMULATOR},
     },
 };
@@ -42,8 +42,7 @@ pub(super) fn read(root: &Section<'_>) -> Apps {
     for (name, section) in sections {
         match app(&name, &section) {
             Some(app)
-                if shares_budget(&section, &app, &apps.served)
-                    && has_own_redirect(&section, &app, &apps.served) =>
+                if agrees(&section, &app, &apps.served) && has_own_redirect(&section, &app, &apps.served) =>
             {
                 apps.served.insert(app.name.clone(), Arc::new(app));
             }
@@ -52,7 +51,8 @@ pub(super) fn read(root: &Section<'_>) -> Apps {
             }
         }
     }
-    spread_budgets(&mut apps.served);
+    spread(&mut apps.served, |endpoint| &mut endpoint.budget);
+    spread(&mut apps.served, |endpoint| &mut endpoint.at_once);
     demand_issuers(&mut apps.served);
     apps
 }
@@ -99,40 +99,46 @@ fn share_redirect(app: &App, other: &App) -> bool {
 }
 
 /// What a token endpoint allows is counted over all apps that ask there with one grant: they must agree on it.
-fn shares_budget(section: &Section<'_>, app: &App, others: &BTreeMap<AppName, Arc<App>>) -> bool {
-    let Some((place, Some(own))) = budget(app) else { return true };
-    let differs = |other: &&Arc<App>| {
-        budget(other)
-            .is_some_and(|(there, budget)| there == place && budget.is_some_and(|budget| budget != own))
+fn agrees(section: &Section<'_>, app: &App, others: &BTreeMap<AppName, Arc<App>>) -> bool {
+    let Some((place, own)) = endpoint(app) else { return true };
+    let differs = |key: &'static str, is_other: fn(&TokenEndpoint, &TokenEndpoint) -> bool| {
+        let found = others.values().find(|other| {
+            endpoint(other).is_some_and(|(there, endpoint)| there == place && is_other(own, endpoint))
+        })?;
+        Some((key, &found.name))
     };
-    let Some(other) = others.values().find(differs) else { return true };
-    let message = format!("app `{}` asks the same token endpoint and has another `token_budget`", other.name);
-    let hint = "the endpoint counts both together: write the same budget in both, or in one of them only";
-    section.mistake_at("token_budget", Misfit::mended_by(message, hint));
+    let budget = differs("token_budget", |own, other| differ(own.budget, other.budget));
+    let found = budget.or_else(|| differs("token_calls", |own, other| differ(own.at_once, other.at_once)));
+    let Some((key, other)) = found else { return true };
+    let message = format!("app `{other}` asks the same token endpoint and has another `{key}`");
+    let hint = "the endpoint counts both together: write the same in both, or in one of them only";
+    section.mistake_at(key, Misfit::mended_by(message, hint));
     false
 }
 
-/// A budget that one app names holds for all that ask at the same place.
-fn spread_budgets(apps: &mut BTreeMap<AppName, Arc<App>>) {
-    let known: Vec<_> =
-        apps.values().filter_map(|app| budget(app)).filter(|(_, budget)| budget.is_some()).collect();
+fn differ<T: PartialEq>(own: Option<T>, other: Option<T>) -> bool {
+    own.zip(other).is_some_and(|(own, other)| own != other)
+}
+
+/// What one app says of a token endpoint holds for all that ask there.
+fn spread<T: Copy>(apps: &mut BTreeMap<AppName, Arc<App>>, said: fn(&mut TokenEndpoint) -> &mut Option<T>) {
+    let of = |app: &App| Some(*said(&mut app.profile.token_endpoint.clone()?));
+    let known: Vec<(Place, T)> =
+        apps.values().filter_map(|app| Some((endpoint(app)?.0, of(app)??))).collect();
     for app in apps.values_mut() {
-        let here = budget(app).filter(|(_, budget)| budget.is_none());
-        let Some((_, found)) = here.and_then(|(place, _)| known.iter().find(|(there, _)| *there == place))
-        else {
-            continue;
-        };
-        if let Some(endpoint) = &mut Arc::make_mut(app).profile.token_endpoint {
-            endpoint.budget = *found;
+        let Some((place, _)) = endpoint(app) else { continue };
+        let found = known.iter().find(|(there, _)| *there == place).map(|(_, value)| *value);
+        if let (Some(value), Some(endpoint)) = (found, &mut Arc::make_mut(app).profile.token_endpoint) {
+            said(endpoint).get_or_insert(value);
         }
     }
 }
 
 type Place = (String, GrantKind);
 
-fn budget(app: &App) -> Option<(Place, Option<Budget>)> {
+fn endpoint(app: &App) -> Option<(Place, &TokenEndpoint)> {
     let endpoint = app.profile.token_endpoint.as_ref()?;
-    Some(((endpoint.url.to_string(), app.profile.grant), endpoint.budget))
+    Some(((endpoint.url.to_string(), app.profile.grant), endpoint))
 }
 
 fn app(name: &Text, section: &Section<'_>) -> Option<App> {
@@ -228,6 +234,7 @@ fn check_consent(section: &Section<'_>, preset: &Preset, keys: &Keys, redirect_u
             ("token_request_headers", !keys.token_request_headers.is_empty()),
             ("token_request_params", !keys.token_request_params.is_empty()),
             ("token_budget", keys.token_budget.is_some()),
+            ("token_calls", keys.token_calls.is_some()),
             ("refresh_at", keys.refresh_at.is_some()),
             ("token_type", keys.token_type.is_some()),
             ("token_lifetime", keys.token_lifetime.is_some()),

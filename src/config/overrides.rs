@@ -40,6 +40,7 @@ pub(super) fn read(app: &Section<'_>) -> Keys {
         token_request_headers: map(app, "token_request_headers"),
         token_request_params: map(app, "token_request_params"),
         token_budget: text("token_budget"),
+        token_calls: app.count("token_calls", 1..=1024).and_then(|calls| calls.try_into().ok()),
         refresh_at: app.number("refresh_at"),
         replay: app.choice("replay", &REPLAY),
         reuse_window: text("reuse_window"),

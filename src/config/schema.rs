@@ -72,6 +72,7 @@ pub(super) static APP: Shape = Shape {
         "token_request_headers",
         "token_request_params",
         "token_budget",
+        "token_calls",
         "refresh_at",
         "replay",
         "reuse_window",

@@ -3,6 +3,9 @@
 
 use super::mask;
 
+/// How programs write that there is no value.
+const NOTHING: [&str; 5] = ["null", "undefined", "none", "nil", "nan"];
+
 /// What is wrong with a credential, as a sentence that goes on from its name; None: nothing that could be known.
 pub fn slip(value: &str) -> Option<String> {
     let (first, last) = (value.chars().next()?, value.chars().next_back()?);
@@ -10,6 +13,9 @@ pub fn slip(value: &str) -> Option<String> {
         ['"', '\'', '`', '“', '‘', '«'].contains(&first) || ['"', '\'', '`', '”', '’', '»'].contains(&last);
     if first == '\u{feff}' {
         return Some("begins with a byte order mark (U+FEFF)".to_owned());
+    }
+    if NOTHING.iter().any(|word| value.eq_ignore_ascii_case(word)) || value.bytes().all(|b| b == b'*') {
+        return Some(format!("is `{value}`, which stands for a value that is missing"));
     }
     if let Some(variable) = placeholder(value) {
         return Some(format!("is `{variable}`, which nothing has filled in"));
@@ -95,6 +101,9 @@ mod tests {
             ("{{ .Values.secret }}", "nothing has filled in"),
             ("<your-client-id>", "nothing has filled in"),
             ("s3cret\\n", "line break"),
+            ("null", "is missing"),
+            ("undefined", "is missing"),
+            ("********", "is missing"),
         ] {
             let said = slip(value).unwrap_or_else(|| panic!("{value}"));
             assert!(said.contains(named) && !said.contains("s3"), "{value}: {said}");

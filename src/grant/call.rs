@@ -1,6 +1,9 @@
 //! A token call for a grant that does not rotate. The one rule: every try takes its own place at the meter.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use super::{
     account::LiveAccount,
@@ -41,7 +44,7 @@ impl Keeper {
     pub(super) async fn permit(&self, account: &LiveAccount, endpoint: &Endpoint, urgent: bool) -> Permit {
         let pressing = self.is_doubtful();
         let mut urgent = urgent || pressing;
-        let mut place = Box::pin(endpoint.meter.permit_for(account.id(), urgent));
+        let mut place = Box::pin(endpoint.meter.permit_for(account.id(), urgent, pressing));
         loop {
             tokio::select! {
                 permit = &mut place => return permit,
@@ -49,7 +52,7 @@ impl Keeper {
                     let wanted = pressing || self.demand.waiting.load(Relaxed) > 0;
                     if wanted != urgent {
                         urgent = wanted;
-                        place = Box::pin(endpoint.meter.permit_for(account.id(), urgent));
+                        place = Box::pin(endpoint.meter.permit_for(account.id(), urgent, pressing));
                     }
                 }
             }
@@ -118,12 +121,12 @@ impl Keeper {
         let outcome = self.surroundings.client.call(request).await;
         let label = outcome.as_ref().map_or_else(|error| error.class.outcome(), |_| "ok");
         self.surroundings.metrics.refreshed(&account.id().app, label, started.elapsed());
-        self.report(account, &outcome);
+        self.report(account, &outcome, started.elapsed());
         outcome
     }
 
     /// Tells the endpoint's other accounts how it fares. What a refused grant means is for the rotation to say.
-    fn report(&self, account: &LiveAccount, outcome: &Result<Granted, TokenError>) {
+    fn report(&self, account: &LiveAccount, outcome: &Result<Granted, TokenError>, took: Duration) {
         let Some(endpoint) = account.endpoint() else { return };
         match outcome {
             Ok(_) => {
@@ -133,7 +136,9 @@ impl Keeper {
                 }
             }
             Err(error) => match error.class {
-                Class::InvalidGrant | Class::Refused | Class::InvalidClient => endpoint.meter.answered(),
+                Class::InvalidGrant | Class::Refused | Class::InvalidClient => {
+                    endpoint.meter.answered(account.id());
+                }
                 Class::NotSent
                 | Class::Throttled
                 | Class::ServerTrouble
@@ -141,7 +146,7 @@ impl Keeper {
                 | Class::Misconfigured => {
                     // Elsewhere a `Retry-After` speaks to this account.
                     let asked = error.retry_after.filter(|_| matches!(error.status, Some(429 | 503)));
-                    endpoint.meter.failed(account.id(), asked, &error.to_string());
+                    endpoint.meter.failed(account.id(), asked, &error.to_string(), took);
                     if let Some(pause) = error.retry_after {
                         endpoint.meter.asked(account.id(), pause, &error.to_string());
                     }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::meter::{Load, Meter, Snapshot};
+use super::meter::{Load, Meter, Snapshot, USUAL_CALLS};
 use crate::{
     clock::Clock,
     provider::{Budget, GrantKind, Profile},
@@ -53,7 +53,7 @@ impl Endpoint {
 }
 
 /// The endpoint's URL and the `grant_type` parameter: budgets are counted for each by itself.
-type Key = (String, &'static str);
+pub(super) type Key = (String, &'static str);
 
 /// Every token endpoint in use.
 #[derive(Debug)]
@@ -86,16 +86,17 @@ impl Endpoints {
         let endpoint = profile.token_endpoint.as_ref()?;
         let url = endpoint.url.to_string();
         let make = || {
-            let meter = Meter::new(endpoint.budget, self.clock.clone());
+            let at_once = endpoint.at_once.unwrap_or(USUAL_CALLS);
+            let meter = Meter::new(endpoint.budget, at_once, self.clock.clone());
             let (name, ends_token) = (format!("{grant_type} {url}"), AtomicBool::new(false));
             Arc::new(Endpoint { meter, name, budget: endpoint.budget, ends_token })
         };
         Some(self.known().entry((url.clone(), grant_type)).or_insert_with(make).clone())
     }
 
-    /// How full every meter is, with the endpoint's URL.
-    pub(super) fn loads(&self) -> Vec<(String, Load)> {
-        self.known().iter().map(|((url, _), endpoint)| (url.clone(), endpoint.meter.load())).collect()
+    /// How full every meter is.
+    pub(super) fn loads(&self) -> Vec<(Key, Load)> {
+        self.known().iter().map(|(key, endpoint)| (key.clone(), endpoint.meter.load())).collect()
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Key, Arc<Endpoint>>> {

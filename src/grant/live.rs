@@ -263,7 +263,7 @@ impl LiveAccounts {
     }
 
     /// Used calls, allowed calls and waiting refreshes of every token endpoint, for metrics.
-    pub fn meters(&self) -> Vec<(String, Load)> {
+    pub fn meters(&self) -> Vec<((String, &'static str), Load)> {
         self.endpoints.loads()
     }
 

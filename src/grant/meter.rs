@@ -2,8 +2,8 @@
 //! holds more calls than the budget; callers who wait come before refreshes ahead of time, and within each the first come
 //! first.
 //!
-//! There is no task behind it. Those who wait stand in a queue, and only the one in front looks at the window: it sleeps
-//! until the next slot is free, and rings the next in line when it goes, whether with a permit or because it was dropped.
+//! There is no task behind it. Those who wait stand in a queue, and only the next one looks at the window: it sleeps until a
+//! slot is free, and rings the one after it when it goes, whether with a permit or because it was dropped.
 
 mod health;
 #[cfg(test)]
@@ -20,7 +20,7 @@ use std::{
 use health::Health;
 pub use health::{Others, Verdict, refuses_everybody};
 use tokio::sync::Notify;
-pub use window::CONCURRENT;
+pub use window::USUAL_CALLS;
 use window::{Room, Window};
 
 use crate::{
@@ -45,14 +45,24 @@ struct State {
     next_number: u64,
 }
 
-/// A place in the queue; the smallest is next. Urgent comes first, and last whom a held endpoint has refused already. Among
-/// those the first come first: one whose grant is over and whose callers wait must not keep the endpoint from being asked
+/// A place in the queue; the smallest is next. Urgent comes first, then accounts whose last call did not fail, and last whom a
+/// held endpoint has refused already. Among those the first come first: one whose grant is over and whose callers wait must not keep the endpoint from being asked
 /// with another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     again: bool,
     may_wait: bool,
+    failing: bool,
     number: u64,
+}
+
+/// For whom a call is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    /// Its grant was refused while the endpoint was held.
+    again: bool,
+    /// Its last call failed.
+    failing: bool,
 }
 
 /// How full a meter is.
@@ -76,10 +86,10 @@ pub struct Snapshot {
 }
 
 impl Meter {
-    /// A meter that keeps to `budget`; None where nothing is known.
-    pub fn new(budget: Option<Budget>, clock: Clock) -> Self {
+    /// A meter that keeps to `budget`, None where nothing is known, and to so many calls at once.
+    pub fn new(budget: Option<Budget>, at_once: usize, clock: Clock) -> Self {
         let state = State {
-            window: Window::new(budget),
+            window: Window::new(budget, at_once),
             health: Health::default(),
             queue: BTreeMap::new(),
             next_number: 0,
@@ -87,9 +97,9 @@ impl Meter {
         Self(Arc::new(Shared { clock, state: Mutex::new(state) }))
     }
 
-    /// A meter without a budget: it only limits the calls at once to [`CONCURRENT`].
+    /// A meter without a budget: it only limits the calls at once to [`USUAL_CALLS`].
     pub fn unlimited(clock: Clock) -> Self {
-        Self::new(None, clock)
+        Self::new(None, USUAL_CALLS, clock)
     }
 
     /// Waits for leave to make one call. `urgent`: a caller is waiting for its token.
@@ -97,19 +107,30 @@ impl Meter {
     /// The place in the queue is taken when the future is first polled. Dropping the future gives it up, and with it
     /// nothing else: to make a waiting call urgent, drop the future and ask anew.
     pub fn permit(&self, urgent: bool) -> impl Future<Output = Permit> + Send + use<> {
-        self.admission(urgent, false)
+        self.admission(urgent, Standing::default())
     }
 
     /// As [`Meter::permit`], for a call of this account: while the endpoint fails or refuses everybody, one at a time is let
-    /// through, and accounts that it has refused already come last.
-    pub fn permit_for(&self, id: &AccountId, urgent: bool) -> impl Future<Output = Permit> + Send + use<> {
-        let again = self.0.lock().health.was_refused(id);
-        self.admission(urgent, again)
+    /// through, accounts that it has refused already come last, and accounts whose last call failed have a small part of the
+    /// budget. `pressing`: it is not counted among those, since its last answer was lost.
+    pub fn permit_for(
+        &self,
+        id: &AccountId,
+        urgent: bool,
+        pressing: bool,
+    ) -> impl Future<Output = Permit> + Send + use<> {
+        let standing = self.standing(id);
+        self.admission(urgent, Standing { failing: standing.failing && !pressing, ..standing })
     }
 
-    fn admission(&self, urgent: bool, again: bool) -> impl Future<Output = Permit> + Send + use<> {
+    fn standing(&self, id: &AccountId) -> Standing {
+        let state = self.0.lock();
+        Standing { again: state.health.was_refused(id), failing: state.health.has_failed(id) }
+    }
+
+    fn admission(&self, urgent: bool, standing: Standing) -> impl Future<Output = Permit> + Send + use<> {
         let shared = Arc::clone(&self.0);
-        async move { Waiter::enter(shared, urgent, again).admitted().await }
+        async move { Waiter::enter(shared, urgent, standing).admitted().await }
     }
 
     /// A call of this account brought tokens. Returns the accounts that were refused while the endpoint refused everybody:
@@ -118,10 +139,10 @@ impl Meter {
         self.note(|health, now| health.succeeded(id, now))
     }
 
-    /// A call of this account brought neither tokens nor a judgement of its grant. `asked`: how long the server wants to be
-    /// left alone by everybody.
-    pub fn failed(&self, id: &AccountId, asked: Option<Duration>, words: &str) {
-        self.note(|health, now| health.failed(id, asked, words, now));
+    /// A call of this account that took so long brought neither tokens nor a judgement of its grant. `asked`: how long the
+    /// server wants to be left alone by everybody.
+    pub fn failed(&self, id: &AccountId, asked: Option<Duration>, words: &str, took: Duration) {
+        self.note(|health, now| health.failed(id, asked, words, now.saturating_sub(took), now));
     }
 
     /// The server wants to be left alone with this account for so long.
@@ -134,9 +155,9 @@ impl Meter {
         self.0.lock().health.pause(id, self.0.clock.now().boot)
     }
 
-    /// The endpoint answered a call and judged it.
-    pub fn answered(&self) {
-        self.note(Health::answered);
+    /// The endpoint answered a call of this account and judged it.
+    pub fn answered(&self, id: &AccountId) {
+        self.note(|health, now| health.answered(id, now));
     }
 
     /// The endpoint refused this account's grant, of which no answer was lost.
@@ -163,16 +184,30 @@ impl Meter {
         let mut state = self.0.lock();
         let now = self.0.clock.now().boot;
         let outcome = change(&mut state.health, now);
-        state.ring_front();
+        state.ring_next(now);
         outcome
     }
 
     /// How long a newcomer would wait, for `Retry-After`: exact as long as calls take as long as they did lately.
     pub fn wait_estimate(&self, urgent: bool) -> Duration {
+        self.estimate(urgent, Standing::default())
+    }
+
+    /// As [`Meter::wait_estimate`], for a call of this account.
+    pub fn wait_estimate_for(&self, id: &AccountId, urgent: bool) -> Duration {
+        self.estimate(urgent, self.standing(id))
+    }
+
+    fn estimate(&self, urgent: bool, standing: Standing) -> Duration {
         let mut state = self.0.lock();
         let now = self.0.clock.now().boot;
-        let ahead = state.queue.keys().filter(|place| !(urgent && place.may_wait)).count();
-        state.window.wait(ahead, now).max(state.health.wait(false, now))
+        let own = Place::new(urgent, standing, state.next_number);
+        let ahead = state.queue.range(..own).count();
+        let wait = state.window.wait(ahead, now).max(state.health.wait(standing.again, now));
+        match state.share(own, now) {
+            Room::In(share) => wait.max(share),
+            Room::Now | Room::AfterACall => wait,
+        }
     }
 
     /// How full it is.
@@ -204,7 +239,7 @@ impl Meter {
         let mut state = self.0.lock();
         let now = self.0.clock.now();
         state.window.restore(snapshot, now);
-        state.ring_front();
+        state.ring_next(now.boot);
     }
 }
 
@@ -222,9 +257,29 @@ impl Shared {
     }
 }
 
+impl Place {
+    fn new(urgent: bool, Standing { again, failing }: Standing, number: u64) -> Self {
+        Self { again, may_wait: !urgent && !again, failing, number }
+    }
+}
+
 impl State {
-    fn ring_front(&self) {
-        if let Some((_, bell)) = self.queue.first_key_value() {
+    /// Whether the account at this place has a part of the budget left. While the endpoint as a whole fails, all have.
+    fn share(&mut self, place: Place, now: Duration) -> Room {
+        if place.failing && !self.health.fails() { self.window.room_failing(now) } else { Room::Now }
+    }
+
+    /// Who is next: the first, unless others wait behind it while its part of the budget is used up.
+    fn next(&mut self, now: Duration) -> Option<Place> {
+        let first = *self.queue.keys().next()?;
+        if self.share(first, now) == Room::Now {
+            return Some(first);
+        }
+        Some(self.queue.keys().find(|place| !place.failing).copied().unwrap_or(first))
+    }
+
+    fn ring_next(&mut self, now: Duration) {
+        if let Some(bell) = self.next(now).and_then(|next| self.queue.get(&next)) {
             bell.notify_one();
         }
     }
@@ -245,10 +300,10 @@ enum Turn {
 }
 
 impl Waiter {
-    fn enter(shared: Arc<Shared>, urgent: bool, again: bool) -> Self {
+    fn enter(shared: Arc<Shared>, urgent: bool, standing: Standing) -> Self {
         let bell = Arc::new(Notify::new());
         let mut state = shared.lock();
-        let place = Place { again, may_wait: !urgent && !again, number: state.next_number };
+        let place = Place::new(urgent, standing, state.next_number);
         state.next_number += 1;
         state.queue.insert(place, Arc::clone(&bell));
         drop(state);
@@ -273,22 +328,29 @@ impl Waiter {
     fn turn(&self) -> Turn {
         let mut state = self.shared.lock();
         let now = self.shared.clock.now().boot;
-        if state.queue.keys().next() != Some(&self.place) {
+        if state.next(now) != Some(self.place) {
+            // Who is next may have changed with the time.
+            state.ring_next(now);
             return Turn::Wait;
         }
         let probe = state.health.wait(self.place.again, now);
         if !probe.is_zero() {
             return Turn::Sleep(probe);
         }
-        match state.window.room(now) {
+        let failing = self.place.failing;
+        let room = match state.share(self.place, now) {
+            Room::Now => state.window.room(now),
+            none => none,
+        };
+        match room {
             Room::AfterACall => Turn::Wait,
             Room::In(time) => Turn::Sleep(time),
             Room::Now => {
                 state.queue.remove(&self.place);
-                state.window.send(now);
+                state.window.send(failing, now);
                 state.health.sent(now);
-                state.ring_front();
-                Turn::Go(Permit { shared: Arc::clone(&self.shared), sent: now, was_used: true })
+                state.ring_next(now);
+                Turn::Go(Permit { shared: Arc::clone(&self.shared), sent: now, failing, was_used: true })
             }
         }
     }
@@ -297,8 +359,9 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
+        let now = self.shared.clock.now().boot;
         if state.queue.remove(&self.place).is_some() {
-            state.ring_front();
+            state.ring_next(now);
         }
     }
 }
@@ -308,6 +371,7 @@ impl Drop for Waiter {
 pub struct Permit {
     shared: Arc<Shared>,
     sent: Duration,
+    failing: bool,
     was_used: bool,
 }
 
@@ -323,11 +387,11 @@ impl Drop for Permit {
         let mut state = self.shared.lock();
         let now = self.shared.clock.now().boot;
         if self.was_used {
-            state.window.end(self.sent, now);
+            state.window.end(self.failing, self.sent, now);
         } else {
-            state.window.withdraw(self.sent);
+            state.window.withdraw(self.failing, self.sent);
         }
-        state.ring_front();
+        state.ring_next(now);
     }
 }
 

@@ -79,6 +79,13 @@ pub fn told(
     Ok(named.or_else(|| identity::jwt_subject(&granted.access_token)))
 }
 
+/// Whom the access token names, where the ID token beside it names the same person otherwise, as for pairwise subjects
+/// (OpenID Connect Core §8.1): an answer without an ID token is compared with that.
+pub fn access_subject(granted: &Granted) -> Option<String> {
+    let id_token = identity::jwt_subject(granted.id_token.as_ref()?)?;
+    identity::jwt_subject(&granted.access_token).filter(|subject| *subject != id_token)
+}
+
 /// Whether there is somebody who can be asked for the owner.
 pub fn can_be_asked(profile: &Profile) -> bool {
     match profile.identity {
@@ -167,7 +174,15 @@ impl Keeper {
         match told(&account.app().profile, client_id, granted, None) {
             Ok(Some(found)) => {
                 self.naming.asked = Some(now);
-                self.pinned(next, found).await
+                if granted.id_token.is_none()
+                    && next.identity.is_some()
+                    && let Some(known) = &next.notes.access_subject
+                {
+                    return if *known == found { next } else { stopped(next, found) };
+                }
+                let mut next = self.pinned(next, found).await;
+                next.notes.access_subject = access_subject(granted).or(next.notes.access_subject);
+                next
             }
             Ok(None) => {
                 self.warn_of_unnamed(account, &next);

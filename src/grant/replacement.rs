@@ -44,7 +44,10 @@ impl LiveAccount {
             Judgement::Over => return Replacement::Over(self.unavailable(&before)),
             Judgement::Young => {
                 let previous = self.previous(&before).filter(|p| p.token.generation < tried);
-                return previous.map_or(Replacement::PassOn, Replacement::Repeat);
+                return match previous {
+                    Some(previous) => Replacement::Repeat(previous),
+                    None => self.wait_until_known(refused, wait).await,
+                };
             }
             Judgement::Stands => return Replacement::PassOn,
             Judgement::Replaced => {}
@@ -65,6 +68,18 @@ impl LiveAccount {
             }
             None => Replacement::PassOn,
         }
+    }
+
+    /// An API may know a token a moment after its server has issued it, with replicas of a database in between. What is
+    /// usable after a pause is tried once more.
+    async fn wait_until_known(&self, refused: &Credential, wait: Duration) -> Replacement {
+        let pause = timing::until_known(refused.token.age(self.clock().now()));
+        if pause > wait {
+            return Replacement::PassOn;
+        }
+        tokio::time::sleep(pause).await;
+        let usable = self.published().usable(self.clock().now()).cloned();
+        usable.map_or(Replacement::PassOn, Replacement::Repeat)
     }
 
     /// As [`LiveAccount::replace_refused`] for a request that cannot be repeated: nothing is waited for.

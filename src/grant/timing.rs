@@ -22,6 +22,11 @@ pub fn forced_every(in_vain: u32) -> Duration {
 /// A token younger than this which is refused is unwelcome, not stale: another one would be refused as well.
 pub const MINTED_JUST_NOW: Duration = Duration::from_secs(5);
 
+/// How long a token of this age that the API does not know yet is given, before it is tried again.
+pub fn until_known(age: Duration) -> Duration {
+    (2 * age).clamp(Duration::from_millis(300), Duration::from_millis(1500))
+}
+
 /// How much of a lifetime the refresh is spread over, half of it to either side.
 const SPREAD: f64 = 0.1;
 

@@ -25,7 +25,12 @@ pub struct Call {
     pub response: hyper::Result<Response<Incoming>>,
     /// Ends when nothing more comes on the connection. HTTP/1.1 is read on behind an answer that has ended or is none.
     pub connection: AbortOnDropHandle<()>,
+    /// Keeps a connection of HTTP/2 open behind its answer.
+    pub sender: Option<Sender>,
 }
+
+/// What sends requests over HTTP/2.
+pub type Sender = http2::SendRequest<Full<Bytes>>;
 
 /// Over HTTP/1.1, where the target has no scheme and authority, and `Host` stands among the headers.
 ///
@@ -49,7 +54,7 @@ where
         drop(copy(&mut connection.into_parts().io.into_inner(), &mut sink()).await);
     });
     let connection = AbortOnDropHandle::new(connection);
-    Ok(Call { response: sender.send_request(request).await, connection })
+    Ok(Call { response: sender.send_request(request).await, connection, sender: None })
 }
 
 /// Over HTTP/2, where the target has both.
@@ -64,7 +69,7 @@ where
     builder.max_header_list_size(LONGEST_HEAD);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let connection = AbortOnDropHandle::new(tokio::spawn(async { drop(connection.await) }));
-    Ok(Call { response: sender.send_request(request).await, connection })
+    Ok(Call { response: sender.send_request(request).await, connection, sender: Some(sender) })
 }
 
 /// The plainest words for what went wrong: the innermost cause.

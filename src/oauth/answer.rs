@@ -121,31 +121,54 @@ pub fn judge(answer: &Answer<'_>, request: &TokenRequest<'_>) -> Result<Granted,
     judging.outcome()
 }
 
-/// Judges the answer by all that came behind its head, where that is more than its framing says. None: no refresh token there.
+/// Judges the answer by all that came behind its head until the connection ended or fell silent, where that is more than its
+/// framing says. None: no refresh token there.
 pub(super) fn judge_beyond(
     answer: &Answer<'_>,
     beyond: &[u8],
     request: &TokenRequest<'_>,
 ) -> Option<Result<Granted, TokenError>> {
-    let cut = answer.cut.or(Some("framed wrongly"));
-    let outcome = judge(&Answer { body: beyond, cut, ..*answer }, request);
+    let outcome = judge(&Answer { body: beyond, cut: None, ..*answer }, request);
     // A line's end within a token is the framing's.
     let is_whole = brought(&outcome).is_some_and(|token| !token.expose().contains(['\r', '\n']));
     is_whole.then_some(outcome)
 }
 
 /// The refresh token of an answer.
-pub(super) fn brought(outcome: &Result<Granted, TokenError>) -> Option<&Secret> {
+fn brought(outcome: &Result<Granted, TokenError>) -> Option<&Secret> {
     outcome.as_ref().map_or_else(|error| &error.successor, |granted| &granted.refresh_token).as_ref()
 }
 
-/// Whether more may come behind the end that the framing tells: only JSON and XML have an end of their own. A failure is not
-/// waited on where nothing speaks for more.
-pub(super) fn may_go_on(answer: &Answer<'_>) -> bool {
+/// What more may come of an answer than its framing says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum More {
+    /// Nothing that matters.
+    Nothing,
+    /// Perhaps what has come already.
+    Here,
+    /// Perhaps what is still on its way.
+    OnItsWay,
+}
+
+/// Whether an answer that was judged may be more than its framing says. Only JSON and XML have an end of their own: of a form
+/// the last value may be cut. A failure is not waited on where nothing speaks for more.
+pub(super) fn more(answer: &Answer<'_>, outcome: &Result<Granted, TokenError>) -> More {
     let decoded = coding::decode(answer.headers, answer.body);
     let document = Document::read(&decoded.bytes, false);
-    let has_no_end = matches!(document.kind, Kind::Empty | Kind::Form | Kind::Text);
-    document.cut || decoded.trouble.is_some() || (has_no_end && answer.status.is_success())
+    let is_form = document.kind == Kind::Form;
+    if brought(outcome).is_some() && !is_form {
+        return More::Nothing;
+    }
+    let has_no_end = is_form || (matches!(document.kind, Kind::Empty | Kind::Text) && !document.embedded);
+    let goes_on = document.cut || decoded.trouble.is_some() || (has_no_end && answer.status.is_success());
+    if goes_on { More::OnItsWay } else { More::Here }
+}
+
+/// Whether a body has come to an end of its own, whatever its framing says.
+pub(super) fn has_ended(headers: &HeaderMap, body: &[u8]) -> bool {
+    let decoded = coding::decode(headers, body);
+    let document = Document::read(&decoded.bytes, false);
+    matches!(document.kind, Kind::Json | Kind::Xml) && !document.cut && decoded.trouble.is_none()
 }
 
 /// What a server says in its answer to another kind of call, uncleaned.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{
-    answer::{Answer, Granted, brought, judge, judge_beyond, may_go_on},
+    answer::{Answer, Granted, More, judge, judge_beyond, more},
     exchange::{Exchange, NoAnswer, Received},
     fetch::Fetched,
     request::TokenRequest,
@@ -77,11 +77,14 @@ impl TokenClient {
         };
         let (at, now) = (received.at, Clock::system().now().wall);
         let mut outcome = judge(&received.as_answer(now), request);
-        if brought(&outcome).is_none() && request.grant.spends() {
-            let goes_on = may_go_on(&received.as_answer(now));
-            if let Some(beyond) = received.beyond(goes_on).await {
-                outcome = judge_beyond(&received.as_answer(now), &beyond, request).unwrap_or(outcome);
-            }
+        let more = match request.grant.spends() {
+            true => more(&received.as_answer(now), &outcome),
+            false => More::Nothing,
+        };
+        if more != More::Nothing
+            && let Some(beyond) = received.beyond(more == More::OnItsWay).await
+        {
+            outcome = judge_beyond(&received.as_answer(now), &beyond, request).unwrap_or(outcome);
         }
         outcome
             .map(|granted| Granted { received: at, ..granted })

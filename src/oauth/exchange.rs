@@ -5,6 +5,7 @@
 use std::{
     error::Error,
     fmt,
+    pin::pin,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,12 +16,12 @@ use http::{
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::time::{Instant as Deadline, timeout_at};
+use tokio::time::{Instant as Deadline, error::Elapsed, timeout, timeout_at};
 use tokio_util::{io::InspectReader, task::AbortOnDropHandle};
 use zeroize::Zeroizing;
 
 use super::{
-    answer::{Answer, coding::LONGEST},
+    answer::{Answer, coding::LONGEST, has_ended},
     detail,
     tape::Tape,
     token_error::{Class, TokenError},
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     net::{
         Destination, DialError, Dialer,
-        call::{self, Call},
+        call::{self, Call, Sender},
         speaks_h2,
     },
     provider::HttpUrl,
@@ -47,6 +48,13 @@ const USUAL_BODY: usize = 16 * 1024;
 /// How long nothing comes behind an answer's end before nothing more is taken to come. A server that sends in pieces what it
 /// has made sends the next at once.
 const SILENCE: Duration = Duration::from_millis(250);
+
+/// A process that stood still (stopped, frozen, starved) finds that its time is over before it has looked at what came
+/// meanwhile: it is given as much to look.
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
+/// So many pieces of a body are read in last looks.
+const MOST_LATE_FRAMES: usize = 200;
 
 /// A request.
 pub(super) struct Exchange<'a> {
@@ -77,12 +85,12 @@ impl Exchange<'_> {
                 call::over_http_1(stream, request).await
             }
         };
-        let Call { response, connection } = match timeout_at(end, call).await {
+        let Call { response, connection, sender } = match by(end, call).await {
             Ok(Ok(call)) => call,
             Ok(Err(error)) => return Err(NoAnswer::broken(&error, &place, tape.content())),
             Err(_) => return Err(NoAnswer::late(late, tape.content())),
         };
-        let mut wire = Wire { tape, connection, end };
+        let mut wire = Wire { tape, connection, _sender: sender, end };
         match response {
             Ok(response) => Ok(Received::read(response, wire, &late).await),
             Err(error) => {
@@ -137,8 +145,10 @@ impl Received {
     async fn read(response: http::Response<Incoming>, wire: Wire, late: &str) -> Self {
         let (head, mut incoming) = response.into_parts();
         let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));
+        let mut late_frames = 0;
         let cut = loop {
-            match timeout_at(wire.end, incoming.frame()).await {
+            let silence = Deadline::now() + SILENCE;
+            match by(silence.min(wire.end), incoming.frame()).await {
                 Ok(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
                     let room = LONGEST - body.len();
@@ -149,7 +159,17 @@ impl Received {
                 }
                 Ok(None) => break None,
                 Ok(Some(Err(error))) => break Some(format!("a body that broke off ({})", reason(&error))),
-                Err(_) => break Some(format!("a body that did not end ({late})")),
+                Err(_) if Deadline::now() >= wire.end => {
+                    break Some(format!("a body that did not end ({late})"));
+                }
+                Err(_) if has_ended(&head.headers, &body) => {
+                    break Some("a body that has come to its end before that of its framing".to_owned());
+                }
+                Err(_) => {}
+            }
+            late_frames += usize::from(Deadline::now() >= wire.end);
+            if late_frames > MOST_LATE_FRAMES {
+                break Some(format!("a body that did not end ({late})"));
             }
         };
         Self { status: head.status, headers: head.headers, body, cut, at: Instant::now(), wire }
@@ -164,8 +184,7 @@ impl Received {
     /// All that came behind the head, where that is more than the body: then the framing is wrong. `reading_on`: what else
     /// comes is waited for.
     ///
-    /// Sizes of chunks between the pieces of a body would look like parts of it, so of chunks only the first is looked at,
-    /// where it is all there was.
+    /// Chunks whose framing is wrong are put together without the lines that tell their sizes.
     pub(super) async fn beyond(&mut self, reading_on: bool) -> Option<Zeroizing<Vec<u8>>> {
         if reading_on {
             self.wire.read_on().await;
@@ -174,10 +193,7 @@ impl Received {
         if !self.headers.contains_key(TRANSFER_ENCODING) {
             return Some(behind).filter(|behind| behind.len() > self.body.len());
         }
-        let text = without_chunk_size(&behind);
-        let one_piece = text.len() > self.body.len() && text.starts_with(&self.body);
-        let is_wrong = self.cut.is_some() || self.body.is_empty();
-        (is_wrong && one_piece).then(|| Zeroizing::new(text.to_vec()))
+        Some(without_chunk_sizes(&behind)).filter(|text| text.len() > self.body.len())
     }
 }
 
@@ -185,6 +201,8 @@ impl Received {
 struct Wire {
     tape: Tape,
     connection: AbortOnDropHandle<()>,
+    /// Over HTTP/2 the connection ends without it.
+    _sender: Option<Sender>,
     end: Deadline,
 }
 
@@ -195,19 +213,41 @@ impl Wire {
         while known != self.tape.length() {
             known = self.tape.length();
             let silence = Deadline::now() + SILENCE;
-            if timeout_at(silence.min(self.end), &mut self.connection).await.is_ok() {
+            if by(silence.min(self.end), &mut self.connection).await.is_ok() {
                 return;
             }
         }
     }
 }
 
-/// Without the line at the beginning that tells a chunk's size, if there is one (RFC 9112 §7.1).
-fn without_chunk_size(text: &[u8]) -> &[u8] {
-    match text.windows(2).position(|end| end == b"\r\n") {
-        Some(end) if end > 0 && text[..end].iter().all(u8::is_ascii_hexdigit) => &text[end + 2..],
-        _ => text,
+/// The outcome by `end`, or at a last look.
+async fn by<T>(end: Deadline, outcome: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut outcome = pin!(outcome);
+    match timeout_at(end, &mut outcome).await {
+        Ok(outcome) => Ok(outcome),
+        Err(_) => timeout(LAST_LOOK, outcome).await,
     }
+}
+
+/// Without the lines that tell the sizes of chunks (RFC 9112 §7.1), wherever they stand. JSON that holds such a line of its
+/// own is a number alone between two line ends.
+fn without_chunk_sizes(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut joined = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.windows(2).position(|end| end == b"\r\n");
+        let (line, behind) = end.map_or((rest, &rest[rest.len()..]), |end| (&rest[..end], &rest[end + 2..]));
+        if !is_chunk_size(line) {
+            push(&mut joined, line);
+        }
+        rest = behind;
+    }
+    joined
+}
+
+fn is_chunk_size(line: &[u8]) -> bool {
+    let size = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    line.is_empty() || ((1..=16).contains(&size.len()) && size.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Grows the buffer without leaving a copy of what it holds behind.

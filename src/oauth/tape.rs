@@ -48,7 +48,7 @@ impl Tape {
 /// What stands behind the head of the answer, or all of it where there is no head.
 fn behind_head(bytes: &[u8]) -> &[u8] {
     // A body alone (HTTP/0.9) may hold an empty line.
-    if bytes.trim_ascii_start().starts_with(b"{") {
+    if matches!(bytes.trim_ascii_start(), [b'{' | b'[' | 0xef, ..]) {
         return bytes;
     }
     let mut rest = bytes;
@@ -61,8 +61,16 @@ fn behind_head(bytes: &[u8]) -> &[u8] {
 }
 
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    let end_of = |end: &[u8]| bytes.windows(end.len()).position(|part| part == end).map(|at| at + end.len());
-    [b"\r\n\r\n".as_slice(), b"\n\n"].into_iter().filter_map(end_of).min()
+    let mut line = 0;
+    while let Some(end) = bytes[line..].iter().position(|byte| *byte == b'\n') {
+        line += end + 1;
+        match &bytes[line..] {
+            [b'\n', ..] => return Some(line + 1),
+            [b'\r', b'\n', ..] => return Some(line + 2),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// What the DATA frames of the stream hold (RFC 9113 §4.1, §6.1).

@@ -89,6 +89,8 @@ pub struct Keys {
     pub token_request_params: BTreeMap<String, String>,
     /// What the token endpoint allows: `CALLS/WINDOW`.
     pub token_budget: Option<String>,
+    /// How many token calls may be under way at once.
+    pub token_calls: Option<usize>,
     /// At which fraction of its life a token is refreshed.
     pub refresh_at: Option<f64>,
     /// Which requests may be repeated after a 401.
@@ -130,6 +132,7 @@ impl Keys {
         take!(
             token_prefix,
             token_budget,
+            token_calls,
             refresh_at,
             replay,
             reuse_window,

@@ -40,6 +40,8 @@ pub struct TokenEndpoint {
     pub params: Vec<(String, Template)>,
     /// What it allows; None when nothing is known.
     pub budget: Option<Budget>,
+    /// How many calls may be under way there at once; None: as many as usual.
+    pub at_once: Option<usize>,
     /// How its answers are read.
     pub answers: AnswerRules,
 }
@@ -248,6 +250,7 @@ impl Checks {
             headers,
             params,
             budget,
+            at_once: keys.token_calls,
             answers: self.answers(keys),
         })
     }

@@ -18,6 +18,7 @@ use crate::{
         shortlist::Shortlist,
         upstream::{Connector, Pool},
     },
+    telemetry::Rate,
 };
 
 /// The proxy door, as all workers see it.
@@ -40,6 +41,8 @@ pub struct Door {
     pub body_limit: Option<u64>,
     /// Whether every request is logged.
     pub access_log: bool,
+    /// Bounds the lines of refusals.
+    pub refusals: Rate,
     /// Makes connections to marketplaces.
     pub connector: Connector,
 }
@@ -63,6 +66,7 @@ impl Door {
             replay_body: settings.upstream.limits.replay_body,
             body_limit: settings.limits.body,
             access_log: settings.proxy.access_log,
+            refusals: Rate::default(),
             connector,
         }
     }

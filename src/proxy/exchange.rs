@@ -32,6 +32,9 @@ use crate::{
     names::AccountId,
 };
 
+/// What of a path is logged, in bytes.
+const LONGEST_LOGGED: usize = 256;
+
 /// How often a request may be repeated with another token.
 const REPETITIONS: usize = 2;
 
@@ -290,7 +293,11 @@ impl Worker {
         let account = problem.about.as_ref().map(tracing::field::display);
         let app = problem.about.as_ref().map(|about| &about.app);
         self.door.metrics.refused(app, code.status().as_u16(), code.as_str());
-        tracing::info!(request_id, code = code.as_str(), method = %head.method, path = head.uri.path(), account, "refused: {}", problem.detail);
+        if let Some(left_out) = self.door.refusals.admit(Instant::now()) {
+            let unlogged = Some(left_out).filter(|left_out| *left_out > 0);
+            tracing::info!(request_id, code = code.as_str(), method = %head.method, path = logged_path(head), account,
+                unlogged, "refused: {}", problem.detail);
+        }
         problem.answer(&head.headers, &request_id).map(ReplyBody::Own)
     }
 
@@ -304,11 +311,16 @@ impl Worker {
         if !self.door.access_log {
             return;
         }
-        // The gate let only visible ASCII through, so a path cannot forge a line. Query strings may hold secrets.
-        tracing::info!(target: "marketgate::access", method = %head.method, path = head.uri.path(),
+        tracing::info!(target: "marketgate::access", method = %head.method, path = logged_path(head),
             account = account.map(tracing::field::display), status = response.status().as_u16(),
             ms = started.elapsed().as_millis() as u64, "request");
     }
+}
+
+/// The gate let only visible ASCII through, so a path cannot forge a line. Query strings may hold secrets.
+fn logged_path(head: &Parts) -> &str {
+    let path = head.uri.path();
+    path.get(..LONGEST_LOGGED).unwrap_or(path)
 }
 
 fn map_location(response: &mut Response<ReplyBody>, route: &Route<'_>) {

@@ -102,6 +102,7 @@ struct SealedNotes {
     after_lost_answer: bool,
     end_is_fixed: Option<bool>,
     narrower_scope: Option<String>,
+    access_subject: Option<String>,
     refusal: Option<SealedRefusal>,
 }
 
@@ -357,6 +358,7 @@ impl From<&Notes> for SealedNotes {
             after_lost_answer: notes.after_lost_answer,
             end_is_fixed: notes.end_is_fixed,
             narrower_scope: notes.narrower_scope.clone(),
+            access_subject: notes.access_subject.clone(),
             refusal,
         }
     }
@@ -374,6 +376,7 @@ impl From<SealedNotes> for Notes {
             after_lost_answer: notes.after_lost_answer,
             end_is_fixed: notes.end_is_fixed,
             narrower_scope: notes.narrower_scope,
+            access_subject: notes.access_subject,
             refusal,
         }
     }

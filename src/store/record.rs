@@ -54,6 +54,8 @@ pub struct Notes {
     pub end_is_fixed: Option<bool>,
     /// The granted scope, where it is narrower than what was asked for.
     pub narrower_scope: Option<String>,
+    /// Whom access tokens name, where that is another name than the ID token's for the same person (OpenID Connect Core §8.1).
+    pub access_subject: Option<String>,
     /// That the token endpoint refused the refresh token, though no answer was lost; None once it accepts one.
     pub refusal: Option<Refusal>,
 }

@@ -298,6 +298,26 @@ impl World {
         self.send(self.http.get(self.url(path))).await
     }
 
+    /// As [`World::get`], with held time moving on whenever nothing else goes on.
+    pub(crate) async fn get_in_passing(&self, path: &str) -> Answer {
+        let mut answer = std::pin::pin!(self.get(path));
+        let moment = async || {
+            for _ in 0..10 {
+                settle().await;
+                // Sockets need real time.
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            tokio::time::advance(Duration::from_millis(50)).await;
+        };
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                () = moment() => {}
+            }
+        }
+    }
+
     pub(crate) async fn admin(&self, path: &str) -> Answer {
         self.send(self.http.get(format!("http://{}{path}", self.admin))).await
     }

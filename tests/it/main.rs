@@ -34,6 +34,7 @@ mod http_listener;
 mod keeping_alive;
 mod lanes;
 mod layers;
+mod log;
 mod login;
 mod lost_answers;
 mod mistakes;

@@ -45,6 +45,7 @@ fn endpoint(client_auth: ClientAuth, answers: AnswerRules) -> TokenEndpoint {
         headers: Vec::new(),
         params: Vec::new(),
         budget: None,
+        at_once: None,
         answers,
     }
 }
@@ -247,6 +248,9 @@ const REFUSALS: &[Row] = &[
     ("a refresh token in Latin-1", Refresh, 200, &[], b"{\"access_token\":\"t\",\"refresh_token\":\"r\xe9\"}", Ambiguous),
     ("a masked refresh token", Refresh, 200, &[], br#"{"access_token":"t","refresh_token":"********"}"#, Ambiguous),
     ("a refresh token masked but for its end", Refresh, 200, &[], "{\"access_token\":\"t\",\"refresh_token\":\"xxx\u{2026}abcd\"}".as_bytes(), Ambiguous),
+    ("a sentence in the list of a refresh token", Refresh, 200, &[], br#"{"message":"The given data was invalid.","refresh_token":["The refresh token field must be a string."]}"#, Ambiguous),
+    ("a sentence in the place of a refresh token", Refresh, 200, &[], br#"{"success":false,"refresh_token":"Please sign in once more"}"#, Ambiguous),
+    ("a word in the place of a refresh token", Refresh, 200, &[], br#"{"access_token":"t","refresh_token":"unchanged"}"#, Ambiguous),
     ("several refresh tokens", Refresh, 200, &[], br#"{"access_token":"t","refresh_token":["new-refresh","newer-refresh"]}"#, Ambiguous),
     ("a masked refresh token in a list", Refresh, 200, &[], br#"{"access_token":"t","refresh_token":["********"]}"#, Ambiguous),
     ("a form that ends within a name", Refresh, 200, &[], b"access_token=t&refresh_tok", Ambiguous),
@@ -450,6 +454,12 @@ const ROTATED: &[&str] = &[
     r#"{"message":{"access_token":"t","refresh_token":"new-refresh"}}"#,
     r#"{"access_token":{"token":"t"},"refresh_token":{"token":"new-refresh","expires_in":1}}"#,
     r#"{"access_token":"t","refresh_token":["new-refresh"]}"#,
+    r#"{"access_token":"t","refresh_token":["old-refresh-token","new-refresh"]}"#,
+    r#"{"access_token":"t","refresh_token":[null,"new-refresh","new-refresh"]}"#,
+    r#"{"access_token":"t","refresh_token":[["new-refresh"]]}"#,
+    r#"{"shop":"\ud83d\u0041","access_token":"t","refresh_token":"new-refresh"}"#,
+    r#"{"shop":"\ud83d\u2026","access_token":"t","refresh_token":"new-refresh"}"#,
+    "access_token=t;expires_in=28800;refresh_token=new-refresh;token_type=bearer",
     r##"{"access_token":{"_":"t","type":"x"},"refresh_token":{"#text":"new-refresh","type":"x"}}"##,
     r#"{"access_token":{"$t":"t"},"refresh_token":{"$t":"new-refresh"}}"#,
     r#"{"data":{"refreshToken":{"accessToken":"t","refreshToken":"new-refresh"}}}"#,
@@ -792,6 +802,31 @@ fn expired_and_reused_are_told_apart_where_the_server_says_so() {
     let client =
         refused(Refresh, 401, r#"{"error":"invalid_client","error_description":"the secret has expired"}"#);
     assert_eq!((client.class, client.reason), (InvalidClient, None));
+}
+
+#[test]
+fn an_answer_of_a_mebibyte_is_judged_at_once_whatever_it_repeats() {
+    let fill = |begin: &str, piece: &str, end: &str| {
+        format!("{begin}{}{end}", piece.repeat((1024 * 1024 - begin.len() - end.len()) / piece.len()))
+    };
+    for (status, body) in [
+        (502, fill("<html>", "<script>", "")),
+        (502, fill("<html>", "<script>x</script>", "")),
+        (502, fill("<html>", "<style>", "</script>")),
+        (400, fill("{", r#""message":"what was said of it once more","#, r#""x":1}"#)),
+        (400, fill("{\"errors\":[", r#"{"message":"what was said"},"#, "{}]}")),
+        (200, fill("", "{", "")),
+        (200, fill("", "{\"a\":", "")),
+        (200, fill("", "[", "")),
+        (200, fill("", "a=b&", "")),
+        (200, fill("<T>", "<a>", "")),
+        (200, fill("\"", "\\\"", "")),
+    ] {
+        let begun = std::time::Instant::now();
+        drop(judged(Refresh, &Reply { status, headers: &[], body: body.as_bytes() }));
+        let took = begun.elapsed();
+        assert!(took < std::time::Duration::from_secs(3), "{took:?} for {}…", &body[..40]);
+    }
 }
 
 #[test]

@@ -117,6 +117,7 @@ pub(crate) fn endpoint(url: &str, client_auth: ClientAuth) -> TokenEndpoint {
         headers: Vec::new(),
         params: Vec::new(),
         budget: None,
+        at_once: None,
         answers: Default::default(),
     }
 }

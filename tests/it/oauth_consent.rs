@@ -115,6 +115,7 @@ async fn revoke_as(
         headers: vec![("wm_qos.correlation_id".parse().unwrap(), "{uuid}".parse().unwrap())],
         params: vec![("audience".into(), "not sent".parse().unwrap())],
         budget: None,
+        at_once: None,
         answers: Default::default(),
     };
     let (client_secret, refresh_token) = (Secret::new(client_secret), Secret::new(TOKEN));

@@ -96,6 +96,28 @@ fn broken() -> Vec<(&'static str, String, Brought)> {
             format!("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n{}", of_length("200 OK", 45, BODY)),
             WHOLE,
         ),
+        (
+            "a form whose length cuts its last value",
+            of_length("200 OK", 40, "access_token=t&x=1&refresh_token=new-refresh"),
+            WHOLE,
+        ),
+        (
+            "a form whose length ends before its last value",
+            of_length("200 OK", 18, "access_token=t&x=1&refresh_token=new-refresh"),
+            WHOLE,
+        ),
+        ("a form in no chunks", chunked("access_token=t&refresh_token=new-refresh"), WHOLE),
+        (
+            "a second chunk whose size is too small",
+            chunked(&format!("{}{:x}\r\n{second}\r\n0\r\n\r\n", chunk(first), second.len() - 9)),
+            WHOLE,
+        ),
+        (
+            "a first chunk whose size is too small, with an extension",
+            chunked(&format!("3;x=y\r\n{first}\r\n{}0\r\n\r\n", chunk(second))),
+            WHOLE,
+        ),
+        ("many interim answers", "HTTP/1.1 100\r\n\r\n".repeat(50) + &of_length("200 OK", 45, BODY), WHOLE),
         ("no length", format!("HTTP/1.1 200 OK\r\n\r\n{BODY}"), WHOLE),
         ("HTTP/1.0", format!("HTTP/1.0 200 OK\r\n\r\n{BODY}"), WHOLE),
         ("no last chunk", chunked(&chunk(BODY)), WHOLE),
@@ -195,6 +217,19 @@ fn in_two_pieces() -> Vec<(&'static str, String, String, Brought)> {
         ),
         ("no head", first.to_owned(), second.to_owned(), SUCCESSOR),
         (
+            "a length that cuts the last value of a form",
+            of_length(40, "access_token=t&x=1&refresh_token=new-refr"),
+            "esh".to_owned(),
+            WHOLE,
+        ),
+        (
+            "a last chunk that is too early",
+            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk(first)),
+            second.to_owned(),
+            WHOLE,
+        ),
+        ("a length that is too great", of_length(500, BODY), String::new(), WHOLE),
+        (
             "a form that ends within a name",
             of_length(35, "access_token=t&expires_in=900&refre"),
             String::new(),
@@ -225,6 +260,23 @@ async fn what_a_wrong_length_cuts_off_is_waited_for() {
         };
         let (outcome, ()) = tokio::join!(call, server);
         assert_eq!(brought(&outcome), expected, "{name}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mebibyte_of_heads_is_read_in_one_pass() {
+    let mebibyte = |piece: &str| piece.repeat(1024 * 1024 / piece.len());
+    for answer in [
+        mebibyte("HTTP/1.1 100\r\n\r\n"),
+        "HTTP/1.1 200 OK\r\n\r\n".to_owned() + &mebibyte("HTTP/1.1 200 OK\r\n\r\n"),
+        "HTTP/1.1 200 OK\r\n\r\n".to_owned() + &mebibyte("\r\n"),
+        mebibyte("x: y\r\n"),
+    ] {
+        let (address, _server) = serve(answer, 1).await;
+        let begun = Instant::now();
+        let outcome = refresh_within(&client(), &at(address), LIMIT).await;
+        assert_eq!(brought(&outcome), NOTHING, "{outcome:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
 

@@ -113,6 +113,33 @@ fn an_account_whose_turn_is_not_near_hears_when_to_ask_again() {
 }
 
 #[test]
+fn token_calls_that_hang_hold_up_no_other_account() {
+    let hanging = 64;
+    let mut configuration = String::from(
+        "[apps.many]\nprovider = \"generic\"\napi = \"SIM/generic/api\"\ntoken_url = \"SIM/generic/oauth/token\"\n\
+         credentials = \"per-account\"\n",
+    );
+    for number in 0..=hanging {
+        configuration.push_str(&format!(
+            "[apps.many.accounts.s{number}]\nclient_id = \"s{number}\"\nclient_secret = \"s{number}-secret\"\n"
+        ));
+    }
+    gate(Time::Runs, &configuration, |w| async move {
+        w.sim.add_fault(Fault::Hang {}.at("generic").on_token().times(hanging));
+        let mut calls = w.sim.on_request();
+        let ask = |number: u64| {
+            let w = w.clone();
+            tokio::task::spawn_local(async move { w.get(&format!("/many@s{number}/x")).await })
+        };
+        let waiting: Vec<_> = (0..hanging).map(ask).collect();
+        calls.wait_for(|_| w.sim.token_calls("generic") == hanging as usize).await.unwrap();
+        let healthy = w.get(&format!("/many@s{hanging}/x")).await;
+        assert_eq!(healthy.status, 200, "{}", healthy.body);
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()), "it waited as long as they do");
+    });
+}
+
+#[test]
 fn a_hung_token_endpoint_costs_a_waiting_caller_no_more_than_token_wait() {
     let configuration = format!("[upstream]\ntimeouts = {{ token_wait = \"300ms\" }}\n{ALL_APPS}");
     gate(Time::Runs, &configuration, |w| async move {

@@ -269,6 +269,30 @@ fn an_id_token_names_the_seller_whose_access_token_is_opaque() {
 }
 
 #[test]
+fn a_seller_whom_id_and_access_tokens_name_differently_is_compared_like_with_like() {
+    run(async |w| {
+        let access = |subject: &str| id_token(&json!({ "sub": subject }));
+        let (callback, nonce) = w.begins("oidc@one", "seller-1", &json!({})).await;
+        let mut both = tokens_with(&id_token(&claims("pairwise-1", nonce.as_deref())));
+        both["access_token"] = access("seller-1").into();
+        w.answers("generic", &both);
+        let connected = w.told("POST", "/api/consents/complete", &json!({ "url": callback })).await;
+        assert_eq!(connected.json()["identity"], "pairwise-1", "{}", connected.body);
+
+        let mut alone = both.clone();
+        alone.as_object_mut().unwrap().remove("id_token");
+        for subject in ["seller-1", "seller-1", "seller-2"] {
+            alone["access_token"] = access(subject).into();
+            w.answers("generic", &alone);
+            let shown = w.refreshes("oidc@one").await;
+            let is_other = subject == "seller-2";
+            assert_eq!(shown["state"] == "identity_mismatch", is_other, "{subject}: {shown}");
+            assert_eq!(shown["identity"], "pairwise-1");
+        }
+    });
+}
+
+#[test]
 fn an_id_token_of_a_login_is_for_this_client_this_issuer_this_login_and_now() {
     let change = |name: &'static str, value: Value| move |claims: &mut Value| claims[name] = value.clone();
     type Change = Box<dyn Fn(&mut Value)>;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{ALL_APPS, Time, app_with_lifetime, gate};
-use marketgate::sim::Fault;
+use marketgate::sim::{Fault, Policy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -81,7 +81,7 @@ fn a_token_minted_moments_ago_that_is_refused_is_unwelcome_and_the_refusal_passe
                 .below("/api")
                 .for_ever(),
         );
-        let refused = w.get("/any/x").await;
+        let refused = w.get_in_passing("/any/x").await;
         assert_eq!(refused.status, 401);
         let status = refused.headers["proxy-status"].to_str().unwrap();
         assert!(status.contains("received-status=401") && status.contains("any@default"), "{status}");
@@ -89,9 +89,18 @@ fn a_token_minted_moments_ago_that_is_refused_is_unwelcome_and_the_refusal_passe
         // A permanent 401 costs at most one forced refresh in thirty seconds.
         for _ in 0..120 {
             tokio::time::advance(SECOND).await;
-            assert_eq!(w.get("/any/x").await.status, 401);
+            assert_eq!(w.get_in_passing("/any/x").await.status, 401);
         }
         assert!((2..=6).contains(&w.sim.token_calls("generic")), "{}", w.sim.token_calls("generic"));
+    });
+}
+
+#[test]
+fn a_token_that_the_api_knows_a_moment_late_costs_the_first_request_that_moment() {
+    gate(Time::Runs, &app_with_lifetime(300), |w| async move {
+        w.sim.change_policy("generic", |policy: &mut Policy| policy.access_token_young_ms = 250);
+        assert_eq!(w.get("/any/x").await.status, 200);
+        assert_eq!(w.sim.token_calls("generic"), 1);
     });
 }
 
@@ -193,7 +202,7 @@ fn a_marketplace_that_refuses_every_token_is_asked_for_ever_fewer() {
         w.sim.add_fault(refuses.at("generic").below("/api").for_ever());
         for _ in 0..600 {
             tokio::time::advance(SECOND).await;
-            assert_eq!(w.get("/any/x").await.status, 401);
+            assert_eq!(w.get_in_passing("/any/x").await.status, 401);
         }
         // 30 s, 60 s, 120 s, 240 s: doubled each time the new token is refused as well.
         assert!((4..=7).contains(&w.sim.token_calls("generic")), "{}", w.sim.token_calls("generic"));

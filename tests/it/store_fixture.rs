@@ -54,6 +54,7 @@ pub(crate) fn record(name: &str, generation: u64) -> Record {
             after_lost_answer: true,
             end_is_fixed: Some(true),
             narrower_scope: Some("read".to_owned()),
+            access_subject: Some("pairwise".to_owned()),
             refusal: Some(Refusal {
                 words: "no".to_owned(),
                 since: at(2),

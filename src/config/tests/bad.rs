@@ -689,6 +689,9 @@ fn apps_that_share_a_token_endpoint_must_agree_on_its_budget() {
     check(&two("token_budget = \"9/1m\"\n", "token_budget = \"9/1m\"\n"), &[]);
     let other = "token_budget = \"8/1m\"\n";
     check(&two("token_budget = \"9/1m\"\n", other), &[(14, 16, "app `a` asks the same token endpoint")]);
+    let calls = "app `a` asks the same token endpoint and has another `token_calls`";
+    check(&two("token_calls = 9\n", "token_calls = 8\n"), &[(14, 15, calls)]);
+    check(&two("token_calls = 9\n", "token_calls = 9\n"), &[]);
 }
 
 #[test]
@@ -699,10 +702,11 @@ fn a_budget_that_one_app_names_holds_for_all_that_ask_at_the_same_endpoint() {
              client_id = \"id\"\nclient_secret = {{ env = \"SECRET\" }}\n{budget}"
         )
     };
-    let settings = read(&(app("a", "") + &app("b", "token_budget = \"9/1m\"\n"))).unwrap().settings;
-    let budgets =
-        settings.apps.values().map(|app| app.profile.token_endpoint.as_ref().unwrap().budget.unwrap().calls);
-    assert_eq!(budgets.collect::<Vec<_>>(), [9, 9]);
+    let settings =
+        read(&(app("a", "token_calls = 7\n") + &app("b", "token_budget = \"9/1m\"\n"))).unwrap().settings;
+    let endpoints = settings.apps.values().map(|app| app.profile.token_endpoint.as_ref().unwrap());
+    let said = endpoints.map(|endpoint| (endpoint.budget.unwrap().calls, endpoint.at_once.unwrap()));
+    assert_eq!(said.collect::<Vec<_>>(), [(9, 7), (9, 7)]);
 }
 
 #[test]

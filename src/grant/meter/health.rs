@@ -47,6 +47,8 @@ pub struct Others {
 #[derive(Debug, Default)]
 pub(super) struct Health {
     failing: Failing,
+    /// Whose last call brought neither tokens nor a judgement of the grant.
+    failed: HashSet<AccountId>,
     /// Whose grants were refused since the last success, and when last.
     refused: HashMap<AccountId, Duration>,
     held_since: Option<Duration>,
@@ -84,8 +86,13 @@ impl Health {
         (self.last + spacing).max(self.paused_until).saturating_sub(now)
     }
 
-    fn fails(&self) -> bool {
+    pub(super) fn fails(&self) -> bool {
         matches!(self.failing, Failing::Several)
+    }
+
+    /// Whether its last call failed.
+    pub(super) fn has_failed(&self, id: &AccountId) -> bool {
+        self.failed.contains(id)
     }
 
     pub(super) fn sent(&mut self, now: Duration) {
@@ -104,6 +111,7 @@ impl Health {
     pub(super) fn succeeded(&mut self, id: &AccountId, now: Duration) -> Vec<AccountId> {
         (self.last, self.last_success, self.paused_until) = (now, Some(now), Duration::ZERO);
         self.failing = Failing::Nobody;
+        self.failed.remove(id);
         self.asked.remove(id);
         self.doubted.remove(id);
         self.refused.remove(id);
@@ -116,8 +124,20 @@ impl Health {
         self.doubted.iter().cloned().collect()
     }
 
-    /// A call brought neither tokens nor a judgement of the grant.
-    pub(super) fn failed(&mut self, id: &AccountId, asked: Option<Duration>, words: &str, now: Duration) {
+    /// A call that began at `sent` brought neither tokens nor a judgement of the grant. Where another one brought tokens
+    /// meanwhile, that is about its account.
+    pub(super) fn failed(
+        &mut self,
+        id: &AccountId,
+        asked: Option<Duration>,
+        words: &str,
+        sent: Duration,
+        now: Duration,
+    ) {
+        self.failed.insert(id.clone());
+        if self.last_success.is_some_and(|success| success > sent) {
+            return;
+        }
         self.last = now;
         words.clone_into(&mut self.words);
         match &self.failing {
@@ -145,7 +165,8 @@ impl Health {
     }
 
     /// The endpoint answered, and judged this very call.
-    pub(super) fn answered(&mut self, now: Duration) {
+    pub(super) fn answered(&mut self, id: &AccountId, now: Duration) {
+        self.failed.remove(id);
         (self.last, self.paused_until) = (now, Duration::ZERO);
         self.failing = Failing::Nobody;
     }
@@ -206,13 +227,13 @@ mod tests {
     fn what_one_account_meets_holds_up_nobody_and_what_two_meet_everybody() {
         let mut health = Health::default();
         for second in 0..100 {
-            health.failed(&id(1), Some(60 * SECOND), "no", SECOND * second);
+            health.failed(&id(1), Some(60 * SECOND), "no", SECOND * second, SECOND * second);
         }
         assert_eq!(health.wait(false, 100 * SECOND), Duration::ZERO);
-        health.failed(&id(2), None, "no", 100 * SECOND);
+        health.failed(&id(2), None, "no", 100 * SECOND, 100 * SECOND);
         assert_eq!(health.wait(false, 100 * SECOND), PROBES);
         assert!(health.others(Duration::ZERO).fail_too && health.complaint().is_some());
-        health.failed(&id(2), Some(9 * SECOND), "no", 102 * SECOND);
+        health.failed(&id(2), Some(9 * SECOND), "no", 102 * SECOND, 102 * SECOND);
         assert_eq!(health.wait(false, 102 * SECOND), 9 * SECOND, "what the server asks for is kept");
         health.succeeded(&id(3), 103 * SECOND);
         assert_eq!(health.wait(false, 103 * SECOND), Duration::ZERO);
@@ -235,8 +256,8 @@ mod tests {
     #[test]
     fn a_probe_that_hangs_holds_up_the_next_from_its_start_only() {
         let mut health = Health::default();
-        health.failed(&id(1), None, "no", SECOND);
-        health.failed(&id(2), None, "no", SECOND);
+        health.failed(&id(1), None, "no", SECOND, SECOND);
+        health.failed(&id(2), None, "no", SECOND, SECOND);
         health.sent(3 * SECOND);
         assert_eq!(health.wait(false, 4 * SECOND), SECOND);
         assert_eq!(health.wait(false, 5 * SECOND), Duration::ZERO);

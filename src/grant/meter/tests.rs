@@ -19,6 +19,8 @@ use super::*;
 
 const MINUTES: u64 = 60;
 
+const AT_ONCE: usize = 8;
+
 fn budget(text: &str) -> Option<Budget> {
     Some(text.parse().unwrap())
 }
@@ -52,7 +54,13 @@ fn fullest_window(calls: &[Call], window: Duration) -> usize {
     starts.map(touching).max().unwrap_or(0)
 }
 
+/// The most calls under way at once, those that hang not among them.
 fn most_at_once(calls: &[Call]) -> usize {
+    let over = |call: &Call| call.ended.min(call.sent + window::HANGS);
+    most_open(&calls.iter().map(|call| Call { ended: over(call), ..*call }).collect::<Vec<_>>())
+}
+
+fn most_open(calls: &[Call]) -> usize {
     let mut edges: Vec<(Duration, i32)> = calls.iter().flat_map(|c| [(c.sent, 1), (c.ended, -1)]).collect();
     edges.sort_unstable();
     let mut open = 0;
@@ -75,7 +83,7 @@ struct Log {
 impl Log {
     fn new(budget: Option<Budget>) -> Self {
         let clock = Clock::tokio();
-        Self { meter: Meter::new(budget, clock.clone()), clock, calls: Rc::default() }
+        Self { meter: Meter::new(budget, AT_ONCE, clock.clone()), clock, calls: Rc::default() }
     }
 
     async fn call(self, number: usize, urgent: bool, takes: Duration) {
@@ -118,10 +126,9 @@ async fn ten_thousand_waiters_never_overfill_any_window_of_174_in_five_minutes()
     let calls = log.calls();
     assert_eq!(calls.len(), 10_000);
     assert!(fullest_window(&calls, Duration::from_secs(5 * MINUTES)) <= 174);
-    assert!(most_at_once(&calls) <= CONCURRENT);
+    assert!(most_at_once(&calls) <= AT_ONCE);
     // Those who came before any other was waiting went at once; all others in their order.
-    let order: Vec<(bool, usize)> =
-        calls[CONCURRENT..].iter().map(|call| (!call.urgent, call.number)).collect();
+    let order: Vec<(bool, usize)> = calls[AT_ONCE..].iter().map(|call| (!call.urgent, call.number)).collect();
     assert!(order.is_sorted());
     // 57 full windows must pass in any case; whole windows lost to caution would show.
     let taken = start.elapsed().as_secs() / (5 * MINUTES);
@@ -209,10 +216,119 @@ async fn no_more_than_eight_calls_run_at_once_even_without_a_budget() {
     }
     let start = tokio::time::Instant::now();
     local.await;
-    assert_eq!(most_at_once(&log.calls()), CONCURRENT);
+    assert_eq!(most_at_once(&log.calls()), AT_ONCE);
     assert!(start.elapsed() < ms(13 * 100 + 50));
     assert_eq!(log.meter.load(), Load { used: 0, calls: None, waiting: 0 });
     assert!(!log.meter.is_tight());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_gives_its_place_to_others_and_four_times_as_many_are_open_at_most() {
+    let log = Log::new(None);
+    let local = LocalSet::new();
+    for number in 0..AT_ONCE {
+        local.spawn_local(log.clone().call(number, true, ms(60_000)));
+    }
+    local.spawn_local(log.clone().call(AT_ONCE, true, ms(250)));
+    let start = log.clock.now().boot;
+    local.run_until(sleep(ms(1_000))).await;
+    let after = log.calls().last().map(|call| (call.number, call.sent - start));
+    assert_eq!(after, Some((AT_ONCE, window::HANGS)), "it waits until the first are known to hang");
+    for number in 0..100 {
+        local.spawn_local(log.clone().call(number, true, ms(60_000)));
+    }
+    local.run_until(sleep(ms(30_000))).await;
+    assert_eq!(log.calls().iter().filter(|call| call.ended == Duration::MAX).count(), 4 * AT_ONCE);
+    local.await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_thousand_accounts_are_served_as_fast_as_sixty_four_calls_at_once_are() {
+    let clock = Clock::tokio();
+    let log = Log { meter: Meter::unlimited(clock.clone()), clock, calls: Rc::default() };
+    let local = LocalSet::new();
+    for number in 0..2_000 {
+        local.spawn_local(log.clone().call(number, true, ms(250)));
+    }
+    let start = tokio::time::Instant::now();
+    local.await;
+    assert!(start.elapsed() <= ms(8_000 + 100), "{:?}", start.elapsed());
+}
+
+fn id(number: usize) -> AccountId {
+    AccountId { app: "app".parse().unwrap(), account: format!("shop-{number}").parse().unwrap() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_fails_gets_a_tenth_of_a_budget_and_holds_up_nobody() {
+    let log = Log::new(budget("100/1m"));
+    let (meter, local) = (log.meter.clone(), LocalSet::new());
+    let (failed, served) = (Rc::new(RefCell::new(0)), Rc::new(RefCell::new(Vec::new())));
+    let count = Rc::clone(&failed);
+    local.spawn_local(async move {
+        loop {
+            let permit = meter.permit_for(&id(0), true, false).await;
+            sleep(ms(10)).await;
+            drop(permit);
+            meter.failed(&id(0), None, "500", ms(10));
+            *count.borrow_mut() += 1;
+        }
+    });
+    let (meter, clock, waits) = (log.meter.clone(), log.clock.clone(), Rc::clone(&served));
+    local.spawn_local(async move {
+        for number in 1..=1_000 {
+            sleep(ms(700)).await;
+            let asked = clock.now().boot;
+            let permit = meter.permit_for(&id(number), number % 2 == 0, false).await;
+            waits.borrow_mut().push(clock.now().boot - asked);
+            sleep(ms(10)).await;
+            drop(permit);
+            meter.succeeded(&id(number));
+        }
+    });
+    local.run_until(sleep(Duration::from_secs(30))).await;
+    assert!(log.meter.wait_estimate_for(&id(0), true) > ms(25_000));
+    local.run_until(sleep(Duration::from_secs(29))).await;
+    assert_eq!(*failed.borrow(), 11, "the first, and a tenth");
+    local.run_until(sleep(Duration::from_secs(240))).await;
+    assert!(*failed.borrow() <= 51, "{}", failed.borrow());
+    assert!(*failed.borrow() >= 40, "it is not given up: {}", failed.borrow());
+    let longest = served.borrow().iter().max().copied().unwrap();
+    assert!(longest < ms(2_000), "a healthy account waited {longest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_account_goes_before_one_that_fails_and_a_lost_answer_counts_as_healthy() {
+    let log = Log::new(budget("1/10s"));
+    log.meter.failed(&id(0), None, "500", ms(1));
+    drop(log.meter.permit(true).await);
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let local = LocalSet::new();
+    for (number, urgent, pressing) in [(0, true, false), (1, false, false), (2, true, false), (0, true, true)]
+    {
+        let (meter, order) = (log.meter.clone(), Rc::clone(&order));
+        local.spawn_local(async move {
+            drop(meter.permit_for(&id(number), urgent, pressing).await);
+            order.borrow_mut().push((number, pressing));
+        });
+    }
+    local.await;
+    assert_eq!(*order.borrow(), [(2, false), (0, true), (0, false), (1, false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_hang_while_others_get_tokens_say_nothing_of_the_endpoint() {
+    let log = Log::new(None);
+    advance(ms(60_000)).await;
+    log.meter.succeeded(&id(9));
+    advance(ms(1_000)).await;
+    log.meter.failed(&id(1), None, "late", ms(60_000));
+    log.meter.failed(&id(2), None, "late", ms(60_000));
+    assert!(log.meter.complaint().is_none());
+    assert!(timeout(ms(1), log.meter.permit_for(&id(3), true, false)).await.is_ok());
+    log.meter.failed(&id(1), None, "late", ms(500));
+    log.meter.failed(&id(2), None, "late", ms(500));
+    assert!(log.meter.complaint().is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,8 +343,8 @@ async fn a_meter_is_tight_beyond_four_fifths_or_when_somebody_waits() {
     assert_eq!(log.meter.load(), Load { used: 5, calls: Some(5), waiting: 0 });
     advance(ms(10_001)).await;
     assert!(!log.meter.is_tight());
-    let unlimited = Meter::unlimited(log.clock.clone());
-    let permits: Vec<Permit> = futures_of(&unlimited, CONCURRENT).await;
+    let unlimited = Meter::new(None, AT_ONCE, log.clock.clone());
+    let permits: Vec<Permit> = futures_of(&unlimited, AT_ONCE).await;
     let waiting = tokio::spawn(unlimited.permit(false));
     settle().await;
     assert!(unlimited.is_tight());
@@ -303,7 +419,7 @@ async fn a_window_survives_a_restart() {
     drop(under_way);
     advance(ms(1_000)).await;
 
-    let next_life = Meter::new(budget("4/10s"), log.clock.clone());
+    let next_life = Meter::new(budget("4/10s"), AT_ONCE, log.clock.clone());
     next_life.restore(&snapshot);
     assert_eq!(next_life.load().used, 3);
     drop(next_life.permit(false).await);
@@ -341,7 +457,7 @@ async fn a_budget_lowered_over_a_restart_is_waited_for() {
 #[test]
 fn runtimes_on_several_threads_share_a_meter() {
     let budget: Budget = "50/200ms".parse().unwrap();
-    let meter = Meter::new(Some(budget), Clock::system());
+    let meter = Meter::new(Some(budget), AT_ONCE, Clock::system());
     let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let begun = Instant::now();
     std::thread::scope(|scope| {
@@ -361,7 +477,7 @@ fn runtimes_on_several_threads_share_a_meter() {
         }
     });
     assert!(begun.elapsed() >= ms(600), "160 calls need three windows to pass");
-    assert!(most.load(Ordering::SeqCst) <= CONCURRENT);
+    assert!(most.load(Ordering::SeqCst) <= AT_ONCE);
     assert_eq!(meter.load().waiting, 0);
 }
 
@@ -432,7 +548,7 @@ proptest! {
         let (made, given_up, load) = runtime.block_on(play(budget, steps));
         prop_assert_eq!(made.len() + given_up + unused, number);
         prop_assert_eq!(load.waiting, 0);
-        prop_assert!(most_at_once(&made) <= CONCURRENT);
+        prop_assert!(most_at_once(&made) <= AT_ONCE);
         if let Some(budget) = budget {
             prop_assert!(fullest_window(&made, budget.window) <= budget.calls as usize);
         }

@@ -41,8 +41,8 @@ const ADVICE: &[Advice] = &[
     Advice {
         codes: &[],
         contains: &["tls_client_auth", "client certificate", "mutual tls", "mtls"],
-        advice: "the server wants a client certificate (RFC 8705): have the client registered with a secret, or give the \
-                 certificate where this version has a key for it",
+        advice: "the server wants a client certificate (RFC 8705): which Marketgate cannot show: have the client \
+                 registered with a secret",
     },
     Advice {
         codes: &[],

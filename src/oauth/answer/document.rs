@@ -148,7 +148,9 @@ fn form(text: &str, whole: bool) -> Option<Node> {
     if !is_name(name) || text.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '{' | '"')) {
         return None;
     }
-    let last = text.split('&').count() - 1;
+    // HTML 4 allowed it between the members.
+    let between = if text.contains('&') { '&' } else { ';' };
+    let last = text.split(between).count() - 1;
     let member = |(index, pair): (usize, &str)| {
         // A plus in a token is a plus: who forgets to encode it is likelier than a token with a space.
         let pair = if pair.contains("token=") { pair.replace('+', "%2B") } else { pair.to_owned() };
@@ -158,5 +160,5 @@ fn form(text: &str, whole: bool) -> Option<Node> {
         let (name, value) = form_urlencoded::parse(pair.as_bytes()).next()?;
         Some((name.into_owned(), Node::Leaf(Leaf::text(value, whole || index < last))))
     };
-    Some(Node::Object(text.split('&').enumerate().filter_map(member).collect()))
+    Some(Node::Object(text.split(between).enumerate().filter_map(member).collect()))
 }

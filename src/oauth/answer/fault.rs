@@ -41,6 +41,9 @@ const TEXTS: [&str; 19] = [
 const EXTRAS: [&str; 7] =
     ["hint", "errorhint", "errordebug", "erroruri", "moreinfo", "helpurl", "errorsource"];
 
+/// Of more texts a person is told nothing.
+const MOST_TEXTS: usize = 50;
+
 /// Objects beyond this many are not looked at.
 const MOST_OBJECTS: usize = 1000;
 
@@ -156,7 +159,8 @@ impl Fault {
     pub(in crate::oauth) fn words(&self) -> String {
         let mut said = String::new();
         let texts = self.code.iter().chain(&self.texts).map(|text| (": ", text));
-        for (separator, text) in texts.chain(self.extras.iter().map(|text| ("; ", text))) {
+        let extras = self.extras.iter().map(|text| ("; ", text));
+        for (separator, text) in texts.chain(extras).take(MOST_TEXTS) {
             let text = text.trim();
             // Some say the same under several names.
             if text.is_empty() || said == text || (text.len() > 6 && said.contains(text)) {

@@ -50,26 +50,29 @@ fn element(page: &str, lower: &str, tag: &str) -> Option<String> {
     Some(strip(&page[open..close]))
 }
 
-/// The text without its tags, scripts and styles.
+/// The text without its tags, scripts and styles, in one pass.
 pub(super) fn strip(html: &str) -> String {
+    let lower = html.to_ascii_lowercase();
+    // Elements whose text is none, as long as one of them may end further on.
+    let mut hidden = vec!["script", "style"];
     let mut text = String::new();
-    let mut rest = html;
-    while let Some((before, tag)) = rest.split_once('<') {
-        text.push_str(before);
+    let mut at = 0;
+    while let Some(tag) = html[at..].find('<').map(|length| at + length) {
+        text.push_str(&html[at..tag]);
         text.push(' ');
-        let hidden = ["script", "style"].iter().find(|name| begins(tag, name));
-        let end = hidden.and_then(|name| tag.to_ascii_lowercase().find(&format!("</{name}")));
-        let tag = &tag[end.unwrap_or(0)..];
-        rest = tag.split_once('>').map_or("", |(_, rest)| rest);
+        let name = hidden.iter().copied().find(|name| lower[tag + 1..].starts_with(name));
+        let end = name.and_then(|name| lower[tag..].find(&format!("</{name}")));
+        if end.is_none() {
+            hidden.retain(|other| Some(*other) != name);
+        }
+        let from = tag + end.unwrap_or(0);
+        at = html[from..].find('>').map_or(html.len(), |length| from + length + 1);
     }
+    let rest = &html[at..];
     text.push_str(rest);
     let text = text.replace("&nbsp;", " ").replace("&#39;", "'").replace("&#x27;", "'");
     let text = unescape(&text).map(std::borrow::Cow::into_owned).unwrap_or(text);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn begins(text: &str, name: &str) -> bool {
-    text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

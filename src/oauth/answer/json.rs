@@ -204,9 +204,15 @@ impl<'a> Parser<'a> {
         if !(0xd800..0xdc00).contains(&unit) || !self.rest().starts_with("\\u") {
             return char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER);
         }
+        let behind = self.at;
         self.at += 2;
         let low = self.hexadecimal();
-        let pair = 0x10000 + ((unit - 0xd800) << 10) + low.wrapping_sub(0xdc00);
+        if !(0xdc00..0xe000).contains(&low) {
+            // A half without its other one; what follows stands for itself.
+            self.at = behind;
+            return char::REPLACEMENT_CHARACTER;
+        }
+        let pair = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
         char::from_u32(pair).unwrap_or(char::REPLACEMENT_CHARACTER)
     }
 

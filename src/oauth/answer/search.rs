@@ -230,15 +230,18 @@ impl<'a> Search<'a> {
                 continue;
             }
             // In an error a list holds what is wrong with the member.
-            let listed = if self.success { listed_refresh_tokens(&place.members) } else { Vec::new() };
+            let mut listed = if self.success { listed_refresh_tokens(&place.members) } else { Vec::new() };
+            listed.retain(|leaf| !leaf.is_nothing() && shown.is_none_or(|shown| leaf.text.as_str() != shown));
+            listed.dedup_by(|one, other| one.text == other.text);
             if listed.len() > 1 {
                 unusable = Some("several refresh tokens in a list");
             }
             let only = listed.first().copied().filter(|_| listed.len() == 1);
             for leaf in leaves(&place.members, TokenMember::RefreshToken).chain(only) {
                 match refresh_value(leaf) {
-                    // In an error it is likelier to be a sentence.
-                    Value::Token(token) if !self.success && token.contains(char::is_whitespace) => {}
+                    // Without an access token beside it, it is likelier to be a sentence.
+                    Value::Token(token)
+                        if !(self.success && has_access) && token.contains(char::is_whitespace) => {}
                     Value::Token(token) => {
                         let Some(found) = judged(token, shown, sent) else { continue };
                         if best.as_ref().is_none_or(|best| is_better((rank, &found), (best.0, &best.1))) {
@@ -380,11 +383,15 @@ fn leaves<'a>(members: &Members<'a>, member: TokenMember) -> impl DoubleEndedIte
 
 /// The values of lists where a refresh token belongs.
 fn listed_refresh_tokens<'a>(members: &Members<'a>) -> Vec<&'a Leaf> {
-    let values = |(member, node): &(TokenMember, &'a Node)| match node {
+    let of_list = |(member, node): &(TokenMember, &'a Node)| match node {
         Node::List(values) if *member == TokenMember::RefreshToken => values.as_slice(),
         _ => &[],
     };
-    members.iter().flat_map(values).filter_map(Node::leaf).collect()
+    let value = |node: &'a Node| match node {
+        Node::List(values) => values.first().and_then(Node::value),
+        other => other.value(),
+    };
+    members.iter().flat_map(of_list).filter_map(value).collect()
 }
 
 fn is_leaf_alone(node: &Node) -> bool {

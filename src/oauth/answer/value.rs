@@ -47,7 +47,7 @@ fn is_bare_token(text: &str) -> bool {
 
 /// What is said about a token in its place: `{"refresh_token":"This field is required."}`.
 fn is_remark(text: &str) -> bool {
-    const REMARKS: [&str; 10] = [
+    const REMARKS: [&str; 13] = [
         "blank",
         "expired",
         "invalid",
@@ -57,6 +57,9 @@ fn is_remark(text: &str) -> bool {
         "not_found",
         "required",
         "revoked",
+        "rotated",
+        "stored",
+        "unchanged",
         "unknown",
     ];
     let lower = text.to_ascii_lowercase();

@@ -138,6 +138,11 @@ export class World {
     const tokens = new Set(this.book.calls.filter((call) => call.account === account).map(({ access }) => access));
     return this.api.seen.filter(({ at, token }) => at >= moment && tokens.has(token));
   }
+
+  /** When the API first refused this access token, if it has. */
+  refusedAt(access) {
+    return this.api.seen.find(({ token, who }) => token === access && !who)?.at;
+  }
 }
 
 const secretFile = (name) => `${name}.secret`;
