@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Duration};
 
-use http::Method;
+use http::{Method, StatusCode};
 use zeroize::Zeroizing;
 
 use super::{
@@ -91,8 +91,16 @@ impl TokenClient {
         })?;
         let (url, body, limit) = (request.url, request.body(), request.limit);
         let received = self.exchange(Exchange { method: Method::POST, url, headers, body, limit }).await?;
-        if received.status.is_success() { Ok(()) } else { Err(request.refused(&received)) }
+        let is_over = received.status.is_success() || is_over_already(&received);
+        if is_over { Ok(()) } else { Err(request.refused(&received)) }
     }
+}
+
+/// Google says so with an error, where RFC 7009 §2.2 has a success. `invalid_token` alone may mean another client's token.
+fn is_over_already(received: &Received) -> bool {
+    let said = answer::words(&received.headers, &received.body).unwrap_or_default().to_ascii_lowercase();
+    let is_over = ["expired", "revoked"].iter().any(|word| said.contains(word));
+    received.status == StatusCode::BAD_REQUEST && said.starts_with("invalid_token") && is_over
 }
 
 impl<'a> RevocationRequest<'a> {

@@ -501,6 +501,16 @@ async fn every_content_coding_is_taken_off_though_none_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_plain_in_spite_of_its_coding_is_whole() {
+    for coding in ["gzip", "br", "utf-8", "none"] {
+        let form = b"access_token=t&refresh_token=new-refresh";
+        let (address, _server) = serve(with_coding("200 OK", coding, form), 1).await;
+        let outcome = refresh_within(&client(), &at(address), LIMIT).await;
+        assert_eq!(brought(&outcome), WHOLE, "{coding}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_compressed_refusal_is_understood() {
     let (address, _server) =
         serve(with_coding("400 Bad", "gzip", &gzip(br#"{"error":"invalid_grant"}"#)), 1).await;

@@ -118,6 +118,24 @@ fn a_revocation_that_fails_is_kept_shown_and_repeated_until_the_server_confirms_
 }
 
 #[test]
+fn a_server_that_says_by_an_error_that_the_token_is_over_has_confirmed_it() {
+    gate_keeping(Time::Runs, APPS, Arc::new(MemoryStore::new()), async |w| {
+        for (number, description, is_over) in
+            [(1, "Token expired or revoked", true), (2, "issued to another client", false)]
+        {
+            let account = format!("any@shop-{number}");
+            connect(&w, &account, &format!("seller-{number}")).await;
+            let body = json!({ "error": "invalid_token", "error_description": description }).to_string();
+            let refused =
+                Fault::TokenAnswer { status: 400, content_type: "application/json".to_owned(), body };
+            w.sim.add_fault(refused.at("generic").on_revocation());
+            let out = asked(&w, "POST", &format!("/api/accounts/any/shop-{number}/logout")).await;
+            assert_eq!(out["revoked"], is_over, "{out}");
+        }
+    });
+}
+
+#[test]
 fn a_revocation_that_failed_is_taken_up_by_the_next_process() {
     let store = Arc::new(MemoryStore::new());
     let kept = store.clone();

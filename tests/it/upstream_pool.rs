@@ -1257,6 +1257,8 @@ fn where_http2_is_not_spoken_every_account_gets_its_own_connections() {
             text(reply).await;
         }
         assert_eq!(server.connections.get(), 3);
+        // Each has gone back by then.
+        settle().await;
         let numbers = [fetch(&pool, &server.url, "b").await, fetch(&pool, &server.url, "b").await];
         assert_eq!((numbers[0] == numbers[1], server.connections.get()), (true, 3));
     });

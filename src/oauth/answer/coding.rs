@@ -114,7 +114,10 @@ fn named_codings(headers: &HeaderMap) -> Vec<String> {
 
 /// Whether the body is text already: a proxy decoded it and left the header.
 fn is_plain(bytes: &[u8]) -> bool {
-    matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[' | b'<')) && std::str::from_utf8(bytes).is_ok()
+    let is_document = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[' | b'<'));
+    // Of a form every byte is visible (application/x-www-form-urlencoded); of what is compressed hardly any is.
+    let is_form = bytes.contains(&b'=') && bytes.trim_ascii().iter().all(u8::is_ascii_graphic);
+    is_form || (is_document && std::str::from_utf8(bytes).is_ok())
 }
 
 /// RFC 1950 §2.2: method 8, and a check of the two bytes.

@@ -20,6 +20,8 @@ export const hydra = () => async ({ origin, redirect }) => {
       TTL_ACCESS_TOKEN: `${ACCESS_LIFE}s`,
       OAUTH2_PKCE_ENFORCED: "true",
       LOG_LEVEL: "error",
+      // Without it `--dev` asks for SameSite=None without Secure, which Chromium refuses.
+      SERVE_COOKIES_SAME_SITE_MODE: "Lax",
       SQA_OPT_OUT: "true",
     },
   });
