@@ -43,7 +43,7 @@ impl LiveAccount {
         match self.judge(&before, refused, both) {
             Judgement::Over => return Replacement::Over(self.unavailable(&before)),
             Judgement::Young => {
-                let previous = self.previous(&before).filter(|p| p.token.generation < tried);
+                let previous = self.previous(&before).filter(|p| !both && p.token.generation < tried);
                 return match previous {
                     Some(previous) => Replacement::Repeat(previous),
                     None => self.wait_until_known(refused, wait).await,
@@ -131,8 +131,10 @@ impl LiveAccount {
             }
             Credentials::Client { .. } => {
                 match self.staleness(&refused.token, published.trouble.as_deref()) {
-                    Staleness::Young if !both => return Judgement::Young,
-                    Staleness::Young => self.forced().may_be(generation, self.clock().now()),
+                    Staleness::Young if !(both && self.forced().may_be(generation, self.clock().now())) => {
+                        return Judgement::Young;
+                    }
+                    Staleness::Young => true,
                     staleness => staleness == Staleness::Stale,
                 }
             }
