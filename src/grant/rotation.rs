@@ -162,9 +162,19 @@ impl Keeper {
         {
             shown = again;
         }
-        account.publish(|p| p.state = was);
+        if !matches!(shown, Shown::Granted(..)) {
+            account.publish(|p| p.state = was);
+        }
         match shown {
-            Shown::Granted(granted, asked) => self.keep_granted(account, &granted, asked).await,
+            // Under way until its token can be used: the old one may have ended already.
+            Shown::Granted(granted, asked) => {
+                self.keep_granted(account, &granted, asked).await;
+                account.publish(|p| {
+                    if p.state == AccountState::Refreshing {
+                        p.state = was;
+                    }
+                });
+            }
             Shown::Refused(error, sent) => self.bear_refusal(account, error, sent).await,
             Shown::Withheld(setback) => {
                 self.publish_setback(account, setback, self.surroundings.clock.now());
