@@ -1,5 +1,5 @@
 //! Log lines. The rules: stdout is data, so they go to stderr; a program's log is one JSON object a line; and writing one never
-//! waits for whoever reads it ([`lines`]).
+//! waits for whoever reads it (`lines`).
 
 mod dropped;
 mod lines;
