@@ -28,8 +28,14 @@ pub enum Replacement {
 
 impl LiveAccount {
     /// Tells that the marketplace refused `refused`, and waits for a better token, `wait` at most. `tried` is the generation
-    /// that this request was first sent with.
-    pub async fn replace_refused(&self, refused: &Credential, tried: u64, wait: Duration) -> Replacement {
+    /// that this request was first sent with. `named`: the refusal says that it is about the token.
+    pub async fn replace_refused(
+        &self,
+        refused: &Credential,
+        tried: u64,
+        named: bool,
+        wait: Duration,
+    ) -> Replacement {
         let mut changes = self.subscribe();
         let before = changes.borrow().clone();
         let _waiting = Waiting::new(self.demand());
@@ -46,7 +52,8 @@ impl LiveAccount {
                 let previous = self.previous(&before).filter(|p| !both && p.token.generation < tried);
                 return match previous {
                     Some(previous) => Replacement::Repeat(previous),
-                    None => self.wait_until_known(refused, wait).await,
+                    None if named => self.wait_until_known(refused, wait).await,
+                    None => Replacement::PassOn,
                 };
             }
             Judgement::Stands => return Replacement::PassOn,

@@ -190,7 +190,10 @@ impl Worker {
             let whole = kept.borrow().whole().filter(|_| outgoing.may_repeat());
             let wait = self.door.timeouts.token_wait;
             let replacement = match whole {
-                Some(_) => outgoing.live.replace_refused(&credential, tried, wait).await,
+                Some(_) => {
+                    let named = expiry::names_invalid_token(response.headers());
+                    outgoing.live.replace_refused(&credential, tried, named, wait).await
+                }
                 None => outgoing.live.note_refused(&credential),
             };
             let better = match replacement {

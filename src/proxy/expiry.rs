@@ -42,7 +42,7 @@ pub fn judge<'a>(status: StatusCode, headers: &HeaderMap, signals: &'a [ExpirySi
 
 /// Whether a challenge says `error="invalid_token"` (RFC 6750 §3.1, RFC 9449 §7.1), in whatever scheme. Looked for as text:
 /// many servers break the grammar of challenges, with unquoted spaces or quotes within quotes.
-fn names_invalid_token(headers: &HeaderMap) -> bool {
+pub fn names_invalid_token(headers: &HeaderMap) -> bool {
     headers.get_all(header::WWW_AUTHENTICATE).iter().any(|field| {
         let field = String::from_utf8_lossy(field.as_bytes()).to_ascii_lowercase();
         field.match_indices("error").any(|(at, name)| {

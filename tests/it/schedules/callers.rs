@@ -82,7 +82,7 @@ async fn use_token(
         return;
     }
     let (tried, wait) = (credential.token.generation, dice.millis(500, 10_000));
-    if let Replacement::Repeat(better) = live.replace_refused(credential, tried, wait).await {
+    if let Replacement::Repeat(better) = live.replace_refused(credential, tried, true, wait).await {
         world.live_on().await;
         world.handed(account, &better);
     }
