@@ -298,6 +298,5 @@ impl AdminClient {
 /// Without what commands a terminal; no longer than a person reads.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 4000;
-    let signs = text.chars().take(LONGEST);
-    signs.map(|c| if streams::commands_terminal(c) { ' ' } else { c }).collect()
+    streams::harmless(&text.chars().take(LONGEST).collect::<String>())
 }

@@ -61,10 +61,9 @@ fn print(accounts: &[AccountDocument], output: Output, clear: bool) {
         Output::Json => serde_json::to_string_pretty(accounts).unwrap_or_default() + "\n",
         Output::Text => text(accounts, SystemTime::now()),
     };
-    let text: String = text.chars().map(|c| if streams::commands_terminal(c) { ' ' } else { c }).collect();
     let clear = if clear && output == Output::Text { "\x1b[2J\x1b[H" } else { "" };
     // A reader that closed the pipe has seen enough.
-    drop(write!(std::io::stdout(), "{clear}{text}"));
+    drop(write!(std::io::stdout(), "{clear}{}", streams::harmless(&text)));
 }
 
 fn text(accounts: &[AccountDocument], now: SystemTime) -> String {

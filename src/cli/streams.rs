@@ -8,14 +8,16 @@ use crate::telemetry;
 /// One piece of data, with its line end. What comes from another machine must not command a terminal.
 pub fn data(text: impl Display) {
     let mut out = std::io::stdout().lock();
-    let text: String = text.to_string().chars().map(|c| if commands_terminal(c) { ' ' } else { c }).collect();
-    drop(writeln!(out, "{text}").and_then(|()| out.flush()));
+    drop(writeln!(out, "{}", harmless(&text.to_string())).and_then(|()| out.flush()));
 }
 
-/// Whether a terminal obeys it: a control character but for the ends of lines and tabs, or one that turns the direction.
-pub fn commands_terminal(c: char) -> bool {
-    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || (c.is_control() && !matches!(c, '\n' | '\t'))
+/// Without what a terminal obeys: control characters but the ends of lines and tabs, and those that turn the direction.
+pub fn harmless(text: &str) -> String {
+    let is_obeyed = |c: char| {
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || (c.is_control() && !matches!(c, '\n' | '\t'))
+    };
+    text.chars().map(|c| if is_obeyed(c) { ' ' } else { c }).collect()
 }
 
 /// Something to know beside the data.

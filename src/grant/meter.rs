@@ -56,9 +56,9 @@ struct Place {
     number: u64,
 }
 
-/// For whom a call is.
+/// What decides when an account's turn is, beside its callers.
 #[derive(Debug, Clone, Copy, Default)]
-struct Standing {
+struct Priority {
     /// Its grant was refused while the endpoint was held.
     again: bool,
     /// Its last call failed.
@@ -97,17 +97,12 @@ impl Meter {
         Self(Arc::new(Shared { clock, state: Mutex::new(state) }))
     }
 
-    /// A meter without a budget: it only limits the calls at once to [`USUAL_CALLS`].
-    pub fn unlimited(clock: Clock) -> Self {
-        Self::new(None, USUAL_CALLS, clock)
-    }
-
     /// Waits for leave to make one call. `urgent`: a caller is waiting for its token.
     ///
     /// The place in the queue is taken when the future is first polled. Dropping the future gives it up, and with it
     /// nothing else: to make a waiting call urgent, drop the future and ask anew.
     pub fn permit(&self, urgent: bool) -> impl Future<Output = Permit> + Send + use<> {
-        self.admission(urgent, Standing::default())
+        self.admission(urgent, Priority::default())
     }
 
     /// As [`Meter::permit`], for a call of this account: while the endpoint fails or refuses everybody, one at a time is let
@@ -119,18 +114,18 @@ impl Meter {
         urgent: bool,
         pressing: bool,
     ) -> impl Future<Output = Permit> + Send + use<> {
-        let standing = self.standing(id);
-        self.admission(urgent, Standing { failing: standing.failing && !pressing, ..standing })
+        let priority = self.priority(id);
+        self.admission(urgent, Priority { failing: priority.failing && !pressing, ..priority })
     }
 
-    fn standing(&self, id: &AccountId) -> Standing {
+    fn priority(&self, id: &AccountId) -> Priority {
         let state = self.0.lock();
-        Standing { again: state.health.was_refused(id), failing: state.health.has_failed(id) }
+        Priority { again: state.health.was_refused(id), failing: state.health.has_failed(id) }
     }
 
-    fn admission(&self, urgent: bool, standing: Standing) -> impl Future<Output = Permit> + Send + use<> {
+    fn admission(&self, urgent: bool, priority: Priority) -> impl Future<Output = Permit> + Send + use<> {
         let shared = Arc::clone(&self.0);
-        async move { Waiter::enter(shared, urgent, standing).admitted().await }
+        async move { Waiter::enter(shared, urgent, priority).admitted().await }
     }
 
     /// A call of this account brought tokens. Returns the accounts that were refused while the endpoint refused everybody:
@@ -188,22 +183,17 @@ impl Meter {
         outcome
     }
 
-    /// How long a newcomer would wait, for `Retry-After`: exact as long as calls take as long as they did lately.
-    pub fn wait_estimate(&self, urgent: bool) -> Duration {
-        self.estimate(urgent, Standing::default())
+    /// How long a call of this account would wait, for `Retry-After`: exact as long as calls take as long as they did lately.
+    pub fn wait_estimate(&self, id: &AccountId, urgent: bool) -> Duration {
+        self.estimate(urgent, self.priority(id))
     }
 
-    /// As [`Meter::wait_estimate`], for a call of this account.
-    pub fn wait_estimate_for(&self, id: &AccountId, urgent: bool) -> Duration {
-        self.estimate(urgent, self.standing(id))
-    }
-
-    fn estimate(&self, urgent: bool, standing: Standing) -> Duration {
+    fn estimate(&self, urgent: bool, priority: Priority) -> Duration {
         let mut state = self.0.lock();
         let now = self.0.clock.now().boot;
-        let own = Place::new(urgent, standing, state.next_number);
+        let own = Place::new(urgent, priority, state.next_number);
         let ahead = state.queue.range(..own).count();
-        let wait = state.window.wait(ahead, now).max(state.health.wait(standing.again, now));
+        let wait = state.window.wait(ahead, now).max(state.health.wait(priority.again, now));
         match state.share(own, now) {
             Room::In(share) => wait.max(share),
             Room::Now | Room::AfterACall => wait,
@@ -258,7 +248,7 @@ impl Shared {
 }
 
 impl Place {
-    fn new(urgent: bool, Standing { again, failing }: Standing, number: u64) -> Self {
+    fn new(urgent: bool, Priority { again, failing }: Priority, number: u64) -> Self {
         Self { again, may_wait: !urgent && !again, failing, number }
     }
 }
@@ -300,10 +290,10 @@ enum Turn {
 }
 
 impl Waiter {
-    fn enter(shared: Arc<Shared>, urgent: bool, standing: Standing) -> Self {
+    fn enter(shared: Arc<Shared>, urgent: bool, priority: Priority) -> Self {
         let bell = Arc::new(Notify::new());
         let mut state = shared.lock();
-        let place = Place::new(urgent, standing, state.next_number);
+        let place = Place::new(urgent, priority, state.next_number);
         state.next_number += 1;
         state.queue.insert(place, Arc::clone(&bell));
         drop(state);

@@ -71,7 +71,7 @@ impl LiveAccount {
         let (detail, action, retry_after) = match (&published.trouble, complaint) {
             (Some(trouble), _) => {
                 let until_next_try = self.clock().now().until(trouble.next_try(true));
-                let wait = self.endpoint().map(|endpoint| endpoint.meter.wait_estimate_for(self.id(), true));
+                let wait = self.endpoint().map(|endpoint| endpoint.meter.wait_estimate(self.id(), true));
                 (trouble.detail.clone(), trouble.action.clone(), until_next_try.max(wait.unwrap_or_default()))
             }
             (None, _) if published.state == AccountState::Refreshing => (
@@ -82,13 +82,13 @@ impl LiveAccount {
             (None, Some(complaint)) => (
                 complaint,
                 "nothing to do: Marketgate asks with one account at a time and goes on when it gets a token".to_owned(),
-                self.endpoint().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate_for(self.id(), true)),
+                self.endpoint().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate(self.id(), true)),
             ),
             (None, None) => (
                 "the token endpoint's budget is used up, and this account waits for its turn".to_owned(),
                 "ask again when Retry-After says so; `marketgate check` shows how many accounts the endpoint carries"
                     .to_owned(),
-                self.endpoint().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate_for(self.id(), true)),
+                self.endpoint().map_or(Duration::ZERO, |endpoint| endpoint.meter.wait_estimate(self.id(), true)),
             ),
         };
         let retry_after =

@@ -153,22 +153,26 @@ pub(super) enum More {
 /// Whether an answer that was judged may be more than its framing says. Only JSON and XML have an end of their own: of a form
 /// the last value may be cut. A failure is not waited on where nothing speaks for more.
 pub(super) fn more(answer: &Answer<'_>, outcome: &Result<Granted, TokenError>) -> More {
-    let decoded = coding::decode(answer.headers, answer.body);
-    let document = Document::read(&decoded.bytes, false);
+    let (document, is_decoded) = read(answer.headers, answer.body);
     let is_form = document.kind == Kind::Form;
     if brought(outcome).is_some() && !is_form {
         return More::Nothing;
     }
     let has_no_end = is_form || (matches!(document.kind, Kind::Empty | Kind::Text) && !document.embedded);
-    let goes_on = document.cut || decoded.trouble.is_some() || (has_no_end && answer.status.is_success());
+    let goes_on = document.cut || !is_decoded || (has_no_end && answer.status.is_success());
     if goes_on { More::OnItsWay } else { More::Here }
 }
 
 /// Whether a body has come to an end of its own, whatever its framing says.
 pub(super) fn has_ended(headers: &HeaderMap, body: &[u8]) -> bool {
+    let (document, is_decoded) = read(headers, body);
+    matches!(document.kind, Kind::Json | Kind::Xml) && !document.cut && is_decoded
+}
+
+/// The body as far as it tells itself, and whether its coding could be taken off whole.
+fn read(headers: &HeaderMap, body: &[u8]) -> (Document, bool) {
     let decoded = coding::decode(headers, body);
-    let document = Document::read(&decoded.bytes, false);
-    matches!(document.kind, Kind::Json | Kind::Xml) && !document.cut && decoded.trouble.is_none()
+    (Document::read(&decoded.bytes, false), decoded.trouble.is_none())
 }
 
 /// What a server says in its answer to another kind of call, uncleaned.

@@ -100,8 +100,7 @@ impl TokenClient {
 fn search_for_successor(mut none: NoAnswer, request: &TokenRequest<'_>) -> TokenError {
     let came = std::mem::take(&mut none.beyond);
     let (headers, received) = (&HeaderMap::new(), Clock::system().now().wall);
-    let answer =
-        Answer { status: StatusCode::BAD_GATEWAY, headers, body: &[], cut: Some("no HTTP"), received };
+    let answer = Answer { status: StatusCode::BAD_GATEWAY, headers, body: &[], cut: None, received };
     let judged = judge_beyond(&answer, &came, request);
     TokenError { successor: judged.and_then(Result::err).and_then(|error| error.successor), ..none.into() }
 }

@@ -17,8 +17,10 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-use crate::oauth_client::{
-    at, call_within, certificates, client, endpoint, listen, read_request, reset, serve,
+use crate::{
+    by_hand::Frame,
+    oauth_client::{at, call_within, certificates, client, endpoint, listen, read_request, reset, serve},
+    upstream_pool::frame,
 };
 
 const BODY: &str = r#"{"access_token":"t","refresh_token":"new-refresh","expires_in":900,"scope":"a"}"#;
@@ -313,15 +315,6 @@ async fn the_framing_of_chunks_is_never_taken_for_a_part_of_what_they_hold() {
     }
 }
 
-/// An HTTP/2 frame (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
-}
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
 const END_HEADERS: u8 = 0x4;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
@@ -330,13 +323,13 @@ const PADDED: u8 = 0x8;
 /// at 28 (RFC 7541 §6.2.2, appendix A).
 fn over_http_2() -> Vec<(&'static str, Vec<Vec<u8>>, Brought)> {
     let (ok, failed) = (0x88, 0x8e);
-    let head = |status: u8| frame(HEADERS, END_HEADERS, 1, &[status]);
+    let head = |status: u8| frame(Frame::HEADERS, END_HEADERS, 1, &[status]);
     let of_length = |status: u8, length: &str| {
         let length = [&[status, 0x0f, 0x0d, u8::try_from(length.len()).unwrap()], length.as_bytes()].concat();
-        frame(HEADERS, END_HEADERS, 1, &length)
+        frame(Frame::HEADERS, END_HEADERS, 1, &length)
     };
-    let reset = frame(RST_STREAM, 0, 1, &[0, 0, 0, 2]);
-    let body = |flags: u8| frame(DATA, flags, 1, BODY.as_bytes());
+    let reset = frame(Frame::RST_STREAM, 0, 1, &[0, 0, 0, 2]);
+    let body = |flags: u8| frame(Frame::DATA, flags, 1, BODY.as_bytes());
     let (first, second) = BODY.as_bytes().split_at(30);
     let padded = [&[4], second, &[0; 4]].concat();
     vec![
@@ -346,18 +339,26 @@ fn over_http_2() -> Vec<(&'static str, Vec<Vec<u8>>, Brought)> {
         ("a length that is too great", vec![of_length(ok, "999"), body(END_STREAM)], WHOLE),
         (
             "a length that cuts the second piece",
-            vec![of_length(ok, "30"), frame(DATA, 0, 1, first), frame(DATA, PADDED | END_STREAM, 1, &padded)],
+            vec![
+                of_length(ok, "30"),
+                frame(Frame::DATA, 0, 1, first),
+                frame(Frame::DATA, PADDED | END_STREAM, 1, &padded),
+            ],
             WHOLE,
         ),
         (
             "data behind the end",
-            vec![head(ok), frame(DATA, END_STREAM, 1, first), frame(DATA, END_STREAM, 1, second)],
+            vec![
+                head(ok),
+                frame(Frame::DATA, END_STREAM, 1, first),
+                frame(Frame::DATA, END_STREAM, 1, second),
+            ],
             WHOLE,
         ),
         ("no head", vec![body(END_STREAM)], SUCCESSOR),
         (
             "a head that ends the stream",
-            vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &[ok]), body(END_STREAM)],
+            vec![frame(Frame::HEADERS, END_HEADERS | END_STREAM, 1, &[ok]), body(END_STREAM)],
             WHOLE,
         ),
     ]

@@ -245,7 +245,7 @@ async fn a_call_that_hangs_gives_its_place_to_others_and_four_times_as_many_are_
 #[tokio::test(start_paused = true)]
 async fn two_thousand_accounts_are_served_as_fast_as_sixty_four_calls_at_once_are() {
     let clock = Clock::tokio();
-    let log = Log { meter: Meter::unlimited(clock.clone()), clock, calls: Rc::default() };
+    let log = Log { meter: Meter::new(None, USUAL_CALLS, clock.clone()), clock, calls: Rc::default() };
     let local = LocalSet::new();
     for number in 0..2_000 {
         local.spawn_local(log.clone().call(number, true, ms(250)));
@@ -287,7 +287,7 @@ async fn an_account_that_fails_gets_a_tenth_of_a_budget_and_holds_up_nobody() {
         }
     });
     local.run_until(sleep(Duration::from_secs(30))).await;
-    assert!(log.meter.wait_estimate_for(&id(0), true) > ms(25_000));
+    assert!(log.meter.wait_estimate(&id(0), true) > ms(25_000));
     local.run_until(sleep(Duration::from_secs(29))).await;
     assert_eq!(*failed.borrow(), 11, "the first, and a tenth");
     local.run_until(sleep(Duration::from_secs(240))).await;
@@ -372,7 +372,7 @@ async fn check_estimates(budget: Option<Budget>, takes: Duration, spacing: Durat
         let (log, estimates) = (log.clone(), Rc::clone(&estimates));
         local.spawn_local(async move {
             sleep(spacing * number).await;
-            let (asked, estimate) = (log.clock.now().boot, log.meter.wait_estimate(false));
+            let (asked, estimate) = (log.clock.now().boot, log.meter.estimate(false, Priority::default()));
             estimates.borrow_mut().push((estimate, asked));
             log.call(usize::try_from(number).unwrap(), false, takes).await;
         });
@@ -403,8 +403,8 @@ async fn an_urgent_newcomer_is_told_only_of_urgent_ones_before_it() {
     drop(log.meter.permit(false).await);
     let _waiting: JoinSet<Permit> = (0..5).map(|_| log.meter.permit(false)).collect();
     settle().await;
-    assert!(log.meter.wait_estimate(true) <= ms(10_001));
-    assert!(log.meter.wait_estimate(false) >= ms(50_000));
+    assert!(log.meter.estimate(true, Priority::default()) <= ms(10_001));
+    assert!(log.meter.estimate(false, Priority::default()) >= ms(50_000));
 }
 
 #[tokio::test(start_paused = true)]
@@ -447,7 +447,8 @@ async fn a_budget_lowered_over_a_restart_is_waited_for() {
     let now = log.clock.now().wall;
     let ended = [9_000, 5_000, 1_000].map(|age| now - ms(age)).to_vec();
     log.meter.restore(&Snapshot { ended, running: 0 });
-    let estimates = [log.meter.wait_estimate(true), log.meter.wait_estimate(false)];
+    let estimates =
+        [log.meter.estimate(true, Priority::default()), log.meter.estimate(false, Priority::default())];
     assert_eq!(estimates, [ms(5_001); 2], "the first to end makes no room");
     let start = tokio::time::Instant::now();
     drop(log.meter.permit(true).await);
