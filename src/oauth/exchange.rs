@@ -229,16 +229,22 @@ async fn by<T>(end: Deadline, outcome: impl Future<Output = T>) -> Result<T, Ela
     }
 }
 
-/// Without the lines that tell the sizes of chunks (RFC 9112 §7.1), wherever they stand. JSON that holds such a line of its
-/// own is a number alone between two line ends.
+/// Without the lines that tell the sizes of chunks (RFC 9112 §7.1), wherever they stand. A line end that belongs to none of
+/// them stays: within a token it shows that what stands beside it may be framing. JSON that holds such a line of its own is a
+/// number alone between two line ends.
 fn without_chunk_sizes(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut joined = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text;
+    let mut is_framing = true;
     while !rest.is_empty() {
         let end = rest.windows(2).position(|end| end == b"\r\n");
         let (line, behind) = end.map_or((rest, &rest[rest.len()..]), |end| (&rest[..end], &rest[end + 2..]));
-        if !is_chunk_size(line) {
+        if is_chunk_size(line) {
+            is_framing = true;
+        } else if !line.is_empty() {
+            push(&mut joined, if is_framing { b"" } else { b"\r\n" });
             push(&mut joined, line);
+            is_framing = false;
         }
         rest = behind;
     }
@@ -246,8 +252,9 @@ fn without_chunk_sizes(text: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 fn is_chunk_size(line: &[u8]) -> bool {
+    // Behind the semicolon there are extensions.
     let size = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    line.is_empty() || ((1..=16).contains(&size.len()) && size.iter().all(u8::is_ascii_hexdigit))
+    (1..=16).contains(&size.len()) && size.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// Grows the buffer without leaving a copy of what it holds behind.

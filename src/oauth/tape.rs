@@ -25,7 +25,11 @@ impl Tape {
     /// What was sent as content, whatever the framing says of it.
     pub(super) fn content(&self) -> Zeroizing<Vec<u8>> {
         let bytes = self.lock();
-        if self.over_http_2 { data(&bytes) } else { Zeroizing::new(behind_head(&bytes).to_vec()) }
+        // Some agree to HTTP/2 and then answer in HTTP/1.1.
+        if self.over_http_2 && !bytes.starts_with(b"HTTP/") {
+            return data(&bytes);
+        }
+        Zeroizing::new(behind_head(&bytes).to_vec())
     }
 
     /// How much was read.
