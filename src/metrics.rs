@@ -184,6 +184,13 @@ impl Metrics {
         self.refusals.get_or_create(&vec![("code", code.to_owned())]).inc();
     }
 
+    /// The connection ended before there was an answer; counted as this status.
+    pub fn unanswered(&self, app: Option<&AppName>, status: u16) {
+        let mut labels: Labels = app.map(app_label).into_iter().collect();
+        labels.extend([("status", status.to_string()), ("by", "nobody".to_owned())]);
+        self.requests.get_or_create(&labels).inc();
+    }
+
     /// A request was repeated with a fresh token.
     pub fn replayed(&self, app: &AppName) {
         self.replays.get_or_create(&vec![app_label(app)]).inc();

@@ -39,14 +39,19 @@ pub fn start(settings: &LogSettings) -> Result<(), String> {
     }
     let lines = Lines::start().map_err(|e| format!("no thread for the log: {e}"))?;
     let writer = LINES.get_or_init(|| lines).clone();
-    let layer = match settings.format {
-        LogFormat::Auto if std::io::stderr().is_terminal() => text(writer),
-        LogFormat::Text => text(writer),
-        LogFormat::Auto | LogFormat::Json => json(writer),
-    };
+    let layer = if is_json(settings) { json(writer) } else { text(writer) };
     drop(tracing_subscriber::registry().with(layer.with_filter(filter)).try_init());
     std::panic::set_hook(Box::new(|panic| tracing::error!("a defect of Marketgate's: {panic}")));
     Ok(())
+}
+
+/// Whether every line is one JSON object, for programs to read.
+pub fn is_json(settings: &LogSettings) -> bool {
+    match settings.format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    }
 }
 
 /// Writes text for a person to stderr: in its turn among the log lines where there are such, and before what is written to

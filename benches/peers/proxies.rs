@@ -109,6 +109,10 @@ fn other() -> Option<PathBuf> {
 /// A proxy that answers.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    /// Where it is asked whether it lives, if it can be.
+    pub(crate) admin: Option<SocketAddr>,
+    /// The path of an account other than that of `/api`, where there are such.
+    pub(crate) other_account: &'static str,
     pub(crate) process: Process,
     _folder: tempfile::TempDir,
 }
@@ -142,7 +146,10 @@ impl Proxy {
             assert!(begun.elapsed() < Duration::from_secs(20), "{} does not answer: {}", self.name, log());
             std::thread::sleep(Duration::from_millis(10));
         }
-        Running { address, process, _folder: folder }
+        let is_ours = (self.configuration)(&site).starts_with("[proxy]");
+        let admin = is_ours.then(|| SocketAddr::from(([127, 0, 0, 1], site.admin)));
+        let other_account = if is_ours { "/other" } else { "/api" };
+        Running { address, admin, other_account, process, _folder: folder }
     }
 }
 
@@ -169,10 +176,18 @@ fn marketgate(site: &Site<'_>) -> String {
     let Site { port, admin, upstream, authority, .. } = site;
     format!(
         "[proxy]\nlisten = \"127.0.0.1:{port}\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n[log]\nlevel = \"warn\"\n\
-         [upstream]\nca_file = \"{}\"\n[apps.api]\nprovider = \"generic\"\napi = \"https://localhost:{upstream}/v1\"\n\
-         token_url = \"https://localhost:{upstream}/token\"\nclient_id = \"peers\"\n\
-         client_secret = {{ env = \"PEERS_SECRET\" }}\n",
-        authority.display()
+         [upstream]\nca_file = \"{}\"\n{}{}",
+        authority.display(),
+        app("api", *upstream),
+        app("other", *upstream)
+    )
+}
+
+fn app(name: &str, upstream: u16) -> String {
+    format!(
+        "[apps.{name}]\nprovider = \"generic\"\napi = \"https://localhost:{upstream}/v1\"\n\
+         token_url = \"https://localhost:{upstream}/token\"\nclient_id = \"peers-{name}\"\n\
+         client_secret = {{ env = \"PEERS_SECRET\" }}\n"
     )
 }
 

@@ -53,7 +53,7 @@ impl Program {
         loop {
             let line = tokio::time::timeout(PATIENCE, running.said.next_line()).await.unwrap().unwrap();
             let Some(line) = line else { panic!("the program does not start: {}", heard.join("\n")) };
-            if line.starts_with("admin: http") {
+            if line.contains("\"message\":\"started\"") {
                 return running;
             }
             heard.push(line);

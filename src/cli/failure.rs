@@ -38,17 +38,18 @@ pub struct Failure {
     exit: Exit,
     message: String,
     action: Option<String>,
+    is_told: bool,
 }
 
 impl Failure {
     /// A failure with what happened.
     pub fn new(exit: Exit, message: impl Display) -> Self {
-        Self { exit, message: format!("error: {message}"), action: None }
+        Self { exit, message: format!("error: {message}"), action: None, is_told: false }
     }
 
     /// A failure whose message is laid out already.
     pub fn rendered(exit: Exit, message: String) -> Self {
-        Self { exit, message, action: None }
+        Self { exit, message, action: None, is_told: false }
     }
 
     /// Adds what mends it.
@@ -69,9 +70,21 @@ impl Failure {
         self.exit
     }
 
-    /// Says so on stderr.
+    /// Tells it as a log line, where the log is to be nothing but such.
+    #[must_use]
+    pub fn logged(self) -> Self {
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            return self;
+        }
+        let message = self.message.strip_prefix("error: ").unwrap_or(&self.message);
+        tracing::error!(exit = self.exit as u8, help = self.action, "{}", message.trim_end());
+        Self { is_told: true, ..self }
+    }
+
+    /// Says so on stderr, unless it was told.
     pub fn report(&self) -> Exit {
         match &self.action {
+            _ if self.is_told => {}
             Some(action) => streams::talk(format_args!("{}\n  help: {action}", self.message.trim_end())),
             None => streams::talk(self.message.trim_end()),
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure, Output, streams};
-use crate::config::{self, Settings};
+use crate::config::{self, Loaded, Settings};
 
 /// Stands for a variable that is not set here. It has the form of a store's key, the only one that has a form.
 const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -23,11 +23,17 @@ impl Place {
     /// # Errors
     /// When there is none, or it is invalid: every mistake at once.
     pub fn load(&self) -> Result<Settings, Failure> {
-        let path = self.file()?;
-        let loaded =
-            config::load(&path).map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))?;
+        let loaded = self.load_quietly()?;
         loaded.warnings.iter().for_each(|warning| streams::talk(warning.render(colour()).trim_end()));
         Ok(loaded.settings)
+    }
+
+    /// As [`Place::load`], with its warnings untold.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_quietly(&self) -> Result<Loaded, Failure> {
+        config::load(&self.file()?).map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))
     }
 
     /// The configuration as far as it goes without the variables that only whoever serves it has. Good for finding things,

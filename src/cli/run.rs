@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write,
+    io::IsTerminal,
     panic::{AssertUnwindSafe, resume_unwind},
     sync::Arc,
 };
@@ -11,13 +12,14 @@ use tokio::sync::oneshot;
 
 use super::{
     Exit, Failure, Place, opening,
+    place::colour,
     signals::{self, Hangup},
     streams,
     table::table,
 };
 use crate::{
     admin::ControlSocket,
-    config::{App, Settings, settings::ProxyListener},
+    config::{App, Finding, Loaded, Settings, settings::ProxyListener},
     gateway::{BindError, Gateway, Listeners, Options, Stop},
     grant::Ended,
     store::{AwaitedStore, OpenError, Store},
@@ -42,24 +44,52 @@ impl From<OpenError> for Failure {
 /// # Errors
 /// An invalid configuration, an address that cannot be had, a store that cannot be used, or grants that could not be stored.
 pub fn run(place: &Place) -> Result<(), Failure> {
-    let settings = place.load()?;
+    let Loaded { settings, warnings } = place.load_quietly()?;
     telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Configuration, e))?;
+    let outcome = serve_these(place, &settings, &warnings);
+    // A program reads that log: a line that is no JSON would be an error there.
+    if telemetry::is_json(&settings.log) { outcome.map_err(Failure::logged) } else { outcome }
+}
+
+fn serve_these(place: &Place, settings: &Settings, warnings: &[Finding]) -> Result<(), Failure> {
+    warnings.iter().for_each(|warning| warn(settings, warning));
     touch_memory_by_small_pages();
     block_on(async {
         let stop = signals::watch(Hangup::AsksForReload)?;
         // First: an address that is taken is told at once, and callers find somebody while the store is waited for.
-        let listeners = Listeners::bind(&settings)?;
-        match opening::open_at_once(&settings) {
+        let listeners = Listeners::bind(settings)?;
+        let announce = || announce(place, settings);
+        match opening::open_at_once(settings) {
             Ok(store) => {
-                let listeners = Listeners { control: control_socket(&settings)?, ..listeners };
-                let gateway = gateway(&settings, store)?;
-                streams::talk(summary(&settings));
+                let listeners = Listeners { control: control_socket(settings)?, ..listeners };
+                let gateway = gateway(settings, store)?;
+                announce();
                 serve(gateway, listeners, &stop).await
             }
-            Err(held) if held.is_held => serve_and_wait(&settings, listeners, &stop).await,
+            Err(held) if held.is_held => serve_and_wait(settings, listeners, &stop, announce).await,
             Err(other) => Err(other.failure),
         }
     })
+}
+
+fn warn(settings: &Settings, warning: &Finding) {
+    match telemetry::is_json(&settings.log) {
+        true => tracing::warn!("{warning}"),
+        false => streams::talk(warning.render(colour()).trim_end()),
+    }
+}
+
+/// One line for the log, and a table for a person.
+fn announce(place: &Place, settings: &Settings) {
+    let listeners = settings.proxy.listeners.iter().map(|listener| listener.address.to_string());
+    let listen = listeners.collect::<Vec<_>>().join(" ");
+    let configuration = place.file().map(|path| path.display().to_string()).unwrap_or_default();
+    let store = settings.store.as_ref().map(|store| tracing::field::display(store.path.display()));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), configuration, listen, admin = %settings.admin.address, store,
+        apps = settings.apps.len(), pid = std::process::id(), "started");
+    if !telemetry::is_json(&settings.log) && std::io::stderr().is_terminal() {
+        streams::talk(summary(settings));
+    }
 }
 
 fn gateway(settings: &Settings, store: Option<Arc<dyn Store>>) -> Result<Gateway, Failure> {
@@ -72,7 +102,12 @@ fn control_socket(settings: &Settings) -> Result<Option<ControlSocket>, Failure>
 }
 
 /// Serves what needs no store while another process has it, and everything once that has let go of it.
-async fn serve_and_wait(settings: &Settings, listeners: Listeners, stop: &Stop) -> Result<(), Failure> {
+async fn serve_and_wait(
+    settings: &Settings,
+    listeners: Listeners,
+    stop: &Stop,
+    announce: impl Fn(),
+) -> Result<(), Failure> {
     // Shorter than a request waits for its account, so that the request is told who has the store.
     let awaited = Arc::new(AwaitedStore::new(settings.upstream.timeouts.token_wait.mul_f32(0.8)));
     let (hand_over, control_later) = oneshot::channel();
@@ -88,7 +123,7 @@ async fn serve_and_wait(settings: &Settings, listeners: Listeners, stop: &Stop) 
         let (store, control) = opened.inspect_err(|_| stop.begin())?;
         awaited.open(store);
         drop(control.map(|control| hand_over.send(control)));
-        streams::talk(summary(settings));
+        announce();
         Ok(())
     };
     let listeners = Listeners { control_later: Some(control_later), ..listeners };

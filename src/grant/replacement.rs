@@ -6,6 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::{Instant, timeout_at};
+
 use super::{
     account::LiveAccount,
     demand::Waiting,
@@ -56,25 +58,45 @@ impl LiveAccount {
                     None => Replacement::PassOn,
                 };
             }
-            Judgement::Stands => return Replacement::PassOn,
-            Judgement::Replaced => {}
-        }
-        let settled = changes.wait_for(|p| {
-            let is_settled = p.state.needs_a_person() || self.is_withheld();
-            p.generation() > generation || p.failures() > before.failures() || is_settled
-        });
-        let Ok(Ok(published)) = tokio::time::timeout(wait, settled).await.map(|p| p.map(|p| p.clone()))
-        else {
-            return Replacement::PassOn;
-        };
-        let newer = published.usable(self.clock().now()).filter(|c| c.token.generation > generation);
-        match newer {
-            Some(newer) => Replacement::Repeat(newer.clone()),
-            None if self.judge(&published, refused, both) == Judgement::Over => {
-                Replacement::Over(self.unavailable(&published))
+            Judgement::Stands if !(named && self.is_sought(&before, generation, wait)) => {
+                return Replacement::PassOn;
             }
-            None => Replacement::PassOn,
+            Judgement::Stands | Judgement::Replaced => {}
         }
+        let end = Instant::now() + wait;
+        let mut failures = before.failures();
+        loop {
+            let settled = changes.wait_for(|p| {
+                let is_settled = p.state.needs_a_person() || self.is_withheld();
+                p.generation() > generation || p.failures() > failures || is_settled
+            });
+            let Ok(Ok(published)) = timeout_at(end, settled).await.map(|p| p.map(|p| p.clone())) else {
+                return Replacement::PassOn;
+            };
+            let newer = published.usable(self.clock().now()).filter(|c| c.token.generation > generation);
+            match newer {
+                Some(newer) => return Replacement::Repeat(newer.clone()),
+                None if self.judge(&published, refused, both) == Judgement::Over => {
+                    return Replacement::Over(self.unavailable(&published));
+                }
+                None if named && self.is_sought(&published, generation, end - Instant::now()) => {
+                    failures = published.failures();
+                }
+                None => return Replacement::PassOn,
+            }
+        }
+    }
+
+    /// Whether the refresh that a refusal of this very token caused has failed, and is tried again within `left`. A token
+    /// that is called invalid is then as good as none, and a request waits for one.
+    fn is_sought(&self, published: &Published, generation: u64, left: Duration) -> bool {
+        let now = self.clock().now();
+        let again = |t: &Trouble| t.passes && !t.grant_refused && now.until(t.next_try(true)) < left;
+        !published.state.needs_a_person()
+            && !self.is_withheld()
+            && published.generation() == generation
+            && self.forced().is_for(generation)
+            && published.trouble.as_deref().is_some_and(again)
     }
 
     /// An API may know a token a moment after its server has issued it, with replicas of a database in between. What is

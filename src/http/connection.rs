@@ -218,12 +218,15 @@ async fn contained<F: Future>(mut future: Pin<Box<F>>) -> Option<F::Output> {
 }
 
 /// A service's body, which keeps its request in flight until it was passed on whole.
-struct Answer<B> {
+struct Answer<B: Body> {
     body: Option<B>,
     exchange: InFlight,
+    /// What the body failed with. hyper drops what it has not written yet when it hears of that, so it hears of it a
+    /// turn later.
+    failed: Option<B::Error>,
 }
 
-impl<B> Answer<B> {
+impl<B: Body> Answer<B> {
     fn response(outcome: Result<Response<B>, StatusCode>, exchange: InFlight, last: bool) -> Response<Self> {
         let (mut head, body) = match outcome {
             Ok(response) => {
@@ -245,7 +248,7 @@ impl<B> Answer<B> {
         if last {
             head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Response::from_parts(head, Self { body, exchange })
+        Response::from_parts(head, Self { body, exchange, failed: None })
     }
 }
 
@@ -264,6 +267,9 @@ impl<B: Body> Answer<B> {
     }
 }
 
+/// Nothing in it is pinned.
+impl<B: Body + Unpin> Unpin for Answer<B> {}
+
 impl<B: Body + Unpin> Body for Answer<B> {
     type Data = B::Data;
     type Error = B::Error;
@@ -272,7 +278,16 @@ impl<B: Body + Unpin> Body for Answer<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let polled = self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx));
+        if let Poll::Ready(Some(Err(error))) = polled {
+            self.failed = Some(error);
+            // It writes when there is nothing to take for the moment.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match &polled {
             Poll::Ready(None) => self.exchange.owe_end(false),
             Poll::Ready(Some(Ok(_))) if self.has_ended() => self.exchange.owe_end(false),

@@ -41,8 +41,8 @@ pub struct Door {
     pub body_limit: Option<u64>,
     /// Whether every request is logged.
     pub access_log: bool,
-    /// Bounds the lines of refusals.
-    pub refusals: Rate,
+    /// Bounds the lines that tell of a request where nobody asked for such.
+    pub unasked_lines: Rate,
     /// Makes connections to marketplaces.
     pub connector: Connector,
 }
@@ -66,7 +66,7 @@ impl Door {
             replay_body: settings.upstream.limits.replay_body,
             body_limit: settings.limits.body,
             access_log: settings.proxy.access_log,
-            refusals: Rate::default(),
+            unasked_lines: Rate::default(),
             connector,
         }
     }

@@ -20,6 +20,7 @@ use super::{
     headers, location,
     outgoing::{Outgoing, repeatable, untokened},
     placeholder,
+    record::{Record, Recorded},
     refusal::{about, no_token, too_large, upstream_failed},
     route::{self, Route},
     shortlist::Way,
@@ -29,59 +30,53 @@ use crate::{
     accounts::Changes,
     grant::{Credential, LiveAccount, Replacement},
     http::problem::{Problem, proxy_status},
-    names::AccountId,
 };
-
-/// What of a path is logged, in bytes.
-const LONGEST_LOGGED: usize = 256;
 
 /// How often a request may be repeated with another token.
 const REPETITIONS: usize = 2;
 
 impl Worker {
     /// Answers one request.
-    pub fn answer(self: Rc<Self>, request: Request<Incoming>) -> impl Future<Output = Response<ReplyBody>> {
+    pub fn answer(self: Rc<Self>, request: Request<Incoming>) -> impl Future<Output = Response<Recorded>> {
         let started = Instant::now();
         // Taken apart outside of the future, which would else have room for the request twice.
         let (head, body) = request.into_parts();
         async move { self.answer_to(&head, body, started).await }
     }
 
-    async fn answer_to(&self, head: &Parts, body: Incoming, started: Instant) -> Response<ReplyBody> {
+    async fn answer_to(&self, head: &Parts, body: Incoming, started: Instant) -> Response<Recorded> {
+        let record = Record::new(&self.door, head, started);
         if let Some(visit) = self.door.callbacks.visit(head) {
             // Boxed, as is whatever else is rare: its states would make every request's future large.
-            let response = Box::pin(self.door.callbacks.answer(visit, body)).await.map(ReplyBody::Own);
-            self.log(head, None, &response, started);
-            return response;
+            let response = Box::pin(self.door.callbacks.answer(visit, body)).await;
+            return record.answered(None, response.map(ReplyBody::Own));
         }
-        let outcome = self.exchange(head, body, started).await;
-        let (account, mut response) = match outcome {
-            Ok((account, response)) => (account, response),
-            Err(problem) => (None, self.refuse(head, &problem)),
+        let outcome = self.exchange(&record, head, body, started).await;
+        let mut response = match outcome {
+            Ok((account, response)) => record.answered(account.as_deref(), response),
+            Err(problem) => record.refused(&problem),
         };
         if let Some(origin) = self.door.guard.allowed_origin(&head.headers) {
             headers::allow_origin(response.headers_mut(), &origin);
         }
-        if let Some(account) = &account {
-            account.answers().count(response.status().as_u16(), started.elapsed());
-        }
-        self.log(head, account.as_deref().map(LiveAccount::id), &response, started);
         response
     }
 
-    async fn exchange(
-        &self,
-        head: &Parts,
+    async fn exchange<'a>(
+        &'a self,
+        record: &Record<'a>,
+        head: &'a Parts,
         body: Incoming,
         started: Instant,
     ) -> Result<(Option<Arc<LiveAccount>>, Response<ReplyBody>), Problem> {
         let admitted = self.door.guard.admit(&head.method, &head.headers);
-        if admitted.map_err(|problem| self.door.callbacks.advise(head, problem))? == Admitted::Preflight {
+        let Admitted::Request(caller) = admitted.map_err(|p| self.door.callbacks.advise(head, p))? else {
             return Ok((None, preflight(&head.headers)));
-        }
+        };
+        record.is_of(caller.map(|caller| caller.name.as_str()));
         let apps = self.door.accounts.apps();
-        let route = route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers)?;
-        let mut way = self.way(&route, started).await?;
+        let route = record.goes(route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers)?);
+        let mut way = self.way(route, started).await?;
         if let Some(answer) = placeholder::answer(route.app, &head.method, route.rest, &head.headers) {
             return Ok((None, answer.map(ReplyBody::Own)));
         }
@@ -89,14 +84,14 @@ impl Worker {
         let uploads = way.live.refresh_ends_token() && !self.can_keep(&head.headers, &body);
         let credential = match way.live.borrow_token().filter(|_| !uploads) {
             Some(credential) => credential,
-            None => Box::pin(self.credential(&route, &mut way, uploads, started)).await?,
+            None => Box::pin(self.credential(route, &mut way, uploads, started)).await?,
         };
         let _upload = if uploads { way.live.upload() } else { None };
         let explanation = Explanation::asked(&head.headers, started);
-        let outgoing = Outgoing::new(head, &route, &way, &explanation)?;
+        let outgoing = Outgoing::new(head, route, &way, &explanation)?;
         let mut response =
             self.forward(&outgoing, body, credential).await.map_err(|p| about(p, &way.live))?;
-        map_location(&mut response, &route);
+        map_location(&mut response, route);
         explanation.write(way.live.id(), response.headers_mut());
         Ok((Some(way.live), response))
     }
@@ -289,41 +284,6 @@ impl Worker {
         response.headers_mut().append("proxy-status", proxy_status(&received, &details));
         response
     }
-
-    fn refuse(&self, head: &Parts, problem: &Problem) -> Response<ReplyBody> {
-        let request_id = uuid::Uuid::new_v4().to_string();
-        let code = problem.code;
-        let account = problem.about.as_ref().map(tracing::field::display);
-        let app = problem.about.as_ref().map(|about| &about.app);
-        self.door.metrics.refused(app, code.status().as_u16(), code.as_str());
-        if let Some(left_out) = self.door.refusals.admit(Instant::now()) {
-            let unlogged = Some(left_out).filter(|left_out| *left_out > 0);
-            tracing::info!(request_id, code = code.as_str(), method = %head.method, path = logged_path(head), account,
-                unlogged, "refused: {}", problem.detail);
-        }
-        problem.answer(&head.headers, &request_id).map(ReplyBody::Own)
-    }
-
-    fn log(
-        &self,
-        head: &Parts,
-        account: Option<&AccountId>,
-        response: &Response<ReplyBody>,
-        started: Instant,
-    ) {
-        if !self.door.access_log {
-            return;
-        }
-        tracing::info!(target: "marketgate::access", method = %head.method, path = logged_path(head),
-            account = account.map(tracing::field::display), status = response.status().as_u16(),
-            ms = started.elapsed().as_millis() as u64, "request");
-    }
-}
-
-/// The gate let only visible ASCII through, so a path cannot forge a line. Query strings may hold secrets.
-fn logged_path(head: &Parts) -> &str {
-    let path = head.uri.path();
-    path.get(..LONGEST_LOGGED).unwrap_or(path)
 }
 
 fn map_location(response: &mut Response<ReplyBody>, route: &Route<'_>) {

@@ -4,7 +4,7 @@
 //! the page's own. So the `Host` must be one of ours, requests that a page caused are refused whatever their method, and
 //! where callers have keys, every one must show his.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -25,15 +25,24 @@ static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub struct Guard {
     hosts: Vec<String>,
     origins: Vec<String>,
-    /// SHA-256 of every caller's key.
-    callers: HashSet<[u8; 32]>,
+    /// By the SHA-256 of their keys.
+    callers: HashMap<[u8; 32], KnownCaller>,
+}
+
+/// A caller who showed a key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KnownCaller {
+    /// `[callers.NAME]`.
+    pub name: String,
+    /// Its place among the configured callers, from 1: cheaper to compare than names. 0 stands for all who need no key.
+    pub number: u32,
 }
 
 /// What a request that may pass is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admitted {
-    /// One to be passed on.
-    Request,
+pub enum Admitted<'a> {
+    /// One to be passed on, and whose key it showed; None where callers need none.
+    Request(Option<&'a KnownCaller>),
     /// The preflight (Fetch standard §3.2.2) of an allowed origin's page: answered here.
     Preflight,
 }
@@ -44,7 +53,10 @@ impl Guard {
         let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let hosts =
             own.into_iter().chain(proxy.allowed_hosts.iter().map(|host| host.to_ascii_lowercase())).collect();
-        let callers = callers.iter().map(|caller| caller.key_sha256).collect();
+        let known = |(caller, number): (&Caller, u32)| {
+            (caller.key_sha256, KnownCaller { name: caller.name.clone(), number })
+        };
+        let callers = callers.iter().zip(1..).map(known).collect();
         Self { hosts, origins: proxy.allowed_origins.clone(), callers }
     }
 
@@ -52,7 +64,7 @@ impl Guard {
     ///
     /// # Errors
     /// A problem that says which rule it broke.
-    pub fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Admitted, Problem> {
+    pub fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Admitted<'_>, Problem> {
         self.check_host(headers)?;
         let origin = self.check_browser(headers)?;
         check_method(method)?;
@@ -61,8 +73,7 @@ impl Guard {
             // A browser sends no credentials with a preflight.
             return Ok(Admitted::Preflight);
         }
-        self.check_caller(headers)?;
-        Ok(Admitted::Request)
+        self.check_caller(headers).map(Admitted::Request)
     }
 
     /// The origin of a page that may read every answer, ours included; None for all that no allowed page sent.
@@ -105,9 +116,13 @@ impl Guard {
         }
     }
 
-    fn check_caller(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        if self.callers.is_empty() || shown_keys(headers).any(|key| self.callers.contains(&sha256(&key))) {
-            return Ok(());
+    /// The first key that is a caller's tells who it is.
+    fn check_caller(&self, headers: &HeaderMap) -> Result<Option<&KnownCaller>, Problem> {
+        if self.callers.is_empty() {
+            return Ok(None);
+        }
+        if let Some(caller) = shown_keys(headers).find_map(|key| self.callers.get(&sha256(&key))) {
+            return Ok(Some(caller));
         }
         let detail =
             if shown_keys(headers).next().is_some() { "the key is not a known caller's" } else { "no key" };
@@ -197,6 +212,20 @@ mod tests {
         ] {
             assert_eq!(host_name(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn whoever_shows_a_key_is_told_by_name_whatever_else_is_shown() {
+        let caller = |name: &str| Caller { name: name.to_owned(), key_sha256: sha256(name) };
+        let (listeners, allowed_hosts, allowed_origins) = (Vec::new(), Vec::new(), Vec::new());
+        let proxy = ProxySettings { listeners, allowed_hosts, allowed_origins, access_log: false };
+        let guard = Guard::new(&proxy, &[caller("books"), caller("stock")]);
+        let mut headers = HeaderMap::new();
+        assert!(guard.admit(&Method::GET, &headers).is_err());
+        headers.insert(&KEY_HEADER, HeaderValue::from_static("nobody's"));
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer stock"));
+        let stock = KnownCaller { name: "stock".to_owned(), number: 2 };
+        assert_eq!(guard.admit(&Method::GET, &headers).unwrap(), Admitted::Request(Some(&stock)));
     }
 
     #[test]

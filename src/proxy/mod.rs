@@ -6,7 +6,7 @@
 //! [`headers`] (what must not cross, then the credential), [`upstream`] (sent; bodies stream both ways), and back through
 //! [`location`] and [`headers`]. [`exchange`] tells that sequence, with [`outgoing`], the request as it is sent, and `refusal`, what is said in place of an
 //! answer; [`expiry`] recognises a token that was refused;
-//! [`explanation`] says how an answer came about; [`door`] binds it all to listeners.
+//! [`explanation`] says how an answer came about; `record` counts and logs how a request ended; [`door`] binds it all to listeners.
 
 pub mod body;
 pub mod door;
@@ -18,6 +18,7 @@ pub mod headers;
 pub mod location;
 pub mod outgoing;
 pub mod placeholder;
+mod record;
 mod refusal;
 pub mod route;
 mod shortlist;

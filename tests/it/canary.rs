@@ -191,7 +191,7 @@ fn no_secret_stands_in_anything_the_program_says() {
             command
         };
         let program = Program::begin(command(&["run"]));
-        program.mentions("admin: http");
+        program.mentions("started");
         let local = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let mut all = vec![("answers", converse(local(proxy), &market.sim))];
         for path in ["/metrics", "/api/accounts", "/api/accounts/odd/default", "/", "/nope"] {

@@ -226,6 +226,40 @@ fn a_young_token_that_a_lost_rotation_ended_is_replaced_and_not_passed_on() {
 }
 
 #[test]
+fn a_token_that_is_called_invalid_is_as_good_as_none_while_the_token_endpoint_fails() {
+    gate(Time::Held, SELLERS, |w| async move {
+        connect(&w, "any@shop-1", "seller-1", 300).await;
+        assert_eq!(w.get("/any@shop-1/x").await.status, 200);
+        tokio::time::advance(60 * SECOND).await;
+        w.sim.revoke("generic", "seller-1");
+        let challenge = Some("Bearer error=\"invalid_token\"".to_owned());
+        let refusal = Refusal { challenge, ..Refusal::empty(401) };
+        w.sim.change_policy("generic", |policy: &mut Policy| policy.api_refused_as = Some(refusal.clone()));
+        let fails = Fault::Status { status: 500, retry_after: None, body: None };
+        w.sim.add_fault(fails.at("generic").on_token().times(3));
+        let asked: Vec<_> = (0..2)
+            .map(|_| {
+                let w = w.clone();
+                tokio::task::spawn_local(async move { w.get("/any@shop-1/x").await.status })
+            })
+            .collect();
+        while w.sim.token_calls("generic") < 2 {
+            w.pass(SECOND / 20, SECOND / 20).await;
+        }
+        // Another one that comes between two attempts.
+        let late = w.clone();
+        let late = tokio::task::spawn_local(async move { late.get("/any@shop-1/x").await.status });
+        for request in asked.into_iter().chain([late]) {
+            while !request.is_finished() {
+                w.pass(SECOND / 20, SECOND / 20).await;
+            }
+            assert_eq!(request.await.unwrap(), 200);
+        }
+        assert_eq!(w.sim.token_calls("generic"), 5);
+    });
+}
+
+#[test]
 fn a_challenge_that_names_an_invalid_token_has_it_replaced_whatever_the_status() {
     for status in [400, 403, 500] {
         gate(Time::Held, SELLERS, move |w| async move {

@@ -237,7 +237,7 @@ impl Gate {
         std::fs::write(&file, doors(proxy, admin) + &fill(apps, &[("SIM", &sim)])).unwrap();
         let program = Program::start(folder.path(), &["run"]);
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        program.mentions("admin: http");
+        program.mentions("started");
         let gate = Self {
             folder,
             proxy: address(proxy),
@@ -274,7 +274,7 @@ impl Alone {
         let [proxy, admin] = free_ports();
         std::fs::write(folder.path().join("proxy.toml"), doors(proxy, admin) + apps).unwrap();
         let program = Program::start(folder.path(), &["run"]);
-        program.mentions("admin: http");
+        program.mentions("started");
         Self { proxy: SocketAddr::from(([127, 0, 0, 1], proxy)), program, _folder: folder }
     }
 }

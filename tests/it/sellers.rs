@@ -143,7 +143,7 @@ impl Desk {
     /// Has `marketgate run` serve it from now on.
     pub(crate) fn run(&mut self) {
         let run = Program::begin(with_secrets(command(self.folder(), &["run"])));
-        run.mentions("admin: http");
+        run.mentions("started");
         self.run = Some(run);
         assert_eq!(self.say(&["wait", "--timeout", "20s"]).code, Some(0));
     }

@@ -106,7 +106,7 @@ impl Shop {
     /// Has `marketgate run` serve it, which has not written to the store yet when this returns.
     pub(crate) fn run(&mut self) {
         let run = Program::start(self.folder.path(), &["run"]);
-        run.mentions("admin: http");
+        run.mentions("started");
         self.run = Some(run);
     }
 

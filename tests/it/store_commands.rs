@@ -138,7 +138,7 @@ fn a_second_process_serves_what_needs_no_store_until_the_first_one_has_ended() {
     let second = desk.beside();
     second.mentions("waiting for process");
     desk.close();
-    second.mentions("admin: http");
+    second.mentions("started");
     let served = get(proxy, "/wallapop@shop-1/items?limit=2", "");
     assert!(served.starts_with("HTTP/1.1 200"), "{served}");
     // Commands find it where the store is.

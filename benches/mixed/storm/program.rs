@@ -50,7 +50,7 @@ impl Program {
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut heard = String::new();
         while let Some(line) = tokio::time::timeout(PATIENCE, said.next_line()).await.unwrap().unwrap() {
-            if line.starts_with("admin: http") {
+            if line.contains("\"message\":\"started\"") {
                 return Ok(Self { child, listening: tokio::spawn(pass_on(said)), proxy, admin });
             }
             heard = heard + &line + "\n";
