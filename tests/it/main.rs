@@ -4,6 +4,7 @@
 
 mod accounts_api;
 mod accounts_commands;
+mod addressed;
 mod ambiguous;
 mod api_shapes;
 mod by_hand;
@@ -16,6 +17,7 @@ mod changing;
 mod commands;
 mod commits;
 mod config_only;
+mod confined;
 mod control;
 mod custody;
 mod dropped;
