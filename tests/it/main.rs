@@ -19,6 +19,7 @@ mod commits;
 mod config_only;
 mod confined;
 mod control;
+mod core_dumps;
 mod custody;
 mod dropped;
 mod ended_tokens;
