@@ -40,6 +40,7 @@ mod layers;
 mod log;
 mod login;
 mod lost_answers;
+mod many_consents;
 mod mistakes;
 mod mixed;
 mod moody;
