@@ -31,6 +31,12 @@ use crate::{
 /// How long a seller has for it.
 pub const LASTS: Duration = Duration::from_secs(600);
 
+/// How many consents may be under way at once.
+pub const MOST: usize = 1000;
+
+/// How many more `marketgate login` may begin beside them: whoever floods the API must not keep the operator out.
+const MOST_BY_COMMAND: usize = MOST + 100;
+
 /// How long a call of the API may take that proves the token or names the seller.
 const API_LIMIT: Duration = Duration::from_secs(20);
 
@@ -79,8 +85,12 @@ impl Accounts {
             begun_at: now,
             ends_at,
         };
-        store.put_consent(pending, now).await?;
-        self.outcomes.expect(&id, now);
+        let most = if wanted.by_command { MOST_BY_COMMAND } else { MOST };
+        self.outcomes.expect(&id, now, most).map_err(|rest| too_many(most, rest))?;
+        if let Err(error) = store.put_consent(pending, now).await {
+            self.outcomes.forget(&id);
+            return Err(error.into());
+        }
         tracing::info!(account = %wanted.id, consent = id, "consent begun");
         Ok(ConsentBegun {
             id,
@@ -431,6 +441,15 @@ fn no_consent(app: &App) -> AccountsError {
         }
     };
     AccountsError::new(Refusal::Conflict, "no_consent", detail, action)
+}
+
+fn too_many(most: usize, rest: Duration) -> AccountsError {
+    let detail = format!(
+        "{most} logins are under way, and the first of them ends in {} s at the latest",
+        rest.as_secs() + 1
+    );
+    let action = "ask again later; if nobody began so many, give the admin door keys ([admin.keys.NAME])";
+    AccountsError::new(Refusal::Busy, "overloaded", detail, action)
 }
 
 pub(super) fn start_again(id: &AccountId) -> String {

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::AccountsError;
+use super::{AccountsError, consent::LASTS};
 use crate::names::AccountId;
 
 /// How long an outcome is kept for whoever waits for it.
@@ -25,6 +25,8 @@ pub struct BeginConsent {
     pub replace_identity: bool,
     /// Whether another account may belong to the same seller.
     pub again: bool,
+    /// Whether it may have one of the places that are kept for the commands of the user who runs the program.
+    pub by_command: bool,
 }
 
 /// A consent that was begun.
@@ -106,10 +108,28 @@ impl Outcomes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn expect(&self, id: &str, now: SystemTime) {
+    /// Notes a consent that is begun, unless `most` are under way already. Those are never forgotten for a new one: sellers
+    /// are at their marketplace meanwhile.
+    ///
+    /// # Errors
+    /// When the first of them ends at the latest.
+    pub(super) fn expect(&self, id: &str, now: SystemTime, most: usize) -> Result<(), Duration> {
+        let age = |begun: SystemTime| now.duration_since(begun).unwrap_or_default();
         let mut known = self.known();
-        known.retain(|_, (begun, _)| now.duration_since(*begun).is_ok_and(|age| age < REMEMBERED));
+        known.retain(|_, (begun, _)| age(*begun) < REMEMBERED);
+        let is_pending = |state: &watch::Sender<ConsentState>| *state.borrow() == ConsentState::Pending;
+        let under_way = known.values().filter(|(begun, state)| age(*begun) < LASTS && is_pending(state));
+        let ages: Vec<Duration> = under_way.map(|(begun, _)| age(*begun)).collect();
+        if ages.len() >= most {
+            return Err(LASTS - ages.into_iter().max().unwrap_or_default());
+        }
         known.insert(id.to_owned(), (now, watch::channel(ConsentState::Pending).0));
+        Ok(())
+    }
+
+    /// Forgets one that could not be begun after all.
+    pub(super) fn forget(&self, id: &str) {
+        self.known().remove(id);
     }
 
     pub(super) fn tell(&self, id: &str, outcome: &Result<Connected, AccountsError>, now: SystemTime) {

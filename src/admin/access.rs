@@ -4,12 +4,12 @@
 //! Without keys the door listens on loopback only, and anybody there may look at accounts and change them; what leaves
 //! with a grant or a token asks for a key or the control socket, which belongs to the user that serves the store.
 
-use std::{fmt, hint::black_box};
+use std::{fmt, hint::black_box, net::IpAddr};
 
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
-    config::settings::{AdminKey, Permission},
+    config::settings::{AdminKey, OWN_HOSTS, Permission},
     http::{
         problem::{Code, Problem},
         socket::Peer,
@@ -30,8 +30,11 @@ pub enum Entrance {
 /// What a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing at all: probes and scrapers call by address, and are told nothing worth stealing.
+    /// Nothing at all: probes call by any name, and are told nothing worth stealing.
     Nothing,
+    /// To be called by an address or a name of this machine, or with a key: at a name that was made to resolve here, a page
+    /// could read the answer.
+    Address,
     /// Not to be a web page.
     NoPage,
     /// Something that must have been allowed.
@@ -87,7 +90,13 @@ impl Access {
         if needs == Needs::Nothing {
             return Ok(Visitor::Anybody);
         }
+        if needs == Needs::Address {
+            return self.check_address(headers).map(|()| Visitor::Anybody);
+        }
         refuse_pages(headers)?;
+        if needs != Needs::NoPage {
+            refuse_navigation(headers)?;
+        }
         if self.keys.is_empty() {
             check_host(headers)?;
         }
@@ -95,13 +104,39 @@ impl Access {
             Needs::Permission(wanted) if self.keys.is_empty() => refuse_secrets(wanted),
             Needs::Permission(wanted) => self.check_key(wanted, headers),
             Needs::Control => Err(control_only()),
-            Needs::Nothing | Needs::NoPage => Ok(Visitor::Anybody),
+            Needs::Nothing | Needs::Address | Needs::NoPage => Ok(Visitor::Anybody),
         }
     }
 
-    fn check_key(&self, wanted: Permission, headers: &HeaderMap) -> Result<Visitor, Problem> {
+    fn check_address(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let is_address = match headers.get(header::HOST) {
+            // Browsers always send one.
+            None => true,
+            Some(host) => host
+                .to_str()
+                .ok()
+                .and_then(host_name)
+                .is_some_and(|host| is_own_host(host) || host.parse::<IpAddr>().is_ok()),
+        };
+        if is_address || self.known(headers).next().is_some() {
+            return Ok(());
+        }
+        let action = "call by an IP address or localhost, or show an admin key";
+        Err(Problem::new(
+            Code::HostRefused,
+            "the Host of this request may be anybody's name for this machine",
+            action,
+        ))
+    }
+
+    /// The keys a request shows.
+    fn known(&self, headers: &HeaderMap) -> impl Iterator<Item = &AdminKey> {
         let digests: Vec<_> = shown_keys(headers).map(|key| sha256(&key)).collect();
-        let known: Vec<_> = self.keys.iter().filter(|key| is_among(&key.sha256, &digests)).collect();
+        self.keys.iter().filter(move |key| is_among(&key.sha256, &digests))
+    }
+
+    fn check_key(&self, wanted: Permission, headers: &HeaderMap) -> Result<Visitor, Problem> {
+        let known: Vec<_> = self.known(headers).collect();
         if let Some(key) = known.iter().find(|key| key.may(wanted)) {
             return Ok(Visitor::Key(key.name.clone()));
         }
@@ -114,7 +149,11 @@ impl Access {
             ),
             None => Problem::new(
                 Code::CallerUnknown,
-                if digests.is_empty() { "no key" } else { "the key is not one of [admin.keys]" },
+                if shown_keys(headers).next().is_none() {
+                    "no key"
+                } else {
+                    "the key is not one of [admin.keys]"
+                },
                 "send a key as `Authorization: Bearer KEY` or `Marketgate-Key: KEY`",
             ),
         })
@@ -153,13 +192,14 @@ fn refuse_secrets(wanted: Permission) -> Result<Visitor, Problem> {
     Err(Problem::new(Code::NotAllowed, detail, action))
 }
 
-/// What the admin door is called by.
-const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+fn is_own_host(host: &str) -> bool {
+    OWN_HOSTS.iter().any(|own| own.eq_ignore_ascii_case(host))
+}
 
 /// A name that resolves to this machine makes a page look like the door's own.
 fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(host_name);
-    if host.is_some_and(|host| OWN_HOSTS.iter().any(|own| own.eq_ignore_ascii_case(host))) {
+    if host.is_some_and(is_own_host) {
         return Ok(());
     }
     let action = "call by localhost, 127.0.0.1 or [::1], or configure an admin key";
@@ -174,6 +214,16 @@ fn refuse_pages(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let action = "open the admin door itself, or call it from a program";
     Err(Problem::new(Code::BrowserRefused, "a web page caused this request", action))
+}
+
+/// A page can have a browser navigate here unmarked: a redirect of a page that another program opened says
+/// `Sec-Fetch-Site: none`.
+fn refuse_navigation(headers: &HeaderMap) -> Result<(), Problem> {
+    if !headers.get_all("sec-fetch-mode").iter().any(|mode| mode.as_bytes() == b"navigate") {
+        return Ok(());
+    }
+    let action = "call it from a program, or use the `marketgate` command";
+    Err(Problem::new(Code::BrowserRefused, "a browser was led here, perhaps by a web page", action))
 }
 
 #[cfg(test)]
@@ -203,6 +253,32 @@ mod tests {
             assert_eq!(refusal(&access, Entrance::Door, needs, &[("host", "evil.test")]), "host_refused");
         }
         assert_eq!(refusal(&access, Entrance::Door, Needs::Nothing, &[("origin", "null")]), "");
+    }
+
+    #[test]
+    fn what_needs_no_key_is_told_at_addresses_but_at_no_strangers_name() {
+        let access = Access::new(vec![key("scraper", &[Permission::AccountsRead])]);
+        let at = |host: &str| refusal(&access, Entrance::Door, Needs::Address, &[("host", host)]);
+        for host in ["localhost:8081", "127.0.0.1", "10.1.2.3:8081", "[fd00::1]:8081"] {
+            assert_eq!(at(host), "", "{host}");
+        }
+        for host in ["evil.test", "10.1.2.3.evil.test", "marketgate:8081", "127.1", "", "a,b"] {
+            assert_eq!(at(host), "host_refused", "{host}");
+        }
+        let shown = [("host", "marketgate:8081"), ("authorization", "Bearer scraper-key")];
+        assert_eq!(refusal(&access, Entrance::Door, Needs::Address, &shown), "");
+        assert_eq!(refusal(&access, Entrance::Door, Needs::Address, &[]), "");
+    }
+
+    #[test]
+    fn a_browser_may_be_led_to_the_list_but_not_to_accounts() {
+        let access = Access::new(Vec::new());
+        let led = [("host", "localhost"), ("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")];
+        for needs in [Needs::Nothing, Needs::Address, Needs::NoPage] {
+            assert_eq!(refusal(&access, Entrance::Door, needs, &led), "", "{needs:?}");
+        }
+        let read = Needs::Permission(Permission::AccountsRead);
+        assert_eq!(refusal(&access, Entrance::Door, read, &led), "browser_refused");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(super) struct Call {
     pub(super) query: String,
     /// The body, read to its end.
     pub(super) body: Bytes,
+    /// Whether it came to the control socket.
+    pub(super) by_command: bool,
 }
 
 impl Call {

@@ -25,7 +25,7 @@ pub(super) async fn begin(call: Call) -> Result<Answer, Problem> {
     let id = named(body::text(&members, "account")?)?;
     let replace_identity = body::flag(&members, "replace_identity")?;
     let again = body::flag(&members, "again")?;
-    let wanted = BeginConsent { id: id.clone(), replace_identity, again };
+    let wanted = BeginConsent { id: id.clone(), replace_identity, again, by_command: call.by_command };
     let mut begun = call.accounts().begin_consent(&wanted).await.map_err(refused_about(&id))?;
     begun.answered_here = call.callbacks().answer_at(&begun.redirect_uri);
     Ok(answer::json(StatusCode::CREATED, &begun))

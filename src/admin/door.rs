@@ -120,8 +120,9 @@ impl AdminDoor {
             return Err(draining());
         }
         let body = body::read(route.body, &head.headers, body).await?;
+        let by_command = matches!(entrance, Entrance::Control(_));
         let query = head.uri.query().unwrap_or_default().to_owned();
-        let work = (route.answer)(Call { admin: self.clone(), captures, query, body });
+        let work = (route.answer)(Call { admin: self.clone(), captures, query, body, by_command });
         if !changes {
             return work.await;
         }

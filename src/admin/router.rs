@@ -36,7 +36,7 @@ const CONSENT: Needs = Needs::Permission(Permission::ConsentsWrite);
 pub static ROUTES: &[Route] = &[
     get("/livez", Needs::Nothing, |call| Box::pin(health::live(call))),
     get("/readyz", Needs::Nothing, |call| Box::pin(health::ready(call))),
-    get("/metrics", Needs::Nothing, |call| Box::pin(health::metrics(call))),
+    get("/metrics", Needs::Address, |call| Box::pin(health::metrics(call))),
     get("/", Needs::NoPage, |call| Box::pin(health::index(call))),
     get("/api/openapi.json", READ, |call| Box::pin(openapi::show(call))),
     get("/api/accounts", READ, |call| Box::pin(accounts::list(call))),

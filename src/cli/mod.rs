@@ -10,6 +10,7 @@ pub mod accounts;
 pub mod admin_client;
 pub mod caller;
 pub mod check;
+mod core_dumps;
 pub mod demo;
 pub mod explain;
 pub mod export;
@@ -106,6 +107,7 @@ enum Command {
 
 /// Parses the process's arguments, runs the command and gives its exit code.
 pub fn main() -> Exit {
+    core_dumps::refuse();
     let arguments = Arguments::parse();
     let place = Place { config: arguments.config, output: arguments.output };
     let outcome = match arguments.command {

@@ -11,7 +11,9 @@ use super::{
     grammar, keys,
     reader::{Misfit, Section, Text, nearest},
     schema,
-    settings::{AdminSettings, App, Caller, FixedRoute, ProxyListener, ProxySettings, StoreSettings},
+    settings::{
+        AdminSettings, App, Caller, FixedRoute, OWN_HOSTS, ProxyListener, ProxySettings, StoreSettings,
+    },
 };
 use crate::names::{AccountName, AppName, NameError};
 
@@ -29,7 +31,8 @@ pub(super) fn read(
     let mut taken = Addresses::new();
     let mut listeners = open_listeners(&proxy, &mut taken);
     listeners.extend(fixed_listeners(&proxy, apps, store.is_some(), &mut taken));
-    if root.names("callers").next().is_none() {
+    let keyless = root.names("callers").next().is_none();
+    if keyless {
         for (address, span) in &taken {
             refuse_strangers(&proxy, *address, span.as_ref());
         }
@@ -37,7 +40,7 @@ pub(super) fn read(
     let admin = admin(root, callers, &mut taken);
     let settings = ProxySettings {
         listeners,
-        allowed_hosts: checked(&proxy, "allowed_hosts", grammar::host),
+        allowed_hosts: allowed_hosts(&proxy, keyless),
         allowed_origins: checked(&proxy, "allowed_origins", grammar::origin),
         access_log: proxy.flag("access_log").unwrap_or(false),
     };
@@ -172,6 +175,27 @@ fn admin(root: &Section<'_>, callers: &[Caller], taken: &mut Addresses) -> Admin
         admin.mistake(&text.span, Misfit::mended_by(message, hint));
     }
     AdminSettings { address, keys }
+}
+
+/// The names by which callers may address the proxy door. Without callers' keys, and as long as it speaks no TLS, none but
+/// those of a loopback address: at all others browsers leave their marks out (Fetch Metadata, which they send to potentially
+/// trustworthy origins only), and an image or a frame of any page could not be told from a program's request.
+fn allowed_hosts(proxy: &Section<'_>, keyless: bool) -> Vec<String> {
+    let texts = proxy.texts("allowed_hosts").unwrap_or_default();
+    let hosts = checked(proxy, "allowed_hosts", grammar::host);
+    let is_foreign = |host: &&String| !OWN_HOSTS.contains(&host.as_str());
+    if keyless
+        && hosts.len() == texts.len()
+        && let Some((text, host)) = texts.iter().zip(&hosts).find(|(_, host)| is_foreign(host))
+    {
+        let message = format!(
+            "`{host}` in `allowed_hosts` lets web pages in, as no caller needs a key: at a plain http:// name other than \
+             localhost browsers do not mark what a page loads (no Fetch Metadata), so it looks like a program's request"
+        );
+        let hint = "`marketgate caller NAME` makes a key for [callers.NAME]; then callers may use any name. Or call by localhost";
+        proxy.mistake(&text.span, Misfit::mended_by(message, hint));
+    }
+    hosts
 }
 
 fn checked(section: &Section<'_>, key: &str, check: fn(&str) -> Result<String, Misfit>) -> Vec<String> {

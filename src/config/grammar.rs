@@ -100,12 +100,12 @@ pub(super) fn patience(text: &str) -> Result<Duration, Misfit> {
 /// A host name or IP address without scheme and port, in lower case.
 pub(super) fn host(text: &str) -> Result<String, Misfit> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if bare.parse::<IpAddr>().is_ok() {
-        return Ok(bare.to_lowercase());
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(address.to_string());
     }
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     if !text.is_empty() && text.bytes().all(legal) {
-        return Ok(text.to_ascii_lowercase());
+        return Ok(text.trim_end_matches('.').to_ascii_lowercase());
     }
     let hint = if text.contains('*') {
         "there are no wildcards: write each name"

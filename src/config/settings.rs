@@ -37,13 +37,16 @@ pub struct Settings {
 pub struct ProxySettings {
     /// Its listeners, at least one.
     pub listeners: Vec<ProxyListener>,
-    /// Host names beside `localhost`, `127.0.0.1` and `[::1]` by which callers may address it.
+    /// Host names beside [`OWN_HOSTS`] by which callers may address it. Where callers have keys and none are listed here, any.
     pub allowed_hosts: Vec<String>,
     /// Web origins (`https://app.example.com`) whose pages may call it.
     pub allowed_origins: Vec<String>,
     /// Whether every request is logged.
     pub access_log: bool,
 }
+
+/// What a listener on loopback is called by. At these names, and at no other without TLS, browsers mark what a page causes.
+pub const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// One listener of the proxy door.
 #[derive(Debug, Clone)]

@@ -19,17 +19,26 @@ pub struct Dressing {
     per_request: Vec<(HeaderName, Template)>,
     /// Names a caller may not send, though we have no value for them.
     refused: Vec<HeaderName>,
+    /// Values of ours that nobody else may learn.
+    secrets: Vec<HeaderValue>,
 }
 
 impl Dressing {
     /// Works out `profile`'s headers with an account's settings. A value that makes no legal header is left out: settings
     /// are checked where they are read.
     pub fn new<'a>(profile: &Profile, setting: impl Fn(&str) -> Option<std::borrow::Cow<'a, str>>) -> Self {
-        let mut dressing =
-            Self { ours: Vec::new(), if_absent: Vec::new(), per_request: Vec::new(), refused: Vec::new() };
+        let mut dressing = Self {
+            ours: Vec::new(),
+            if_absent: Vec::new(),
+            per_request: Vec::new(),
+            refused: Vec::new(),
+            secrets: Vec::new(),
+        };
         for (name, template) in &profile.headers {
             dressing.add(name, template, &setting);
         }
+        // One may hold another.
+        dressing.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         dressing
     }
 
@@ -47,6 +56,9 @@ impl Dressing {
             return;
         }
         let value = template.render(setting).and_then(|value| HeaderValue::from_str(&value).ok());
+        if let Some(value) = value.as_ref().filter(|_| is_secret(name, template)) {
+            self.secrets.push(value.clone());
+        }
         match value {
             Some(mut value) if template.names_setting() => {
                 value.set_sensitive(template.names_identity());
@@ -58,12 +70,22 @@ impl Dressing {
         }
     }
 
-    /// Whether a caller's header of this (lower-case) name must not pass, however it spells `_`, `-` and `.`.
-    pub fn refuses(&self, name: &str) -> bool {
-        let same = |ours: &str| same_spelling(ours, name);
+    /// Whether a caller's header of this (lower-case) name must not pass, however it is spelt. `bare` is the name without
+    /// what stands at its ends. What is set only where it is absent may be the caller's, but under its own name alone: a
+    /// server that folds names would get both.
+    pub fn refuses(&self, name: &str, bare: &str) -> bool {
+        let same = |ours: &str| same_spelling(ours, bare);
+        let imitates = |ours: &HeaderName| same(ours.as_str()) && ours.as_str() != name;
         IDENTITY_HEADERS.into_iter().any(same)
             || self.ours.iter().any(|(ours, _)| same(ours.as_str()))
             || self.refused.iter().any(|refused| same(refused.as_str()))
+            || self.if_absent.iter().any(|(ours, _)| imitates(ours))
+            || self.per_request.iter().any(|(ours, _)| imitates(ours))
+    }
+
+    /// Values that are credentials beside the token.
+    pub fn secrets(&self) -> &[HeaderValue] {
+        &self.secrets
     }
 
     /// How many headers it puts on a request, at most.
@@ -90,10 +112,20 @@ impl Dressing {
     }
 }
 
-/// Servers fold `-`, `_` and `.` into each other (CGI, nginx, WSGI), so a name is the same in any of these spellings.
+/// Whether a header of the app's is a credential: by what it is made of, or by its name.
+fn is_secret(name: &HeaderName, template: &Template) -> bool {
+    const WORDS: [&str; 5] = ["key", "token", "secret", "auth", "password"];
+    let mut names = template.placeholders();
+    names.any(|name| name == "client_secret") || WORDS.iter().any(|word| name.as_str().contains(word))
+}
+
+/// Servers fold whatever is neither letter nor digit into one character (CGI, PHP, WSGI), so names that differ in nothing
+/// else are the same.
 pub fn same_spelling(a: &str, b: &str) -> bool {
-    let fold = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte.to_ascii_lowercase() };
-    a.len() == b.len() && a.bytes().map(fold).eq(b.bytes().map(fold))
+    let same = |(a, b): (u8, u8)| {
+        a.eq_ignore_ascii_case(&b) || !(a.is_ascii_alphanumeric() || b.is_ascii_alphanumeric())
+    };
+    a.len() == b.len() && a.bytes().zip(b.bytes()).all(same)
 }
 
 #[cfg(test)]
@@ -128,10 +160,21 @@ mod tests {
     #[test]
     fn identity_headers_are_never_the_callers_in_any_spelling() {
         let golocal = dressing("walmart-golocal", &[("client_id", "id-1")]);
-        for name in ["wm_consumer.id", "wm-consumer-id", "wm_consumer_id", "wm_partner.id", "wm.partner-id"] {
-            assert!(golocal.refuses(name), "{name}");
+        for name in [
+            "wm_consumer.id",
+            "wm-consumer-id",
+            "wm_consumer_id",
+            "wm~consumer!id",
+            "wm+consumer|id",
+            "wm_partner.id",
+            "wm.partner-id",
+            "wm-qos-correlation-id",
+        ] {
+            assert!(golocal.refuses(name, name), "{name}");
         }
-        assert!(!golocal.refuses("accept") && !golocal.refuses("wm_qos.correlation_id"));
+        for name in ["accept", "wm_qos.correlation_id", "wm_consumerxid", "wmconsumerid"] {
+            assert!(!golocal.refuses(name, name), "{name}");
+        }
         let mut headers = HeaderMap::new();
         golocal.dress(&mut headers, String::new);
         assert_eq!(headers["wm_consumer.id"], "id-1");

@@ -22,6 +22,7 @@ use super::{
     placeholder,
     record::{Record, Recorded},
     refusal::{about, no_token, too_large, upstream_failed},
+    reply,
     route::{self, Route},
     shortlist::Way,
     upstream::{Reply, SendFailure},
@@ -239,6 +240,8 @@ impl Worker {
             Leg { token_age, token_generation, peer, protocol, reused }
         });
         headers::clean_reply(response.headers_mut());
+        outgoing.cut_out(&mut response, credential);
+        reply::confine(&mut response);
         match expiry::judge(response.status(), response.headers(), &outgoing.live.app().profile.expired_when)
         {
             Verdict::Passed => Ok((false, response.map(ReplyBody::Upstream))),
@@ -260,6 +263,7 @@ impl Worker {
         loop {
             let left = self.door.timeouts.token_wait.saturating_sub(started.elapsed());
             let fresh = live.token(left).await.map_err(|why| no_token(live, why))?;
+            outgoing.note_exchanged(&fresh);
             request.headers_mut().insert(live.app().profile.token_header.clone(), fresh.header.clone());
             let ready = |headers: &mut HeaderMap| outgoing.keep_valid(headers, &fresh);
             let mut sent = outgoing.lane.send_when(*request, ready).await;

@@ -10,7 +10,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::{
-    config::settings::{Caller, ProxySettings},
+    config::settings::{Caller, OWN_HOSTS, ProxySettings},
     http::problem::{Code, Problem},
     secret::sha256,
 };
@@ -23,7 +23,8 @@ static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// What the guard lets pass.
 #[derive(Debug)]
 pub struct Guard {
-    hosts: Vec<String>,
+    /// Names by which we may be called; None: by any.
+    hosts: Option<Vec<String>>,
     origins: Vec<String>,
     /// By the SHA-256 of their keys.
     callers: HashMap<[u8; 32], KnownCaller>,
@@ -50,9 +51,10 @@ pub enum Admitted<'a> {
 impl Guard {
     /// A guard for these settings.
     pub fn new(proxy: &ProxySettings, callers: &[Caller]) -> Self {
-        let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let hosts =
-            own.into_iter().chain(proxy.allowed_hosts.iter().map(|host| host.to_ascii_lowercase())).collect();
+        // A key is no less than a name: where every caller shows one, any name will do unless some are listed.
+        let is_bound = callers.is_empty() || !proxy.allowed_hosts.is_empty();
+        let names = || OWN_HOSTS.into_iter().chain(proxy.allowed_hosts.iter().map(String::as_str));
+        let hosts = is_bound.then(|| names().map(str::to_owned).collect());
         let known = |(caller, number): (&Caller, u32)| {
             (caller.key_sha256, KnownCaller { name: caller.name.clone(), number })
         };
@@ -92,18 +94,24 @@ impl Guard {
         if second.is_some() {
             return Err(host_refused("two Host fields"));
         }
-        // A key is no less than a name: whoever has one may call us by any.
-        if !self.callers.is_empty() {
-            return Ok(());
-        }
+        let Some(ours) = &self.hosts else { return Ok(()) };
         let host = host.and_then(|host| host.to_str().ok()).and_then(host_name);
-        let known = host.is_some_and(|host| self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)));
+        let known = host.is_some_and(|host| ours.iter().any(|ours| ours.eq_ignore_ascii_case(host)));
         if known { Ok(()) } else { Err(host_refused(host.unwrap_or("no well-formed Host"))) }
     }
 
     /// Either mark alone gives a page away: `Sec-Fetch-Site` is absent on plain-http names that were rebound, `Origin` on
     /// what an `<img>` fetches.
     fn check_browser(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
+        if let Some(why) = browser_mark(headers) {
+            let action = "call from a program: what a browser loads by itself is refused even where no page is named, since \
+                a page may have led it here";
+            return Err(Problem::new(
+                Code::BrowserRefused,
+                format!("a browser sent this request: {why}"),
+                action,
+            ));
+        }
         if headers.contains_key(header::ORIGIN) {
             let refused = || browser_refused("it carries an Origin that is not in proxy.allowed_origins");
             return self.allowed_origin(headers).map(Some).ok_or_else(refused);
@@ -130,6 +138,30 @@ impl Guard {
                           `marketgate caller NAME` makes one";
         Err(Problem::new(Code::CallerUnknown, detail, action))
     }
+}
+
+/// What only browsers say of requests that no program asks for: navigations, frames, web sockets, and what is loaded ahead.
+/// A navigation that began outside of the browser says `Sec-Fetch-Site: none` wherever redirects have led it since.
+fn browser_mark(headers: &HeaderMap) -> Option<&'static str> {
+    headers.iter().find_map(|(name, value)| match (name.as_str(), value.as_bytes()) {
+        // `fetch` of Node.js and Deno says `cors` as well.
+        ("sec-fetch-mode", b"cors" | b"no-cors" | b"same-origin") => None,
+        ("sec-fetch-mode", _) => Some("its Sec-Fetch-Mode is no program's"),
+        ("sec-fetch-dest", b"document" | b"iframe" | b"frame" | b"fencedframe" | b"embed" | b"object") => {
+            Some("its Sec-Fetch-Dest is a page")
+        }
+        ("sec-purpose", _) => Some("it has a Sec-Purpose"),
+        ("purpose" | "x-purpose" | "x-moz", value) if is_ahead_of_need(value) => Some("it is a prefetch"),
+        ("upgrade-insecure-requests", _) => Some("Upgrade-Insecure-Requests marks a navigation"),
+        _ => None,
+    })
+}
+
+fn is_ahead_of_need(purpose: &[u8]) -> bool {
+    let begins = |word: &str| {
+        purpose.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    ["prefetch", "preview", "prerender", "instant"].into_iter().any(begins)
 }
 
 /// A TRACE shows the request to whoever sent it (RFC 9110 §9.3.8), and with it the token we put on.
@@ -167,7 +199,7 @@ pub fn host_name(host: &str) -> Option<&str> {
         None => host.bytes().position(|b| b == b':').map_or((host, ""), |colon| host.split_at(colon)),
     };
     let port = port.strip_prefix(':').unwrap_or(port);
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
     let well_formed = !name.is_empty() && name.bytes().all(plain) && port.bytes().all(|b| b.is_ascii_digit());
     well_formed.then(|| name.trim_end_matches('.'))
 }
@@ -177,7 +209,8 @@ fn host_refused(what: &str) -> Problem {
     Problem::new(
         Code::HostRefused,
         detail,
-        "call by localhost or 127.0.0.1, or add the name to proxy.allowed_hosts",
+        "call by localhost or 127.0.0.1; for another name give every caller a key ([callers.NAME]), and if \
+         proxy.allowed_hosts is written, list the name there",
     )
 }
 
@@ -226,6 +259,37 @@ mod tests {
         headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer stock"));
         let stock = KnownCaller { name: "stock".to_owned(), number: 2 };
         assert_eq!(guard.admit(&Method::GET, &headers).unwrap(), Admitted::Request(Some(&stock)));
+    }
+
+    #[test]
+    fn what_a_browser_loads_by_itself_is_told_from_what_a_program_asks_for() {
+        let marked = |name: &'static str, value: &'static str| {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+            browser_mark(&headers).is_some()
+        };
+        for (name, value) in [
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-mode", "NAVIGATE"),
+            ("sec-fetch-mode", "nested-navigate"),
+            ("sec-fetch-mode", "websocket"),
+            ("sec-fetch-mode", "webtransport"),
+            ("sec-fetch-mode", "cors, navigate"),
+            ("sec-fetch-mode", ""),
+            ("sec-fetch-dest", "iframe"),
+            ("sec-purpose", "prefetch;prerender"),
+            ("purpose", "Prefetch"),
+            ("x-moz", "prefetch"),
+            ("x-purpose", "preview"),
+            ("upgrade-insecure-requests", "1"),
+        ] {
+            assert!(marked(name, value), "{name}: {value}");
+        }
+        for (name, value) in
+            [("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty"), ("purpose", "refund"), ("x-moz", "")]
+        {
+            assert!(!marked(name, value), "{name}: {value}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn is_harmless_in_reply(name: &HeaderName) -> bool {
 }
 
 /// Fields about one connection only (RFC 9110 §7.6.1), and those that make a proxy change protocols.
-const HOP_BY_HOP: [&str; 10] = [
+const HOP_BY_HOP: [&str; 11] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -67,6 +67,8 @@ const HOP_BY_HOP: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
     "http2-settings",
+    // Answered before it gets here.
+    "expect",
 ];
 
 /// Credentials a caller may have left on a request, whichever way a server would spell them.
@@ -82,9 +84,17 @@ const CREDENTIALS: [&str; 8] = [
     "proxy",
 ];
 
-/// What says where a request came from: the upstream shall not take its bearings from a caller.
-const ORIGIN_OF_REQUEST: [&str; 5] =
-    ["forwarded", "x-real-ip", "x-original-url", "x-original-host", "x-rewrite-url"];
+/// What says where a request came from or goes to: the upstream shall not take its bearings from a caller. `Host` and
+/// `Content-Length` themselves are harmless; what is left of these names are imitations.
+const BEARINGS: [&str; 7] = [
+    "forwarded",
+    "x-real-ip",
+    "x-original-url",
+    "x-original-host",
+    "x-rewrite-url",
+    "host",
+    "content-length",
+];
 
 /// Reply fields that would act on the caller's browser or client for our origin, in the upstream's name.
 const REPLY_ONLY_FOR_UPSTREAM: [&str; 7] = [
@@ -108,10 +118,10 @@ pub fn clean_request(headers: &HeaderMap, profile: &Profile, dressing: &Dressing
         let harmless = is_harmless(name);
         let name = name.as_str();
         // `Authorization_` and `-Authorization` are `Authorization` to some servers.
-        let bare = if harmless { name } else { name.trim_matches(['_', '-', '.']) };
-        (!harmless && is_refused(name, bare))
+        let bare = if harmless { name } else { name.trim_matches(|c: char| !c.is_ascii_alphanumeric()) };
+        (!harmless && is_refused(bare))
             || same_spelling(token_header, bare)
-            || dressing.refuses(bare)
+            || dressing.refuses(name, bare)
             || nominates(&nominated, name)
     };
     let mut clean = HeaderMap::with_capacity(headers.len() + dressing.count() + ADDED);
@@ -121,13 +131,13 @@ pub fn clean_request(headers: &HeaderMap, profile: &Profile, dressing: &Dressing
     clean
 }
 
-fn is_refused(name: &str, bare: &str) -> bool {
+fn is_refused(bare: &str) -> bool {
+    let is_one_of = |names: &[&str]| names.iter().any(|known| same_spelling(known, bare));
     begins_with("marketgate-", bare)
-        || HOP_BY_HOP.contains(&name)
-        || name == "expect"
-        || ORIGIN_OF_REQUEST.iter().any(|known| same_spelling(known, bare))
         || begins_with("x-forwarded-", bare)
-        || CREDENTIALS.iter().any(|known| same_spelling(known, bare))
+        || is_one_of(&HOP_BY_HOP)
+        || is_one_of(&BEARINGS)
+        || is_one_of(&CREDENTIALS)
 }
 
 /// Puts the account's headers on a clean request, the credential last.
@@ -250,6 +260,14 @@ mod tests {
             "marketgate_key",
             "x_forwarded_for",
             "X_Original_Host",
+            "Proxy+Authorization",
+            "~Cookie~",
+            "WM!SEC#ACCESS$TOKEN",
+            "X^Forwarded|Host",
+            "Keep_Alive",
+            "TE_",
+            "host_",
+            "content.length-",
         ] {
             assert_eq!(cleaned("depop", &[(name, "x"), ("accept", "y")]), ["accept"], "{name}");
         }

@@ -1,14 +1,14 @@
 //! The request as it goes to the marketplace: built anew for each time that it is sent, and when it may be sent again.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Uri, request::Parts, uri::PathAndQuery};
+use http::{HeaderMap, Method, Request, Response, Uri, request::Parts, uri::PathAndQuery};
 
 use super::{
     body::{Kept, RequestBody},
     explanation::Explanation,
-    headers,
+    headers, reply,
     route::Route,
     shortlist::Way,
     upstream::{Cause, Lane, SendFailure},
@@ -26,6 +26,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) live: &'a LiveAccount,
     pub(super) lane: &'a Lane<RequestBody>,
     pub(super) explanation: &'a Explanation,
+    /// The credential that took the place of the one the request was built with.
+    exchanged: RefCell<Option<Arc<Credential>>>,
 }
 
 impl<'a> Outgoing<'a> {
@@ -43,7 +45,7 @@ impl<'a> Outgoing<'a> {
                 "shorten or encode it",
             )
         })?;
-        Ok(Self { head, target, live, lane, explanation })
+        Ok(Self { head, target, live, lane, explanation, exchanged: RefCell::default() })
     }
 
     pub(super) fn request(&self, body: RequestBody, credential: &Credential) -> Request<RequestBody> {
@@ -65,8 +67,23 @@ impl<'a> Outgoing<'a> {
         let present = self.live.borrow_token();
         if let Some(present) = &present {
             headers.insert(self.live.app().profile.token_header.clone(), present.header.clone());
+            self.note_exchanged(present);
         }
         present.is_some()
+    }
+
+    /// Notes that another credential was sent than the request was built with.
+    pub(super) fn note_exchanged(&self, credential: &Arc<Credential>) {
+        self.exchanged.replace(Some(credential.clone()));
+    }
+
+    /// Cuts what was sent of ours out of the head of the answer.
+    pub(super) fn cut_out<B>(&self, response: &mut Response<B>, credential: &Credential) {
+        let dressing = self.live.dressing();
+        reply::cut_out(response, credential, dressing);
+        if let Some(exchanged) = &*self.exchanged.borrow() {
+            reply::cut_out(response, exchanged, dressing);
+        }
     }
 
     pub(super) fn may_repeat(&self) -> bool {

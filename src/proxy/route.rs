@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, Uri};
 
+use super::addressed;
 use crate::{
     accounts::Missing,
     config::{App, settings::FixedRoute},
@@ -51,12 +52,13 @@ pub fn find<'a>(
     target: &'a Uri,
     headers: &'a HeaderMap,
 ) -> Result<Route<'a>, Problem> {
+    addressed::refuse_unknown(headers)?;
     let target = origin_form(target)?;
     let app_header = selector(headers, &APP_HEADER)?;
     let account_header = selector(headers, &ACCOUNT_HEADER)?;
     let mut named = match (fixed, app_header) {
-        (Some(fixed), app) => by_listener(fixed, app, target)?,
-        (None, Some(app)) => by_header(apps, app, target)?,
+        (Some(fixed), app) => by_listener(apps, fixed, app, account_header, target)?,
+        (None, Some(app)) => by_header(apps, app, account_header, target)?,
         (None, None) => by_prefix(apps, target)?,
     };
     named.account = agreed(named.account, account_header)?;
@@ -77,11 +79,22 @@ fn origin_form(target: &Uri) -> Result<&str, Problem> {
     })
 }
 
-fn by_listener<'a>(fixed: &'a FixedRoute, app: Option<&str>, target: &'a str) -> Result<Named<'a>, Problem> {
+fn by_listener<'a>(
+    apps: &BTreeMap<AppName, Arc<App>>,
+    fixed: &'a FixedRoute,
+    app: Option<&str>,
+    account: Option<&str>,
+    target: &'a str,
+) -> Result<Named<'a>, Problem> {
     if let Some(app) = app.filter(|app| *app != fixed.app.as_str()) {
         let why = format!("this listener stands for `{}`, but Marketgate-App says `{app}`", fixed.app);
         return Err(bad_route(why));
     }
+    let segment = first_segment(target);
+    if names_account(segment) && split_at_sign(segment).is_some_and(|(app, _)| apps.contains_key(app)) {
+        return Err(bad_route(format!("`/{}` is a prefix, and this listener takes none", shown(segment))));
+    }
+    check_own_path(segment, fixed.account.is_some() || account.is_some())?;
     Ok(Named { app: fixed.app.as_str(), account: fixed.account.clone(), rest: target, prefix: "" })
 }
 
@@ -90,37 +103,72 @@ fn by_listener<'a>(fixed: &'a FixedRoute, app: Option<&str>, target: &'a str) ->
 fn by_header<'a>(
     apps: &BTreeMap<AppName, Arc<App>>,
     app: &'a str,
+    account: Option<&str>,
     target: &'a str,
 ) -> Result<Named<'a>, Problem> {
-    match prefix_of(target).filter(|named| apps.contains_key(named.app)) {
-        Some(named) if named.app != app => {
-            Err(bad_route(format!("the path names `{}`, but Marketgate-App says `{app}`", named.app)))
-        }
-        Some(named) => Ok(named),
-        None => Ok(Named { app, account: None, rest: target, prefix: "" }),
+    let segment = first_segment(target);
+    let (named, _) = split_at_sign(segment).unwrap_or((segment, ""));
+    if !apps.contains_key(named) {
+        check_own_path(segment, account.is_some())?;
+        return Ok(Named { app, account: None, rest: target, prefix: "" });
+    }
+    match named == app {
+        true => prefix_of(target),
+        false => Err(bad_route(format!("the path names `{named}`, but Marketgate-App says `{app}`"))),
     }
 }
 
 fn by_prefix<'a>(apps: &BTreeMap<AppName, Arc<App>>, target: &'a str) -> Result<Named<'a>, Problem> {
-    prefix_of(target).ok_or_else(|| no_such_app(apps, first_segment(target), target))
+    let named = prefix_of(target)?;
+    if apps.contains_key(named.app) {
+        Ok(named)
+    } else {
+        Err(no_such_app(apps, first_segment(target), target))
+    }
 }
 
 /// `/{app}` or `/{app}@{account}`.
-fn prefix_of(target: &str) -> Option<Named<'_>> {
+fn prefix_of(target: &str) -> Result<Named<'_>, Problem> {
     let segment = first_segment(target);
     let (prefix, rest) = target.split_at(1 + segment.len());
-    let (app, account) = match account_of(segment) {
-        Some((app, account)) => (app, Some(account.parse().ok()?)),
-        None => (segment, None),
+    let Some((app, account)) = split_at_sign(segment) else {
+        return Ok(Named { app: segment, account: None, rest, prefix });
     };
-    Some(Named { app, account, rest, prefix })
+    match account.parse() {
+        Ok(account) if is_name(app) => Ok(Named { app, account: Some(account), rest, prefix }),
+        _ => Err(no_prefix(segment)),
+    }
 }
 
-/// Some clients encode the `@`.
-fn account_of(segment: &str) -> Option<(&str, &str)> {
-    let at = segment.bytes().position(|b| matches!(b, b'@' | b'%'))?;
-    let (app, rest) = segment.split_at(at);
-    Some((app, rest.strip_prefix('@').or_else(|| rest.strip_prefix("%40"))?))
+/// What stands before and after the first `@`, which some clients encode.
+fn split_at_sign(segment: &str) -> Option<(&str, &str)> {
+    // Nearly every segment has neither.
+    segment.bytes().position(|b| matches!(b, b'@' | b'%'))?;
+    let splits = ["@", "%40"].into_iter().filter_map(|at| segment.split_once(at));
+    splits.min_by_key(|(app, _)| app.len())
+}
+
+/// Whether a segment means to name an account, encoded twice at most.
+fn names_account(segment: &str) -> bool {
+    split_at_sign(segment).is_some() || segment.contains("%2540")
+}
+
+/// A path that is the upstream's own may begin like a prefix only where the account is named elsewhere: else a mistyped name
+/// would be served as the default account.
+fn check_own_path(segment: &str, is_named: bool) -> Result<(), Problem> {
+    if is_named || !names_account(segment) { Ok(()) } else { Err(no_prefix(segment)) }
+}
+
+fn no_prefix(segment: &str) -> Problem {
+    let detail =
+        format!("the path begins with `/{}`, which is no APP@ACCOUNT of this Marketgate", shown(segment));
+    let action = "write /APP@ACCOUNT/… with both names as they are configured: letters, digits, `.`, `_` and `-`. If the path \
+        is the marketplace's own, name the account with Marketgate-Account";
+    Problem::new(Code::BadRoute, detail, action)
+}
+
+fn shown(segment: &str) -> String {
+    segment.chars().take(40).collect()
 }
 
 fn first_segment(target: &str) -> &str {
@@ -221,8 +269,7 @@ fn no_such_app_header(apps: &BTreeMap<AppName, Arc<App>>, app: &str) -> Problem 
 /// The commonest cause by far is a client that joins URLs by RFC 3986 and so drops the base path.
 fn no_such_app(apps: &BTreeMap<AppName, Arc<App>>, segment: &str, target: &str) -> Problem {
     let known = apps.keys().map(|name| format!("/{name}/")).collect::<Vec<_>>().join(", ");
-    let shown: String = segment.chars().take(40).collect();
-    let detail = format!("the path begins with `/{shown}`, which is no app of this Marketgate");
+    let detail = format!("the path begins with `/{}`, which is no app of this Marketgate", shown(segment));
     let owners: Vec<&AppName> = candidates(apps, target).collect();
     let action = match owners.as_slice() {
         [] => format!("begin the path with one of {known}, or send Marketgate-App"),

@@ -7,7 +7,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{DirBuilder, File, OpenOptions, Permissions},
+    fs::{DirBuilder, File, Metadata, OpenOptions, Permissions},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -27,10 +27,32 @@ pub enum PlaceError {
     /// The operating system refused.
     #[error("{0}")]
     Failed(#[from] io::Error),
-    /// Anybody could put another file in its place.
-    #[error("its directory can be written to by everybody (mode {mode:04o})")]
+    /// Anybody could put another file in its place, or one of SQLite's beside it.
+    #[error(
+        "its directory can be written to by everybody (mode {mode:04o}): `chmod go-w` it, or use one of its own"
+    )]
     OpenDirectory {
         /// The directory's permission bits.
+        mode: u32,
+    },
+    /// The same for the members of a group.
+    #[error(
+        "its directory can be written to by its group (mode {mode:04o}): `chmod g-w` it, or use one of its own"
+    )]
+    GroupDirectory {
+        /// The directory's permission bits.
+        mode: u32,
+    },
+    /// Anybody could put another directory in the place of the store's.
+    #[error(
+        "{}, above its directory, can be written to by everybody (mode {mode:04o}): `chmod o-w {}`, or use another place",
+        directory.display(),
+        directory.display()
+    )]
+    OpenParent {
+        /// A directory above the store's.
+        directory: PathBuf,
+        /// Its permission bits.
         mode: u32,
     },
     /// The path names no file.
@@ -44,6 +66,46 @@ pub enum PlaceError {
     NotAFile,
 }
 
+/// Refuses a directory in which others may make or replace files, or in whose place they may put another. A sticky bit keeps
+/// what is ours in its place, so a directory of ours may lie below `/tmp`; but in `/tmp` itself others could lay a journal of
+/// theirs beside our database.
+fn refuse_open(directory: &Path) -> Result<(), PlaceError> {
+    let (mode, metadata) = permissions(directory)?;
+    if mode & 0o002 != 0 {
+        return Err(PlaceError::OpenDirectory { mode });
+    }
+    let user = rustix::process::geteuid().as_raw();
+    if mode & 0o020 != 0 && !is_ours(user, metadata.uid(), metadata.gid()) {
+        return Err(PlaceError::GroupDirectory { mode });
+    }
+    for above in directory.ancestors().skip(1) {
+        let (mode, metadata) = permissions(above)?;
+        if mode & 0o1002 == 0o002 && !is_mount_point(above, &metadata)? {
+            return Err(PlaceError::OpenParent { directory: above.to_owned(), mode });
+        }
+    }
+    Ok(())
+}
+
+/// The root of a volume is open to everybody in many containers (`emptyDir`), and only those who were given the volume see it.
+fn is_mount_point(directory: &Path, metadata: &Metadata) -> io::Result<bool> {
+    match directory.parent() {
+        Some(parent) => Ok(parent.metadata()?.dev() != metadata.dev()),
+        None => Ok(false),
+    }
+}
+
+fn permissions(directory: &Path) -> io::Result<(u32, Metadata)> {
+    let metadata = directory.metadata()?;
+    Ok((metadata.mode() & 0o7777, metadata))
+}
+
+/// Whether a directory is open to its group for our own sake: because we have it by that group alone (a Kubernetes volume
+/// with `fsGroup`), or because the group is the user's private one, of the same number.
+fn is_ours(user: u32, owner: u32, group: u32) -> bool {
+    user != 0 && (user != owner || user == group)
+}
+
 impl Files {
     /// Resolves the place of a store, making its directory (0700) where there is none.
     pub(super) fn prepare(path: &Path) -> Result<Self, PlaceError> {
@@ -52,10 +114,7 @@ impl Files {
             make_directory(directory)?;
         }
         let directory = directory.canonicalize()?;
-        let mode = directory.metadata()?.mode() & 0o7777;
-        if mode & 0o1002 == 0o002 {
-            return Err(PlaceError::OpenDirectory { mode });
-        }
+        refuse_open(&directory)?;
         let files = Self { database: directory.join(path.file_name().ok_or(PlaceError::NoName)?) };
         files.exists()?;
         Ok(files)

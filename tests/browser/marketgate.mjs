@@ -99,7 +99,7 @@ export async function login(directory, ...args) {
   return { login, url: readFileSync(opened, "utf8") };
 }
 
-async function freePorts(count) {
+export async function freePorts(count) {
   const servers = Array.from({ length: count }, () => createServer());
   for (const server of servers) await once(server.listen(0, "127.0.0.1"), "listening");
   const ports = servers.map((server) => server.address().port);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A seller's consent in a browser that nobody here wrote: tests/browser/run.sh BINARY. Needs Debian's chromium; without it
-# the tests are skipped, unless CI is set: then they are required.
+# A browser that nobody here wrote: a seller's consent in it, and pages that try to get in. tests/browser/run.sh BINARY.
+# Needs Debian's chromium; without it the tests are skipped, unless CI is set: then they are required.
 set -euo pipefail
 MARKETGATE=$(realpath "${1:?usage: tests/browser/run.sh BINARY}")
 CHROMIUM=${CHROMIUM:-$(command -v chromium || true)}
@@ -18,4 +18,4 @@ if grep -q '"resolved"' package-lock.json; then
     echo 'package-lock.json names addresses: remove its "resolved" members' >&2
     exit 1
 fi
-exec node --test --test-reporter=spec login.test.mjs
+exec node --test --test-reporter=spec login.test.mjs pages.test.mjs

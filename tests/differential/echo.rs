@@ -10,9 +10,10 @@ pub(crate) struct Arrived {
     pub(crate) body: Vec<u8>,
 }
 
-/// The one spelling of a name that all servers have: to a CGI program `-`, `_` and `.` are the same.
+/// The one spelling of a name that all servers have: to a CGI program all that is neither letter nor digit is the same.
 pub(crate) fn plain(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['_', '.'], "-")
+    let fold = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    name.chars().map(fold).collect()
 }
 
 impl Arrived {

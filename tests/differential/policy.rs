@@ -42,6 +42,8 @@ pub(crate) enum Rule {
     ReplyOurs,
     /// … and a `Proxy-Status` in which somebody else calls himself `marketgate`.
     ForgedStatus,
+    /// … what a browser would show as a page is confined.
+    Confined,
     /// … a `Location` below the API comes back through the same route.
     Location,
     /// Own answers: a 401 that is passed on says how old the token was.
@@ -61,7 +63,7 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Credentials,
         Self::Identity,
         Self::OneHop,
@@ -77,6 +79,7 @@ impl Rule {
         Self::CrossOrigin,
         Self::ReplyOurs,
         Self::ForgedStatus,
+        Self::Confined,
         Self::Location,
         Self::PassedOn401,
         Self::Informational,
@@ -167,12 +170,12 @@ fn arriving(request: &Request, way: &Way, mut arrived: Arrived, rules: &mut Vec<
 }
 
 fn held_back(request: &Request, name: &str, token: &str, nominated: &[String]) -> Option<Rule> {
-    // "In any spelling of `-`, `_` and `.`, and with any of them at either end."
+    // "In any spelling: names are the same that differ only in what is neither letter nor digit, also with more of that at
+    // either end."
     let name = plain(name);
     let (name, bare) = (name.as_str(), name.trim_matches('-'));
     match bare {
-        // Only as they are spelt: some servers show `Keep_Alive` as if it were the other.
-        _ if ONE_HOP.contains(&name) && request.has(name) => Some(Rule::OneHop),
+        _ if ONE_HOP.contains(&bare) => Some(Rule::OneHop),
         "authorization" | "proxy-authorization" | "cookie" | "cookie2" | "authentication" | "proxy" => {
             Some(Rule::Credentials)
         }
@@ -210,6 +213,12 @@ fn returning(request: &Request, way: &Way, mut response: Response, rules: &mut V
             *value = mapped;
             rules.push(Rule::Location);
         }
+    }
+    if may_be_a_page(&response) {
+        response.fields.retain(|(name, _)| name != "x-content-type-options");
+        response.fields.push(("x-content-type-options".to_owned(), b"nosniff".to_vec()));
+        response.fields.push(("content-security-policy".to_owned(), b"sandbox".to_vec()));
+        rules.push(Rule::Confined);
     }
     if response.status == 401 {
         let details = format!("token 0 s old; account {}@default; environment production", way.app);
@@ -278,6 +287,24 @@ fn kept_back(name: &str, value: &[u8], nominated: &[String]) -> Option<Rule> {
         "proxy-status" if speaks_as_us(value) => Some(Rule::ForgedStatus),
         _ if nominated.iter().any(|nominated| nominated == name) => Some(Rule::ReplyOneHop),
         _ => None,
+    }
+}
+
+/// "HTML, XML in all its forms, `multipart/…`, and a body without a proper `Content-Type`."
+fn may_be_a_page(response: &Response) -> bool {
+    let kinds: Vec<String> = response
+        .values("content-type")
+        .map(|kind| String::from_utf8_lossy(kind).to_ascii_lowercase())
+        .collect();
+    let is_empty = response.values("content-length").any(|length| length == b"0");
+    match kinds.first().map(|kind| kind.split(';').next().unwrap_or_default().trim()) {
+        None => !is_empty && !matches!(response.status, 204 | 304),
+        Some(kind) => {
+            kind.ends_with("html")
+                || kind.ends_with("xml")
+                || kind.starts_with("multipart/")
+                || !kind.contains('/')
+        }
     }
 }
 

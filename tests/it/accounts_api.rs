@@ -369,7 +369,7 @@ fn each_key_may_what_it_allows_and_nobody_else_anything() {
                     assert_eq!(refusal(&answer), (403, "not_allowed".into()), "{}", route.path);
                     continue;
                 }
-                Needs::Nothing | Needs::NoPage => {
+                Needs::Nothing | Needs::Address | Needs::NoPage => {
                     assert_eq!(w.send(request).await.status, 200, "{} is open", route.path);
                     continue;
                 }

@@ -215,7 +215,10 @@ fn what_a_page_fetches_frames_or_posts_is_no_callback_and_spends_no_state() {
             assert_eq!((refused.status, refused.code().as_str()), (403, "browser_refused"), "{marks:?}");
         }
         let elsewhere = callback.replace("localhost", "127.0.0.1");
-        assert_eq!(visit(&w, &elsewhere, &NAVIGATION[1..]).await.code(), "no_such_app");
+        let led_astray = visit(&w, &elsewhere, &NAVIGATION[1..]).await;
+        assert_eq!(led_astray.code(), "browser_refused");
+        assert!(led_astray.body.contains("must be this very address"), "{}", led_astray.body);
+        assert_eq!(visit(&w, &elsewhere, &[]).await.code(), "no_such_app");
         let posted = w
             .http
             .post(callback.replace("localhost", "127.0.0.1"))

@@ -12,7 +12,7 @@ use crate::{
 const MARK: &str = "callers-own-7c21f";
 
 /// Fields that must not arrive, `MARK` standing where a secret would.
-const DROPPED: [&[&str]; 62] = [
+const DROPPED: [&[&str]; 73] = [
     &["Authorization: Bearer MARK"],
     &["authorization: Bearer MARK", "AUTHORIZATION: Basic MARK"],
     &["Authorization: MARK"],
@@ -68,11 +68,22 @@ const DROPPED: [&[&str]; 62] = [
     &["X_Real_IP: MARK"],
     &["X-Original-URL: /MARK"],
     &["X-Rewrite-URL: /MARK"],
-    &["Marketgate-Anything: MARK"],
     &["Marketgate-Key: MARK"],
     &["Marketgate-Explain: MARK"],
-    &["Marketgate_Key: MARK"],
-    &["Marketgate_App: MARK"],
+    &["Authorization+: MARK"],
+    &["!Authorization: MARK"],
+    &["Proxy~Authorization: MARK"],
+    &["WM+SEC|ACCESS^TOKEN: MARK"],
+    &["WM~CONSUMER.ID: MARK"],
+    &["WM'PARTNER`ID: MARK"],
+    &["X%Forwarded&Host: MARK"],
+    &["X*Real*IP: MARK"],
+    &["Keep_Alive: MARK"],
+    &["TE_: MARK"],
+    &["Proxy#Connection: MARK"],
+    &["Host_: MARK"],
+    &["-Content-Length: 7", "Content.Length.: 7", "X-Original+Url: /MARK"],
+    &["HTTP2$Settings: MARK"],
     &["Proxy-Authenticate: MARK"],
     &["Proxy-Authentication-Info: MARK"],
 ];
@@ -94,9 +105,13 @@ fn of_everything_a_caller_may_leave_on_a_request_only_our_credential_arrives_and
                 arrives_clean(&w, path, header, fields).await;
             }
         }
-        for spelling in
-            ["X-Amz-Access-Token", "x_amz_access_token", "x.amz.access.token", "X-Amz-Access-Token_"]
-        {
+        for spelling in [
+            "X-Amz-Access-Token",
+            "x_amz_access_token",
+            "x.amz.access.token",
+            "X-Amz-Access-Token_",
+            "X+Amz|Access~Token",
+        ] {
             arrives_clean(&w, "/amazon/x", "x-amz-access-token", &[&format!("{spelling}: MARK")]).await;
         }
     });

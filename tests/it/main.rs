@@ -4,6 +4,7 @@
 
 mod accounts_api;
 mod accounts_commands;
+mod addressed;
 mod ambiguous;
 mod api_shapes;
 mod by_hand;
@@ -16,7 +17,9 @@ mod changing;
 mod commands;
 mod commits;
 mod config_only;
+mod confined;
 mod control;
+mod core_dumps;
 mod custody;
 mod dropped;
 mod ended_tokens;
@@ -37,6 +40,7 @@ mod layers;
 mod log;
 mod login;
 mod lost_answers;
+mod many_consents;
 mod mistakes;
 mod mixed;
 mod moody;

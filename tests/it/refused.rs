@@ -31,7 +31,7 @@ pub(crate) async fn refused(w: &World, name: &str, request: &str, status: u16, c
 pub(crate) const HOST: &str = "Host: localhost:8080";
 
 /// What pages can make a browser send, by how they make it.
-const PAGES: [(&str, &str, &[&str]); 28] = [
+const PAGES: [(&str, &str, &[&str]); 44] = [
     ("fetch of another site", "GET", &["Origin: https://evil.test", "Sec-Fetch-Site: cross-site"]),
     ("fetch without Sec-Fetch", "GET", &["Origin: https://evil.test"]),
     ("no-cors POST", "POST", &["Origin: https://evil.test", "Sec-Fetch-Mode: no-cors", "Content-Length: 0"]),
@@ -86,6 +86,31 @@ const PAGES: [(&str, &str, &[&str]); 28] = [
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
         ],
     ),
+    // What began outside of the browser, wherever it was led since: a link in another program, a page of `marketgate login`.
+    (
+        "typed address",
+        "GET",
+        &["Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"],
+    ),
+    ("typed address, by its mode alone", "GET", &["Sec-Fetch-Mode: navigate"]),
+    (
+        "a POST led on by a 307",
+        "POST",
+        &["Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Content-Length: 0"],
+    ),
+    ("another spelling of it", "GET", &["Sec-Fetch-Site: none", "sec-fetch-mode: Navigate"]),
+    ("two modes", "GET", &["Sec-Fetch-Mode: cors", "Sec-Fetch-Mode: navigate"]),
+    ("a list of modes", "GET", &["Sec-Fetch-Mode: cors, navigate"]),
+    ("an unknown mode", "GET", &["Sec-Fetch-Mode: whatever"]),
+    ("web socket by its mode", "GET", &["Sec-Fetch-Site: none", "Sec-Fetch-Mode: websocket"]),
+    ("frame by its destination", "GET", &["Sec-Fetch-Site: none", "Sec-Fetch-Dest: iframe"]),
+    ("object", "GET", &["Sec-Fetch-Dest: object"]),
+    ("prefetch of the address bar", "GET", &["Sec-Fetch-Site: none", "Sec-Purpose: prefetch"]),
+    ("prerender", "GET", &["Sec-Purpose: prefetch;prerender"]),
+    ("prefetch in Chrome's older words", "GET", &["Purpose: prefetch"]),
+    ("prefetch in Firefox's older words", "GET", &["X-Moz: prefetch"]),
+    ("preview in Safari's words", "GET", &["X-Purpose: preview"]),
+    ("a browser without Fetch Metadata", "GET", &["Upgrade-Insecure-Requests: 1"]),
     (
         "preflight",
         "OPTIONS",
@@ -109,11 +134,17 @@ fn what_a_web_page_caused_is_refused_whatever_its_shape() {
 }
 
 #[test]
-fn what_a_person_types_into_a_browser_is_no_page_and_passes() {
+fn programs_that_say_a_little_of_what_browsers_say_pass() {
     gate(Time::Runs, ALL_APPS, |w| async move {
-        let typed = ["Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-User: ?1"];
-        let answer = w.ask(request("GET", &[&[HOST][..], &typed].concat())).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        for fields in [
+            // Node.js and Deno.
+            &["Sec-Fetch-Mode: cors", "Accept: */*", "Accept-Language: *"][..],
+            &["Sec-Fetch-Site: none", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: empty"],
+            &["Purpose: refund", "X-Moz: 1", "Referer: https://app.example.com/"],
+        ] {
+            let answer = w.ask(request("GET", &[&[HOST][..], fields].concat())).await;
+            assert_eq!(answer.status, 200, "{fields:?}: {}", answer.body);
+        }
     });
 }
 
@@ -233,6 +264,7 @@ fn a_key_does_not_make_a_web_page_welcome() {
             "Origin: null",
             "Sec-Fetch-Site: cross-site",
             "Sec-Fetch-Site: same-origin",
+            "Sec-Fetch-Mode: navigate",
         ] {
             refused(&w, mark, &request("GET", &["Host: localhost", &key, mark]), 403, "browser_refused")
                 .await;
@@ -242,14 +274,28 @@ fn a_key_does_not_make_a_web_page_welcome() {
 
 #[test]
 fn a_name_that_is_allowed_is_served_and_none_beside_it() {
-    let configuration = format!("[proxy]\nallowed_hosts = [\"gate.internal\"]\n{ALL_APPS}");
+    let configuration = format!(
+        "[proxy]\nallowed_hosts = [\"gate.internal\", \"my_gate\", \"10.1.2.3\"]\n{}",
+        with_callers()
+    );
     gate(Time::Runs, &configuration, |w| async move {
-        for host in ["evil.gate.internal", "gate.internal.evil.test", "gate", "internal", "gate_internal"] {
+        let key = format!("Marketgate-Key: {KEY}");
+        for host in
+            ["evil.gate.internal", "gate.internal.evil.test", "gate", "internal", "gate_internal", "10.1.2.4"]
+        {
             let host = format!("Host: {host}");
-            refused(&w, &host, &request("GET", &[&host]), 403, "host_refused").await;
+            refused(&w, &host, &request("GET", &[&host, &key]), 403, "host_refused").await;
         }
-        for host in ["gate.internal", "GATE.internal:9999", "gate.internal.", "localhost"] {
-            let answer = w.ask(request("GET", &[&format!("Host: {host}")])).await;
+        for host in
+            ["gate.internal", "GATE.internal:9999", "gate.internal.", "my_gate:1", "10.1.2.3", "localhost"]
+        {
+            let host = format!("Host: {host}");
+            refused(&w, &host, &request("GET", &[&host]), 401, "caller_unknown").await;
+        }
+        for host in
+            ["gate.internal", "GATE.internal:9999", "gate.internal.", "my_gate:1", "10.1.2.3", "localhost"]
+        {
+            let answer = w.ask(request("GET", &[&format!("Host: {host}"), &key])).await;
             assert_eq!(answer.status, 200, "{host}: {}", answer.body);
         }
     });

@@ -298,9 +298,35 @@ fn a_directory_that_anybody_can_write_to_is_refused() {
         matches!(error, OpenError::Place { reason: PlaceError::OpenDirectory { mode: 0o777 }, .. }),
         "{error}"
     );
+    // A sticky bit keeps our files in their place, but not others' from lying beside them.
     set_mode(dir.path(), 0o1777);
+    let error = refusal(&options(dir.path())).to_string();
+    assert!(error.contains("by everybody (mode 1777): `chmod go-w` it"), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is made there");
+    set_mode(dir.path(), 0o751);
     drop(open(dir.path()));
-    assert_eq!(mode(dir.path()), 0o1777, "the mode of a directory that was there is not ours to change");
+    assert_eq!(mode(dir.path()), 0o751, "the mode of a directory that was there is not ours to change");
+}
+
+#[test]
+fn a_directory_that_a_group_can_write_to_is_refused_where_we_need_no_group() {
+    let dir = fast_directory();
+    set_mode(dir.path(), 0o770);
+    let error = refusal(&options(dir.path())).to_string();
+    assert!(error.contains("by its group (mode 0770): `chmod g-w` it"), "{error}");
+}
+
+#[test]
+fn a_directory_that_anybody_can_replace_is_refused() {
+    let above = fast_directory();
+    let dir = above.path().join("shared").join("store");
+    std::fs::create_dir_all(&dir).unwrap();
+    set_mode(&above.path().join("shared"), 0o777);
+    let error = refusal(&options(&dir)).to_string();
+    let shared = above.path().join("shared").canonicalize().unwrap();
+    assert!(error.contains(&format!("`chmod o-w {}`", shared.display())), "{error}");
+    set_mode(&shared, 0o1777);
+    drop(open(&dir));
 }
 
 #[test]

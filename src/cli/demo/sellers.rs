@@ -41,7 +41,12 @@ pub(super) async fn connect(accounts: &Arc<Accounts>) -> Vec<AccountId> {
 async fn connect_one(accounts: &Arc<Accounts>, id: &AccountId, seller: &str) -> Result<Connected, String> {
     let said = |error: AccountsError| error.to_string();
     let begun = accounts
-        .begin_consent(&BeginConsent { id: id.clone(), replace_identity: false, again: false })
+        .begin_consent(&BeginConsent {
+            id: id.clone(),
+            replace_identity: false,
+            again: false,
+            by_command: true,
+        })
         .await
         .map_err(said)?;
     let callback = allow(&begun.authorize_url, seller).await?;

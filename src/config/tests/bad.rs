@@ -74,6 +74,15 @@ fn doors_say_what_is_wrong_with_them() {
         ("[proxy]\nallowed_hosts = [\"a\", \"http://b\"]", (2, 23, "`http://b` is no host name")),
         ("[proxy]\nallowed_hosts = \"gate:8080\"", (2, 17, "without scheme, port and path")),
         ("[proxy]\nallowed_hosts = \"*.internal\"", (2, 17, "there are no wildcards")),
+        (
+            "[proxy]\nallowed_hosts = [\"localhost\", \"gate.internal\", \"b\"]",
+            (2, 31, "`gate.internal` in `allowed_hosts` lets web pages in, as no caller needs a key"),
+        ),
+        ("[proxy]\nallowed_hosts = \"192.168.1.5\"", (2, 17, "makes a key for [callers.NAME]")),
+        ("[proxy]\nallowed_hosts = \"[::ffff:127.0.0.1]\"", (2, 17, "lets web pages in")),
+        ("[proxy]\nallowed_hosts = \"app.localhost\"", (2, 17, "lets web pages in")),
+        ("[proxy]\nallowed_hosts = \"0.0.0.0\"", (2, 17, "lets web pages in")),
+        ("[callers]\n[proxy]\nallowed_hosts = \"gate\"", (3, 17, "lets web pages in")),
         ("[proxy]\nallowed_origins = \"app.example.com\"", (2, 19, "is no web origin")),
         ("[proxy]\nallowed_origins = \"https://app.example.com/x\"", (2, 19, "is no web origin")),
         (

@@ -44,13 +44,14 @@ fn what_is_not_written_has_its_default() {
 fn every_door_and_limit_can_be_set() {
     let text = format!(
         "[proxy]\nlisten = [{{ env = \"ADDRESS\" }}, \"localhost:7001\", \"[::1]:7002\", \"127.0.0.1:0\", \"127.0.0.1:0\"]\n\
-         allowed_hosts = [\"Gate.Internal\", \"[::1]\"]\nallowed_origins = [\"HTTPS://App.Example.com:443/\"]\naccess_log = true\n\
+         allowed_hosts = [\"Gate.Internal.\", \"my_gate\", \"[0:0::1]\"]\nallowed_origins = [\"HTTPS://App.Example.com:443/\"]\naccess_log = true\n\
          [[proxy.listener]]\nlisten = \"127.0.0.1:7003\"\napp = \"good\"\naccount = \"default\"\n\
          [admin]\nlisten = \"[::1]:7004\"\n\
          [upstream]\nproxy_url = {{ env = \"FORWARD_PROXY\" }}\ntimeouts = {{ connect = \"500ms\", token_wait = \"1m\" }}\n\
          limits = {{ connections = 2, queue = 0, replay_body = \"1MiB\" }}\n\
          [limits]\nhead = \"16KiB\"\nheaders = 0x10\nbody = 1_000\nconnections = 5\n\
-         [metrics]\nper_account = true\n[log]\nlevel = \"info,marketgate=debug\"\nformat = \"json\"\n{APP}"
+         [metrics]\nper_account = true\n[log]\nlevel = \"info,marketgate=debug\"\nformat = \"json\"\n\
+         [callers.sync]\nkey = {{ env = \"SECRET\" }}\n{APP}"
     );
     let settings = loaded(&text).settings;
     let addresses: Vec<_> = settings.proxy.listeners.iter().map(|l| l.address.to_string()).collect();
@@ -59,7 +60,7 @@ fn every_door_and_limit_can_be_set() {
     assert_eq!(addresses, expected);
     let fixed = FixedRoute { app: "good".parse().unwrap(), account: Some("default".parse().unwrap()) };
     assert_eq!(settings.proxy.listeners[5].fixed, Some(fixed));
-    assert_eq!(settings.proxy.allowed_hosts, ["gate.internal", "::1"]);
+    assert_eq!(settings.proxy.allowed_hosts, ["gate.internal", "my_gate", "::1"]);
     assert_eq!(settings.proxy.allowed_origins, ["https://app.example.com"]);
     let proxy = settings.upstream.proxy_url.unwrap();
     assert_eq!((proxy.host.as_str(), proxy.port), ("egress", 3128));
@@ -406,4 +407,10 @@ fn a_credential_into_which_something_slipped_earns_a_warning_that_names_it_and_n
             assert!(!format!("{warning:?}").contains("s3cret"), "{warning:?}");
         }
     }
+}
+
+#[test]
+fn without_callers_a_door_on_loopback_may_be_called_by_its_own_names_alone() {
+    let text = format!("[proxy]\nallowed_hosts = [\"LOCALHOST\", \"127.0.0.1\", \"[::1]\"]\n{APP}");
+    assert_eq!(loaded(&text).settings.proxy.allowed_hosts, ["localhost", "127.0.0.1", "::1"]);
 }

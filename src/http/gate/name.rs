@@ -90,16 +90,16 @@ impl Field {
     }
 }
 
-/// Whether some server might take `name` for `known`.
+/// Whether some server might take `name` for `known`: CGI and its heirs tell letters and digits apart, and nothing else.
 fn imitates(name: &[u8], known: &[u8]) -> bool {
-    name.iter().zip(known).all(|(octet, known)| match octet {
-        b'_' | b'.' => *known == b'-',
-        _ => octet.eq_ignore_ascii_case(known),
-    })
+    let same = |(octet, known): (&u8, &u8)| {
+        octet.eq_ignore_ascii_case(known) || (*known == b'-' && !octet.is_ascii_alphanumeric())
+    };
+    name.iter().zip(known).all(same)
 }
 
 fn genuine(name: &[u8]) -> Result<(), Violation> {
-    match name.iter().any(|octet| matches!(octet, b'_' | b'.')) {
+    match name.iter().any(|octet| !octet.is_ascii_alphanumeric() && *octet != b'-') {
         true => Err(Violation::DisguisedFraming),
         false => Ok(()),
     }
