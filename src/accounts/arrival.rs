@@ -96,9 +96,13 @@ impl Accounts {
         drop(exchange);
         // Callers keep the old token only where it is known to be the same seller's.
         let refuse = arrival.pending.replace_identity.then_some(Withheld::ChangingHands);
+        let turn = self.turns.take(&arrival.pending.account);
         loop {
             let is_last = self.live.closing().is_cancelled();
             let change = self.live.change(arrival.id(), refuse, SETTLE).await;
+            if turn.is_over() {
+                return Err(AccountsError::overtaken(arrival.id()));
+            }
             match store.account(arrival.id()).await {
                 Ok(before) => arrival.before = before,
                 Err(error) => tracing::warn!(account = %arrival.id(), %error, "the store cannot be read"),
@@ -106,6 +110,7 @@ impl Accounts {
             let (record, found) = self.record(&arrival).await?;
             let refused = match store.replace(record.clone(), Origin::Brought).await {
                 Ok(Replaced::Durable) => {
+                    turn.place();
                     self.done(change);
                     return Ok((record, found));
                 }
@@ -121,6 +126,7 @@ impl Accounts {
                 tracing::error!(account = %arrival.id(), %error, action = error.action(),
                     "a new grant is held in memory only; storing it is tried again");
                 if change.is_settled() && self.adopt(change, &arrival, record.clone()).is_ok() {
+                    turn.place();
                     drop(held);
                     return Ok((self.adopted(store, record).await?, found));
                 }

@@ -19,6 +19,7 @@ mod outcome;
 mod refusal;
 pub mod revoke;
 pub mod roster;
+mod turns;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -47,6 +48,7 @@ pub struct Accounts {
     outcomes: outcome::Outcomes,
     arriving: import::Arriving,
     revoking: revoke::Revoking,
+    turns: turns::Turns,
 }
 
 impl Accounts {
@@ -58,8 +60,8 @@ impl Accounts {
         client: TokenClient,
         clock: Clock,
     ) -> Self {
-        let (implicit, outcomes, arriving, revoking) = Default::default();
-        Self { apps, live, store, client, clock, implicit, outcomes, arriving, revoking }
+        let (implicit, outcomes, arriving, revoking, turns) = Default::default();
+        Self { apps, live, store, client, clock, implicit, outcomes, arriving, revoking, turns }
     }
 
     /// The apps by name.
