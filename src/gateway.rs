@@ -13,10 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::oneshot,
-    task::LocalSet,
-};
+use tokio::{sync::oneshot, task::LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -313,7 +310,8 @@ fn start_worker(
     let (tell, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = move || {
-        let served = runtime.block_on(LocalSet::new().run_until(work(door, sockets, limits, pulse, close, grace)));
+        let served =
+            runtime.block_on(LocalSet::new().run_until(work(door, sockets, limits, pulse, close, grace)));
         // Nobody listens when the whole program is ending anyway.
         drop(tell.send(served));
     };

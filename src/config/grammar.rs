@@ -102,7 +102,10 @@ pub(super) fn drain_delay(text: &str) -> Result<Duration, Misfit> {
     let delay = patience(text)?;
     if delay > Duration::from_secs(600) {
         let message = format!("`{text}` is longer than 10m: whatever stops the program kills it before that");
-        return Err(Misfit::mended_by(message, "write the seconds that a load balancer needs to notice, such as \"10s\""));
+        return Err(Misfit::mended_by(
+            message,
+            "write the seconds that a load balancer needs to notice, such as \"10s\"",
+        ));
     }
     Ok(delay)
 }

@@ -103,9 +103,7 @@ fn token_calls(settings: &Settings) -> u64 {
         .apps
         .values()
         .filter_map(|app| app.profile.token_endpoint.as_ref())
-        .map(|endpoint| {
-            (endpoint.url.to_string(), 2 * endpoint.at_once.unwrap_or(USUAL_CALLS) as u64)
-        })
+        .map(|endpoint| (endpoint.url.to_string(), 2 * endpoint.at_once.unwrap_or(USUAL_CALLS) as u64))
         .collect();
     endpoints.values().sum()
 }
@@ -143,7 +141,8 @@ mod tests {
         for (there, origins) in [(1024, 1), (1024, 3), (4096, 1), (4096, 40), (10_000, 10)] {
             let wanted = Wanted { origins, ..USUAL };
             let Shares { callers, upstream, admin } = wanted.share(Some(there));
-            let taken = with_reserve(callers as u64) + upstream as u64 * origins + 2 * with_reserve(admin as u64);
+            let taken =
+                with_reserve(callers as u64) + upstream as u64 * origins + 2 * with_reserve(admin as u64);
             assert!(taken + wanted.others <= there, "{taken} of {there}");
             assert!(callers >= 300 && upstream * origins as usize >= 100, "{callers}, {upstream}");
         }

@@ -119,7 +119,8 @@ impl Rest {
 const CLASS: u32 = 56;
 
 fn micros(instant: Instant, start: Instant) -> u64 {
-    u64::try_from(instant.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX) & ((1 << CLASS) - 1)
+    u64::try_from(instant.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX)
+        & ((1 << CLASS) - 1)
 }
 
 impl Registry {
@@ -332,7 +333,10 @@ impl Inside {
         self.told = Some(now);
         let connections = room.connections;
         if found {
-            tracing::warn!(connections, "all connections of a listener are in use: those idle longest are closed");
+            tracing::warn!(
+                connections,
+                "all connections of a listener are in use: those idle longest are closed"
+            );
         } else {
             tracing::warn!(
                 connections,

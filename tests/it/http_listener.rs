@@ -468,7 +468,8 @@ fn an_unfinished_head_gives_way_when_nobody_is_idle_and_a_request_in_flight_neve
 }
 
 #[test]
-fn while_every_connection_has_a_request_in_flight_a_new_one_is_refused_at_once_and_served_as_soon_as_one_ends() {
+fn while_every_connection_has_a_request_in_flight_a_new_one_is_refused_at_once_and_served_as_soon_as_one_ends()
+ {
     with_time_held(async || {
         let door = Door::with_workers(2, 2);
         let (mut first, mut second) = (door.caller().await, door.caller().await);
@@ -481,7 +482,9 @@ fn while_every_connection_has_a_request_in_flight_a_new_one_is_refused_at_once_a
             refused.ask("/").await;
             let answer = refused.rest().await.to_ascii_lowercase();
             assert!(answer.starts_with("http/1.1 503 "), "{answer}");
-            for part in ["retry-after: 1\r\n", "connection: close\r\n", "\"overloaded\"", "proxy-status: marketgate;"] {
+            for part in
+                ["retry-after: 1\r\n", "connection: close\r\n", "\"overloaded\"", "proxy-status: marketgate;"]
+            {
                 assert!(answer.contains(part), "{part}: {answer}");
             }
         }
