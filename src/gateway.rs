@@ -1,20 +1,24 @@
 //! The whole program while it serves: doors, workers, keepers, and the order in which they end. The one rule: sockets and
 //! the signal to stop come from outside.
 
+pub mod descriptors;
 mod listeners;
 mod stop;
 
-use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
-
-use tokio::{
-    sync::{Semaphore, oneshot},
-    task::LocalSet,
+use std::{
+    io,
+    net::TcpListener,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
+
+use tokio::{sync::oneshot, task::LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     accounts::Accounts,
-    admin::{AdminDoor, ControlSocket},
+    admin::{AdminDoor, ControlSocket, Liveness, health::is_probe, liveness::Pulse},
     chance::Chance,
     clock::Clock,
     config::{
@@ -40,9 +44,6 @@ pub use stop::Stop;
 /// How long requests under way may take to end once the program stops. Kubernetes grants 30 s in all.
 pub const DRAIN: Duration = Duration::from_secs(20);
 
-/// Connections the admin door serves at once.
-const ADMIN_CONNECTIONS: usize = 256;
-
 /// How long answers of the admin door may take to leave at the very end.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
@@ -63,12 +64,14 @@ pub struct Options {
     pub capacity: u64,
     /// What keeps accounts that are not written in the configuration.
     pub store: Option<Arc<dyn Store>>,
+    /// Files the process may have open; None: as many as it likes. See [`descriptors::raise`].
+    pub descriptors: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { clock: Clock::system(), workers, capacity: live::CAPACITY, store: None }
+        Self { clock: Clock::system(), workers, capacity: live::CAPACITY, store: None, descriptors: None }
     }
 }
 
@@ -79,6 +82,10 @@ pub struct Gateway {
     admin: AdminSettings,
     metrics: Arc<Metrics>,
     limits: ListenerLimits,
+    /// Connections of the admin door, and as many of the control socket.
+    admin_connections: usize,
+    liveness: Arc<Liveness>,
+    drain_delay: Duration,
     workers: usize,
 }
 
@@ -88,6 +95,13 @@ impl Gateway {
     /// # Errors
     /// When the certificates of `upstream.ca_file` cannot be used.
     pub fn new(settings: &Settings, options: Options) -> Result<Self, tls::TlsError> {
+        let wanted = descriptors::Wanted::of(settings, options.workers);
+        let shares = wanted.share(options.descriptors);
+        wanted.warn(shares, options.descriptors);
+        let mut settings = settings.clone();
+        settings.limits.connections = shares.callers;
+        settings.upstream.limits.connections = shares.upstream;
+        let settings = &settings;
         let tls = tls::client_config(settings.upstream.ca_file.as_deref())?;
         let client = TokenClient::new(tls.clone(), settings.upstream.proxy_url.as_ref());
         let limits = ListenerLimits::new(&settings.limits, settings.upstream.timeouts.stall);
@@ -107,8 +121,17 @@ impl Gateway {
         let accounts = Arc::new(Accounts::new(apps, live, options.store, client, clock));
         let connector = Connector::new(tls, &settings.upstream);
         let door = Door::new(settings, accounts.clone(), metrics.clone(), options.clock, connector);
-        let admin = settings.admin.clone();
-        Ok(Self { door: Arc::new(door), accounts, admin, metrics, limits, workers: options.workers })
+        Ok(Self {
+            door: Arc::new(door),
+            accounts,
+            admin: settings.admin.clone(),
+            metrics,
+            limits,
+            admin_connections: shares.admin,
+            liveness: Arc::default(),
+            drain_delay: settings.proxy.drain_delay,
+            workers: options.workers,
+        })
     }
 
     /// The accounts.
@@ -121,8 +144,8 @@ impl Gateway {
         &self.door
     }
 
-    /// Serves until `stop`, then ends in order: not ready any more, and nothing that spends something is begun; calls under
-    /// way, while callers are still served with valid tokens; no new connections, requests under way, keepers, the store.
+    /// Serves until `stop`, then ends in order: not ready any more; after `proxy.drain_delay` nothing that spends something is
+    /// begun; calls under way, while callers are still served with valid tokens; no new connections, requests under way, keepers, the store.
     ///
     /// # Errors
     /// When a socket or thread cannot be used.
@@ -130,7 +153,7 @@ impl Gateway {
         let (stop, close, admin_stop) = (stop.into(), CancellationToken::new(), CancellationToken::new());
         self.door.callbacks.open();
         let local = LocalSet::new();
-        let admin = Arc::new(AdminDoor::new(self.door.clone(), &self.admin));
+        let admin = Arc::new(AdminDoor::new(self.door.clone(), &self.admin, self.liveness.clone()));
         local.spawn_local(self.admin_door(admin.clone(), listeners.admin, admin_stop.clone())?);
         if let Some(control) = &listeners.control {
             local.spawn_local(self.control_door(admin.clone(), control, admin_stop.clone())?);
@@ -160,6 +183,15 @@ impl Gateway {
     /// From the word to stop until nothing is begun any more.
     async fn wind_down(&self, admin: &AdminDoor, stop: &Stop, close: &CancellationToken) {
         stop.asked().cancelled().await;
+        admin.start_leaving();
+        self.limits.leaving.store(true, Relaxed);
+        if !self.drain_delay.is_zero() {
+            tracing::info!(
+                "stopping in {} s: not ready any more, but requests are served as usual; a further signal ends the wait",
+                self.drain_delay.as_secs_f64()
+            );
+            stop.delay(self.drain_delay).await;
+        }
         admin.start_draining();
         self.accounts.live().close();
         let outstanding = self.accounts.live().outstanding();
@@ -181,7 +213,7 @@ impl Gateway {
         stop: CancellationToken,
     ) -> io::Result<impl Future<Output = ()> + use<>> {
         let socket = tokio::net::TcpListener::from_std(socket)?;
-        let limits = self.apart();
+        let limits = self.limits.apart(self.admin_connections, is_probe);
         let answer = move |request, _peer| admin.clone().answer(request);
         Ok(async move {
             listener::serve(socket, answer, limits, stop, ADMIN_GRACE).await;
@@ -195,7 +227,7 @@ impl Gateway {
         stop: CancellationToken,
     ) -> io::Result<impl Future<Output = ()> + use<>> {
         let socket = socket.listener()?;
-        let limits = self.apart();
+        let limits = self.limits.apart(self.admin_connections, is_probe);
         let answer = move |request, peer| admin.clone().answer_command(request, peer);
         Ok(async move {
             listener::serve(socket, answer, limits, stop, ADMIN_GRACE).await;
@@ -209,7 +241,7 @@ impl Gateway {
         later: oneshot::Receiver<ControlSocket>,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + use<> {
-        let limits = self.apart();
+        let limits = self.limits.apart(self.admin_connections, is_probe);
         let answer = move |request, peer| admin.clone().answer_command(request, peer);
         async move {
             let Some(Ok(control)) = stop.run_until_cancelled(later).await else { return };
@@ -217,15 +249,6 @@ impl Gateway {
                 Ok(socket) => drop(listener::serve(socket, answer, limits, stop, ADMIN_GRACE).await),
                 Err(error) => tracing::error!(%error, "the control socket cannot be served"),
             }
-        }
-    }
-
-    /// Counted and limited by itself: a flooded proxy door must not shut the door that shows it.
-    fn apart(&self) -> ListenerLimits {
-        ListenerLimits {
-            tally: Arc::default(),
-            connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
-            ..self.limits.clone()
         }
     }
 
@@ -237,17 +260,21 @@ impl Gateway {
     ) -> io::Result<()> {
         let grace = Grace { at_most: DRAIN, hurry: stop.hurried().clone() };
         if self.workers == 0 {
-            return work(self.door.clone(), sockets, self.limits.clone(), close.clone(), grace).await;
+            let pulse = self.liveness.worker("proxy");
+            return work(self.door.clone(), sockets, self.limits.clone(), pulse, close.clone(), grace).await;
         }
         let mut threads = tokio::task::JoinSet::new();
         for number in 0..self.workers {
             let sockets = sockets.iter().map(|(socket, fixed)| Ok((socket.try_clone()?, fixed.clone())));
             let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+            let name = format!("proxy-{number}");
+            let pulse = self.liveness.worker(&name);
             threads.spawn(start_worker(
-                number,
+                name,
                 self.door.clone(),
                 sockets,
                 self.limits.clone(),
+                pulse,
                 close.clone(),
                 grace.clone(),
             )?);
@@ -272,21 +299,23 @@ impl Gateway {
 type WorkerEnded = oneshot::Receiver<io::Result<()>>;
 
 fn start_worker(
-    number: usize,
+    name: String,
     door: Arc<Door>,
     sockets: Vec<(TcpListener, Option<FixedRoute>)>,
     limits: ListenerLimits,
+    pulse: Pulse,
     close: CancellationToken,
     grace: Grace,
 ) -> io::Result<WorkerEnded> {
     let (tell, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = move || {
-        let served = runtime.block_on(LocalSet::new().run_until(work(door, sockets, limits, close, grace)));
+        let served =
+            runtime.block_on(LocalSet::new().run_until(work(door, sockets, limits, pulse, close, grace)));
         // Nobody listens when the whole program is ending anyway.
         drop(tell.send(served));
     };
-    std::thread::Builder::new().name(format!("proxy-{number}")).spawn(run)?;
+    std::thread::Builder::new().name(name).spawn(run)?;
     Ok(ended)
 }
 
@@ -295,9 +324,11 @@ async fn work(
     door: Arc<Door>,
     sockets: Vec<(TcpListener, Option<FixedRoute>)>,
     limits: ListenerLimits,
+    pulse: Pulse,
     close: CancellationToken,
     grace: Grace,
 ) -> io::Result<()> {
+    let answering = tokio::task::spawn_local(pulse.answer());
     let worker = Worker::new(door);
     let mut served = tokio::task::JoinSet::new();
     for (socket, fixed) in sockets {
@@ -309,6 +340,7 @@ async fn work(
     while let Some(ended) = served.join_next().await {
         ended.map_err(io::Error::other)?;
     }
+    answering.abort();
     Ok(())
 }
 

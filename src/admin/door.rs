@@ -1,7 +1,14 @@
 //! The way of a request through the admin door. The one rule: what changes something goes on to its end though the client
 //! hangs up, and the program waits for that before it ends.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use http::{HeaderValue, Method, Request, header, request::Parts};
 use hyper::body::Incoming;
@@ -14,6 +21,7 @@ use super::{
     body,
     call::Call,
     health::Readiness,
+    liveness::Liveness,
     refusal::{bad_request, draining},
     router::{self, Found, Route},
 };
@@ -33,27 +41,37 @@ const MOST_WAITS: usize = 64;
 pub struct AdminDoor {
     door: Arc<Door>,
     access: Access,
+    leaving: AtomicBool,
     draining: CancellationToken,
     waits: Semaphore,
     changes: TaskTracker,
     readiness: Readiness,
+    liveness: Arc<Liveness>,
 }
 
 impl AdminDoor {
-    /// An admin door beside a proxy door.
-    pub fn new(door: Arc<Door>, settings: &AdminSettings) -> Self {
+    /// An admin door beside a proxy door with these workers.
+    pub fn new(door: Arc<Door>, settings: &AdminSettings, liveness: Arc<Liveness>) -> Self {
         Self {
             door,
             access: Access::new(settings.keys.clone()),
+            leaving: AtomicBool::new(false),
             draining: CancellationToken::new(),
             waits: Semaphore::new(MOST_WAITS),
             changes: TaskTracker::new(),
             readiness: Readiness::default(),
+            liveness,
         }
+    }
+
+    /// From now on not ready.
+    pub fn start_leaving(&self) {
+        self.leaving.store(true, SeqCst);
     }
 
     /// From now on not ready, and nothing is changed any more.
     pub fn start_draining(&self) {
+        self.start_leaving();
         self.draining.cancel();
         self.changes.close();
     }
@@ -84,6 +102,10 @@ impl AdminDoor {
         &self.door
     }
 
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(SeqCst)
+    }
+
     pub(super) fn draining(&self) -> &CancellationToken {
         &self.draining
     }
@@ -94,6 +116,10 @@ impl AdminDoor {
 
     pub(super) fn readiness(&self) -> &Readiness {
         &self.readiness
+    }
+
+    pub(super) fn liveness(&self) -> &Liveness {
+        &self.liveness
     }
 
     async fn respond(self: &Arc<Self>, entrance: Entrance, head: &Parts, body: Incoming) -> Answer {

@@ -40,13 +40,23 @@ impl Readiness {
     }
 }
 
-pub(super) async fn live(_: Call) -> Result<Answer, Problem> {
-    Ok(answer::text(StatusCode::OK, "ok\n"))
+/// Whether the path is one that probes ask for: it is answered however full the listener is.
+pub fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz")
+}
+
+pub(super) async fn live(call: Call) -> Result<Answer, Problem> {
+    let silent = call.admin.liveness().silent().await;
+    if silent.is_empty() {
+        return Ok(answer::text(StatusCode::OK, "ok\n"));
+    }
+    let said = format!("threads that do not answer: {}\n", silent.join(", "));
+    Ok(answer::text(StatusCode::SERVICE_UNAVAILABLE, said))
 }
 
 pub(super) async fn ready(call: Call) -> Result<Answer, Problem> {
     let unready = |why: String| Ok(answer::text(StatusCode::SERVICE_UNAVAILABLE, why));
-    if call.admin.draining().is_cancelled() {
+    if call.admin.is_leaving() {
         return unready("draining\n".to_owned());
     }
     if let Some(store) = call.accounts().store()

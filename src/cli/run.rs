@@ -20,7 +20,7 @@ use super::{
 use crate::{
     admin::ControlSocket,
     config::{App, Finding, Loaded, Settings, settings::ProxyListener},
-    gateway::{BindError, Gateway, Listeners, Options, Stop},
+    gateway::{BindError, Gateway, Listeners, Options, Stop, descriptors},
     grant::Ended,
     store::{AwaitedStore, OpenError, Store},
     telemetry,
@@ -93,7 +93,7 @@ fn announce(place: &Place, settings: &Settings) {
 }
 
 fn gateway(settings: &Settings, store: Option<Arc<dyn Store>>) -> Result<Gateway, Failure> {
-    Gateway::new(settings, Options { store, ..Options::default() })
+    Gateway::new(settings, Options { store, descriptors: descriptors::raise(), ..Options::default() })
         .map_err(|e| Failure::new(Exit::Failure, e))
 }
 

@@ -43,6 +43,7 @@ pub(super) fn read(
         allowed_hosts: allowed_hosts(&proxy, keyless),
         allowed_origins: checked(&proxy, "allowed_origins", grammar::origin),
         access_log: proxy.flag("access_log").unwrap_or(false),
+        drain_delay: proxy.parsed("drain_delay", grammar::drain_delay).unwrap_or_default(),
     };
     (settings, admin)
 }

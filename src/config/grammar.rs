@@ -97,6 +97,19 @@ pub(super) fn patience(text: &str) -> Result<Duration, Misfit> {
     short.then_some(duration).ok_or_else(|| wrong(format!("`{text}` is longer than 1h")))
 }
 
+/// How long connections are still accepted once the program was told to stop.
+pub(super) fn drain_delay(text: &str) -> Result<Duration, Misfit> {
+    let delay = patience(text)?;
+    if delay > Duration::from_secs(600) {
+        let message = format!("`{text}` is longer than 10m: whatever stops the program kills it before that");
+        return Err(Misfit::mended_by(
+            message,
+            "write the seconds that a load balancer needs to notice, such as \"10s\"",
+        ));
+    }
+    Ok(delay)
+}
+
 /// A host name or IP address without scheme and port, in lower case.
 pub(super) fn host(text: &str) -> Result<String, Misfit> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

@@ -17,8 +17,10 @@ pub(super) static ROOT: Shape = Shape {
     keys: &["proxy", "admin", "store", "upstream", "limits", "callers", "metrics", "log", "apps"],
 };
 
-pub(super) static PROXY: Shape =
-    Shape { name: "proxy", keys: &["listen", "allowed_hosts", "allowed_origins", "access_log", "listener"] };
+pub(super) static PROXY: Shape = Shape {
+    name: "proxy",
+    keys: &["listen", "allowed_hosts", "allowed_origins", "access_log", "drain_delay", "listener"],
+};
 
 pub(super) static LISTENER: Shape = Shape { name: "proxy.listener", keys: &["listen", "app", "account"] };
 

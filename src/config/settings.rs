@@ -43,6 +43,8 @@ pub struct ProxySettings {
     pub allowed_origins: Vec<String>,
     /// Whether every request is logged.
     pub access_log: bool,
+    /// How long connections are still accepted once the program was told to stop, and is not ready any more.
+    pub drain_delay: Duration,
 }
 
 /// What a listener on loopback is called by. At these names, and at no other without TLS, browsers mark what a page causes.

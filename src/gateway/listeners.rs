@@ -75,8 +75,13 @@ impl Listeners {
     }
 }
 
+/// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`. The standard library's 128 would have a
+/// sudden crowd make others wait for a second, until the kernel repeats a lost handshake.
+const BACKLOG: i32 = 4096;
+
 fn bind(address: SocketAddr, door: &'static str) -> Result<TcpListener, BindError> {
     let bound = TcpListener::bind(address).and_then(|listener| {
+        rustix::net::listen(&listener, BACKLOG)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     });

@@ -1,15 +1,24 @@
 //! The word to stop, from outside. Said once, everything ends in order; said again, what is only convenient is cut short, and
 //! what must be seen to its end is named.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// The word to stop; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     asked: CancellationToken,
+    /// Whether connections are still accepted for a while, and the end of that.
+    delays: Arc<AtomicBool>,
+    delayed: CancellationToken,
     hurried: CancellationToken,
     again: Arc<Notify>,
 }
@@ -26,18 +35,34 @@ impl Stop {
         Self::default()
     }
 
-    /// Asks, once more if it was asked already.
+    /// Asks, once more if it was asked already: that ends a delay, and else it hurries.
     pub fn ask(&self) {
         if self.asked.is_cancelled() {
+            if self.delays.load(SeqCst) && !self.delayed.is_cancelled() {
+                self.delayed.cancel();
+                return;
+            }
             self.hurried.cancel();
             self.again.notify_waiters();
         }
         self.asked.cancel();
     }
 
-    /// Begins the end without hurrying it if it has begun.
+    /// Begins the end without hurrying it if it has begun. There is nothing to delay it for.
     pub fn begin(&self) {
+        self.delayed.cancel();
         self.asked.cancel();
+    }
+
+    /// Waits so long once somebody has asked, or until somebody asks again.
+    pub async fn delay(&self, time: Duration) {
+        self.delays.store(true, SeqCst);
+        tokio::select! {
+            () = sleep(time) => {}
+            () = self.delayed.cancelled() => {}
+            () = self.hurried.cancelled() => {}
+        }
+        self.delayed.cancel();
     }
 
     /// Cancelled when somebody asked.
@@ -74,6 +99,17 @@ mod tests {
             stop.ask();
             heard.await;
         }
+        assert!(stop.hurried().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_second_word_ends_a_delay_and_the_third_hurries() {
+        let stop = Stop::new();
+        stop.ask();
+        let minute = Duration::from_secs(60);
+        tokio::join!(stop.delay(minute), async { stop.ask() });
+        assert!(!stop.hurried().is_cancelled());
+        stop.ask();
         assert!(stop.hurried().is_cancelled());
     }
 }

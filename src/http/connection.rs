@@ -7,12 +7,15 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use hyper::{
     body::Incoming,
     ext::ReasonPhrase,
@@ -27,6 +30,8 @@ use super::{
     gate::{Gate, InFlight, Progress},
     limits::ListenerLimits,
     patience::Patience,
+    problem::{Code, Problem},
+    registry::Registration,
     socket::{Peer, Stream},
     tally::{Cut, Tally},
 };
@@ -43,21 +48,29 @@ pub(super) async fn serve<I, S, F, B>(
     peer: Peer,
     service: S,
     limits: Rc<ListenerLimits>,
+    registration: Rc<Registration>,
     stop: CancellationToken,
 ) where
     I: Stream + 'static,
     S: Fn(Request<Incoming>, Peer) -> F + 'static,
     F: Future<Output = Response<B>> + 'static,
-    B: Body + Unpin + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let gate = Gate::new(io, limits.gate(), limits.tally.clone());
     let progress = gate.progress();
-    let caller = Caller { service, peer, limits: Rc::clone(&limits), progress: Rc::clone(&progress) };
+    let caller = Caller {
+        service,
+        peer,
+        limits: Rc::clone(&limits),
+        progress: Rc::clone(&progress),
+        registration: Rc::clone(&registration),
+    };
     let service = service_fn(move |request| caller.ask(request));
     // Boxed: the task of an idle connection would have room for it twice.
     let mut connection = Box::pin(builder(&limits).serve_connection(TokioIo::new(gate), service));
-    match drive(connection.as_mut(), &stop, &progress, Patience::new(limits.time)).await {
+    let time = if registration.is_reserved() { limits.time.when_crowded() } else { limits.time };
+    match drive(connection.as_mut(), &stop, &progress, Patience::new(time), &registration).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(peer = %peer, %error, "connection ended early"),
         Err(why) => {
@@ -67,12 +80,13 @@ pub(super) async fn serve<I, S, F, B>(
     }
 }
 
-/// Drives a connection to its end, or to the end of patience.
+/// Drives a connection to its end, to the end of patience, or until it is evicted.
 async fn drive<C: Drainable>(
     mut connection: Pin<&mut C>,
     stop: &CancellationToken,
     progress: &Progress,
     mut patience: Patience,
+    registration: &Registration,
 ) -> Result<C::Output, Cut> {
     // Requests that had already arrived are read before the connection is asked to end: the runtime looks at its
     // sockets during the pause, the connection is driven first below, and so none of them is lost.
@@ -82,6 +96,7 @@ async fn drive<C: Drainable>(
     });
     let mut draining = false;
     poll_fn(|cx| {
+        registration.wake_by(cx.waker());
         progress.begin();
         let mut end = connection.as_mut().poll(cx);
         if end.is_pending() && !draining && stopped.as_mut().poll(cx).is_ready() {
@@ -91,7 +106,12 @@ async fn drive<C: Drainable>(
         }
         match end {
             Poll::Ready(end) => Poll::Ready(Ok(end)),
-            Poll::Pending => patience.poll(cx, progress).map(Err),
+            Poll::Pending => {
+                let due = patience.poll(cx, progress);
+                registration.stand(patience.rest(), progress.head_memory());
+                let evicted = || registration.is_evicted().map_or(Poll::Pending, Poll::Ready);
+                if due.is_ready() { due } else { evicted() }.map(Err)
+            }
         }
     })
     .await
@@ -143,9 +163,25 @@ struct Caller<S> {
     peer: Peer,
     limits: Rc<ListenerLimits>,
     progress: Rc<Progress>,
+    registration: Rc<Registration>,
 }
 
 impl<S> Caller<S> {
+    /// Why the service is not asked at all.
+    fn refusal(&self, request: &Request<Incoming>) -> Option<Own> {
+        if is_target_too_long(request, self.limits.target) {
+            return Some(bare(StatusCode::URI_TOO_LONG));
+        }
+        let place = &self.registration;
+        let is_served =
+            !place.is_reserved() || (self.limits.essential)(request.uri().path()) || place.take_place();
+        if is_served {
+            return None;
+        }
+        self.limits.tally.turn_away();
+        Some(crowded(self.registration.connections(), request))
+    }
+
     /// One request to the service, and its answer made fit for the connection.
     fn ask<F, B>(
         &self,
@@ -154,24 +190,42 @@ impl<S> Caller<S> {
     where
         S: Fn(Request<Incoming>, Peer) -> F,
         F: Future<Output = Response<B>>,
-        B: Body,
+        B: Body<Data = Bytes>,
     {
         let exchange = self.progress.begin_exchange();
         let knows_chunks = request.version() != Version::HTTP_10;
-        let call = match is_target_too_long(&request, self.limits.target) {
-            true => Call::Refused(StatusCode::URI_TOO_LONG),
-            false => Call::begin(|| (self.service)(request, self.peer)),
+        // Others wait for its place, or callers are to look for another server.
+        let leaves = self.registration.is_reserved() || self.limits.leaving.load(Ordering::Relaxed);
+        let call = match self.refusal(&request) {
+            Some(refusal) => Call::Refused(Box::new(refusal)),
+            None => Call::begin(|| (self.service)(request, self.peer)),
         };
         let tally = Arc::clone(&self.limits.tally);
         async move {
             let outcome = call.outcome(&tally).await;
             // hyper closes after an answer that came before the request's end, but does not say so.
-            let last = outcome.is_err() || exchange.is_incomplete();
+            let last = leaves || outcome.is_err() || exchange.is_incomplete();
             let response = Answer::response(outcome, exchange, last);
             response.body().mark_end(knows_chunks);
             Ok(response)
         }
     }
+}
+
+/// An answer of our own, whole in memory.
+type Own = Response<Full<Bytes>>;
+
+fn bare(status: StatusCode) -> Own {
+    let mut response = Own::default();
+    *response.status_mut() = status;
+    response
+}
+
+fn crowded(connections: usize, request: &Request<Incoming>) -> Own {
+    let detail = format!("all {connections} connections of this listener have a request in flight");
+    let action = "ask again; where that goes on, send less at once or raise the limit on connections";
+    let problem = Problem::new(Code::Overloaded, detail, action).retry_after(Duration::from_secs(1));
+    problem.answer(request.headers(), &uuid::Uuid::new_v4().to_string())
 }
 
 fn is_target_too_long(request: &Request<Incoming>, longest: usize) -> bool {
@@ -182,7 +236,7 @@ fn is_target_too_long(request: &Request<Incoming>, longest: usize) -> bool {
 enum Call<F> {
     /// Boxed: it is handed on from future to future, and moving it each time would cost more.
     Begun(Pin<Box<F>>),
-    Refused(StatusCode),
+    Refused(Box<Own>),
     Panicked,
 }
 
@@ -192,18 +246,18 @@ impl<F> Call<F> {
         begun.map_or(Self::Panicked, Self::Begun)
     }
 
-    async fn outcome<B>(self, tally: &Tally) -> Result<Response<B>, StatusCode>
+    async fn outcome<B>(self, tally: &Tally) -> Result<Response<B>, Own>
     where
         F: Future<Output = Response<B>>,
     {
         let response = match self {
             Self::Begun(future) => contained(future).await,
-            Self::Refused(status) => return Err(status),
+            Self::Refused(refusal) => return Err(*refusal),
             Self::Panicked => None,
         };
         response.ok_or_else(|| {
             tally.panic();
-            StatusCode::INTERNAL_SERVER_ERROR
+            bare(StatusCode::INTERNAL_SERVER_ERROR)
         })
     }
 }
@@ -219,25 +273,23 @@ async fn contained<F: Future>(mut future: Pin<Box<F>>) -> Option<F::Output> {
 
 /// A service's body, which keeps its request in flight until it was passed on whole.
 struct Answer<B: Body> {
-    body: Option<B>,
+    body: Content<B>,
     exchange: InFlight,
     /// What the body failed with. hyper drops what it has not written yet when it hears of that, so it hears of it a
     /// turn later.
     failed: Option<B::Error>,
 }
 
+enum Content<B> {
+    Service(B),
+    Own(Full<Bytes>),
+}
+
 impl<B: Body> Answer<B> {
-    fn response(outcome: Result<Response<B>, StatusCode>, exchange: InFlight, last: bool) -> Response<Self> {
+    fn response(outcome: Result<Response<B>, Own>, exchange: InFlight, last: bool) -> Response<Self> {
         let (mut head, body) = match outcome {
-            Ok(response) => {
-                let (head, body) = response.into_parts();
-                (head, Some(body))
-            }
-            Err(status) => {
-                let (mut head, ()) = Response::new(()).into_parts();
-                head.status = status;
-                (head, None)
-            }
+            Ok(response) => response.map(Content::Service).into_parts(),
+            Err(own) => own.map(Content::Own).into_parts(),
         };
         // A version is one hop's (RFC 9110 §2.5); with the marketplace's own hyper would misjudge what our caller understands.
         head.version = Version::HTTP_11;
@@ -252,13 +304,19 @@ impl<B: Body> Answer<B> {
     }
 }
 
-impl<B: Body> Answer<B> {
+impl<B: Body<Data = Bytes>> Answer<B> {
     fn length(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.body {
+            Content::Service(body) => body.size_hint(),
+            Content::Own(body) => body.size_hint(),
+        }
     }
 
     fn has_ended(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        match &self.body {
+            Content::Service(body) => body.is_end_stream(),
+            Content::Own(body) => body.is_end_stream(),
+        }
     }
 
     /// Without a length and without chunks an answer ends with its connection.
@@ -270,8 +328,8 @@ impl<B: Body> Answer<B> {
 /// Nothing in it is pinned.
 impl<B: Body + Unpin> Unpin for Answer<B> {}
 
-impl<B: Body + Unpin> Body for Answer<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
@@ -281,7 +339,10 @@ impl<B: Body + Unpin> Body for Answer<B> {
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let polled = self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx));
+        let polled = match &mut self.body {
+            Content::Service(body) => Pin::new(body).poll_frame(cx),
+            Content::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        };
         if let Poll::Ready(Some(Err(error))) = polled {
             self.failed = Some(error);
             // It writes when there is nothing to take for the moment.

@@ -6,26 +6,32 @@
 
 use std::{io, rc::Rc, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use rustix::io::Errno;
 use tokio::{
-    sync::OwnedSemaphorePermit,
     task::{JoinError, JoinSet, yield_now},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     connection,
+    registry::Registration,
     socket::Socket,
     tally::{Cut, Tally},
 };
-pub use super::{limits::ListenerLimits, patience::TimeLimits, socket::Peer};
+pub use super::{
+    limits::ListenerLimits,
+    patience::TimeLimits,
+    registry::{Registry, Room},
+    socket::Peer,
+};
 
-/// How long to wait when there is nothing left to accept a connection with.
+/// How long to wait at most when there is nothing left to accept a connection with.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long exchanges in flight may take once no connection is accepted any more.
@@ -70,7 +76,7 @@ where
     L: Socket,
     S: Fn(Request<Incoming>, Peer) -> F + Clone + 'static,
     F: Future<Output = Response<B>> + 'static,
-    B: Body + Unpin + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let limits = Rc::new(limits);
@@ -81,8 +87,7 @@ where
         let service = service.clone();
         let (limits, stop) = (Rc::clone(&limits), stop.clone());
         open.spawn_local(async move {
-            let _seat = seat;
-            connection::serve(stream, peer, service, limits, stop).await;
+            connection::serve(stream, peer, service, limits, seat.registration.clone(), stop).await;
         });
     };
     loop {
@@ -106,7 +111,7 @@ where
 /// A place taken by a connection, given back however it ends.
 struct Seat {
     tally: Arc<Tally>,
-    _permit: Option<OwnedSemaphorePermit>,
+    registration: Rc<Registration>,
 }
 
 impl Drop for Seat {
@@ -117,20 +122,20 @@ impl Drop for Seat {
 
 /// The next connection, as soon as there is room for it. Nothing is lost when this future is dropped.
 async fn accept<L: Socket>(listener: &L, limits: &ListenerLimits) -> (L::Stream, Peer, Seat) {
-    // Nobody closes the semaphore; if somebody did, that would mean no limit.
-    let permit = Arc::clone(&limits.connections).acquire_owned().await.ok();
+    limits.registry.has_room().await;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 limits.tally.accept();
-                let seat = Seat { tally: Arc::clone(&limits.tally), _permit: permit };
+                let registration = Rc::new(limits.registry.enter());
+                let seat = Seat { tally: Arc::clone(&limits.tally), registration };
                 return (stream, peer, seat);
             }
             Err(error) if is_the_callers(&error) => {}
             Err(error) => {
                 limits.tally.fail_to_accept();
-                tracing::warn!(%error, "cannot accept connections; trying again");
-                sleep(EXHAUSTED_PAUSE).await;
+                tracing::warn!(%error, "cannot accept connections; idle ones are closed");
+                limits.registry.relieve(EXHAUSTED_PAUSE).await;
             }
         }
     }

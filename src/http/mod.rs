@@ -10,6 +10,7 @@ pub mod listener;
 pub mod page;
 mod patience;
 pub mod problem;
+pub mod registry;
 pub mod socket;
 pub mod tally;
 pub mod tally_metrics;

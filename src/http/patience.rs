@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     gate::{Progress, Stage},
+    registry::Rest,
     tally::Cut,
 };
 
@@ -56,13 +57,21 @@ impl Turn {
     }
 }
 
+/// For a head on a connection that is served one request at most, because all others are in use.
+const CROWDED: Duration = Duration::from_secs(1);
+
 impl TimeLimits {
+    /// Those of a connection that others wait for.
+    pub(super) fn when_crowded(self) -> Self {
+        Self { idle: self.idle.min(CROWDED), head: self.head.min(CROWDED), ..self }
+    }
+
     fn of(&self, why: Cut) -> Duration {
         match why {
             Cut::Idle => self.idle,
             Cut::SlowHead => self.head,
             Cut::StalledUpload | Cut::StalledDownload => self.stall,
-            Cut::Leftovers | Cut::Grace => self.leftovers,
+            Cut::Leftovers | Cut::Grace | Cut::Crowded | Cut::HeadMemory => self.leftovers,
         }
     }
 }
@@ -105,6 +114,17 @@ impl Patience {
             if self.alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// What the connection waits for if it could be closed without cutting an exchange, as of the last [`Patience::poll`].
+    pub(super) fn rest(&self) -> Option<Rest> {
+        let (why, _, since) = self.reading.0.filter(|_| self.writing.0.is_none())?;
+        match why {
+            Cut::Idle => Some(Rest::Idle(since)),
+            Cut::Leftovers => Some(Rest::Leftovers(since)),
+            Cut::SlowHead => Some(Rest::Head(since)),
+            _ => None,
         }
     }
 

@@ -12,11 +12,12 @@ pub struct Tally {
     ended: AtomicU64,
     accept_failed: AtomicU64,
     panicked: AtomicU64,
+    turned_away: AtomicU64,
     cut: [AtomicU64; Cut::ALL.len()],
     refused: [AtomicU64; Violation::ALL.len()],
 }
 
-/// Why a connection was cut in time rather than closed by either side.
+/// Why a connection was cut rather than closed by either side in its own time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cut {
     /// No request for too long.
@@ -31,6 +32,10 @@ pub enum Cut {
     Leftovers,
     /// The time to finish at shutdown was over.
     Grace,
+    /// Others wanted to connect while all connections were in use.
+    Crowded,
+    /// All unfinished heads together took too much memory.
+    HeadMemory,
 }
 
 impl Cut {
@@ -42,6 +47,8 @@ impl Cut {
         Self::StalledDownload,
         Self::Leftovers,
         Self::Grace,
+        Self::Crowded,
+        Self::HeadMemory,
     ];
 
     /// A short, stable name: the value of a metric's label.
@@ -53,6 +60,8 @@ impl Cut {
             Self::StalledDownload => "stalled_download",
             Self::Leftovers => "leftovers",
             Self::Grace => "grace",
+            Self::Crowded => "crowded",
+            Self::HeadMemory => "head_memory",
         }
     }
 }
@@ -64,6 +73,7 @@ impl Default for Tally {
             ended: AtomicU64::default(),
             accept_failed: AtomicU64::default(),
             panicked: AtomicU64::default(),
+            turned_away: AtomicU64::default(),
             cut: [const { AtomicU64::new(0) }; Cut::ALL.len()],
             refused: [const { AtomicU64::new(0) }; Violation::ALL.len()],
         }
@@ -93,6 +103,11 @@ impl Tally {
         self.panicked.load(Ordering::Relaxed)
     }
 
+    /// Requests refused because all connections had a request in flight.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
     /// Connections cut for this reason.
     pub fn cuts(&self, why: Cut) -> u64 {
         self.cut[why as usize].load(Ordering::Relaxed)
@@ -117,6 +132,10 @@ impl Tally {
 
     pub(super) fn panic(&self) {
         self.panicked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn turn_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn cut(&self, why: Cut) {

@@ -27,8 +27,15 @@ impl Collector for TallyMetrics {
         single(&mut encoder, "accept_failures", "Connections that could not be accepted", &failures)?;
         let panics = ConstCounter::new(self.0.panics());
         single(&mut encoder, "panics", "Requests that ended in a defect of ours", &panics)?;
+        let turned_away = ConstCounter::new(self.0.turned_away());
+        single(
+            &mut encoder,
+            "caller_requests_turned_away",
+            "Requests refused because all connections had a request in flight",
+            &turned_away,
+        )?;
         let cuts = Cut::ALL.iter().map(|cut| (cut.label(), self.0.cuts(*cut)));
-        labelled(&mut encoder, "caller_connections_cut", "Connections cut in time, by reason", cuts)?;
+        labelled(&mut encoder, "caller_connections_cut", "Connections cut, by reason", cuts)?;
         let refused = Violation::ALL.iter().map(|why| (why.label(), self.0.refusals(*why)));
         labelled(
             &mut encoder,

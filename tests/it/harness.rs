@@ -208,7 +208,7 @@ fn start(
     };
     let Furnished { capacity, store: furnished_store, control, .. } = furnished;
     let store = furnished_store.or_else(|| store(&text, &settings));
-    let options = Options { clock: Clock::tokio(), workers: 0, capacity, store };
+    let options = Options { clock: Clock::tokio(), workers: 0, capacity, store, descriptors: None };
     let gateway = Gateway::new(&settings, options).unwrap();
     let service = gateway.accounts().clone();
     let accounts = service.live().clone();

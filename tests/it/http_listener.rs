@@ -18,14 +18,14 @@ use hyper::body::Incoming;
 use marketgate::{
     config::settings,
     http::{
-        listener::{ListenerLimits, Served, serve},
+        listener::{ListenerLimits, Registry, Room, Served, serve},
         tally::{Cut, Tally},
     },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{Notify, Semaphore},
+    sync::Notify,
     task::{JoinHandle, LocalSet, yield_now},
     time::{Instant, advance, sleep},
 };
@@ -198,7 +198,11 @@ impl Door {
 
     fn with_workers(workers: usize, connections: usize) -> Self {
         let mut limits = ListenerLimits::new(&settings::Limits::default(), 30 * SECOND);
-        limits.connections = Arc::new(Semaphore::new(connections));
+        limits.registry = Registry::new(Room { connections, unfinished_heads: 64 << 20 });
+        Self::limited(workers, &limits)
+    }
+
+    fn limited(workers: usize, limits: &ListenerLimits) -> Self {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
@@ -420,28 +424,154 @@ fn a_caller_that_reads_slowly_is_not_cut() {
 // ---- how many ---------------------------------------------------------------------------------------------------
 
 #[test]
-fn beyond_the_cap_new_connections_wait_for_room_whichever_worker_has_it() {
+fn at_the_cap_the_connection_idle_longest_is_closed_for_a_new_one_whichever_worker_has_it() {
     with_time_held(async || {
         let door = Door::with_workers(2, 2);
-        let (mut first, mut second, mut third) =
-            (door.caller().await, door.caller().await, door.caller().await);
-        for caller in [&mut first, &mut second] {
+        let (mut first, mut second) = (door.caller().await, door.caller().await);
+        for caller in [&mut second, &mut first] {
             caller.ask("/").await;
             caller.is_answered(200, "hello").await;
+            pass(SECOND).await;
         }
+        let mut third = door.caller().await;
         third.ask("/third").await;
-        settle().await;
-        assert_eq!((door.seen().len(), door.tally.open()), (2, 2));
-        drop(second);
         third.is_answered(200, "hello").await;
-        assert_eq!((door.tally.accepted(), door.tally.open()), (3, 2));
+        assert_eq!(second.rest().await, "");
+        assert_eq!((door.tally.accepted(), door.tally.open(), door.tally.cuts(Cut::Crowded)), (3, 2, 1));
+        first.ask("/again").await;
+        first.is_answered(200, "hello").await;
+    });
+}
+
+#[test]
+fn an_unfinished_head_gives_way_when_nobody_is_idle_and_a_request_in_flight_never_does() {
+    with_time_held(async || {
+        let door = Door::with_workers(1, 3);
+        let (mut polling, mut eldest, mut slow) =
+            (door.caller().await, door.caller().await, door.caller().await);
+        polling.ask("/poll").await;
+        door.sees(1).await;
+        eldest.send("GET / HTTP/1.1\r\n").await;
+        pass(SECOND).await;
+        slow.send("GET / HTTP/1.1\r\n").await;
+        pass(SECOND).await;
+        let mut in_flight = Vec::new();
+        for gone in [&mut eldest, &mut slow] {
+            let mut guest = door.caller().await;
+            guest.ask("/hang").await;
+            assert_eq!(gone.rest().await, "");
+            in_flight.push(guest);
+        }
+        assert_eq!(door.tally.cuts(Cut::Crowded), 2);
+        let ((), _) = pass_until(polling.is_answered(200, "news")).await;
+    });
+}
+
+#[test]
+fn while_every_connection_has_a_request_in_flight_a_new_one_is_refused_at_once_and_served_as_soon_as_one_ends()
+ {
+    with_time_held(async || {
+        let door = Door::with_workers(2, 2);
+        let (mut first, mut second) = (door.caller().await, door.caller().await);
+        for caller in [&mut first, &mut second] {
+            caller.ask("/hang").await;
+        }
+        door.sees(2).await;
+        for _ in 0..3 {
+            let mut refused = door.caller().await;
+            refused.ask("/").await;
+            let answer = refused.rest().await.to_ascii_lowercase();
+            assert!(answer.starts_with("http/1.1 503 "), "{answer}");
+            for part in
+                ["retry-after: 1\r\n", "connection: close\r\n", "\"overloaded\"", "proxy-status: marketgate;"]
+            {
+                assert!(answer.contains(part), "{part}: {answer}");
+            }
+        }
+        assert_eq!((door.seen().len(), door.tally.turned_away()), (2, 3));
+        let mut early = door.caller().await;
+        settle().await;
+        drop(second);
+        early.ask("/").await;
+        let answer = early.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"), "{answer}");
+    });
+}
+
+#[test]
+fn a_connection_without_a_place_has_a_second_for_its_head() {
+    with_time_held(async || {
+        let door = Door::with_workers(1, 1);
+        let mut busy = door.caller().await;
+        busy.ask("/hang").await;
+        door.sees(1).await;
+        let mut dripping = door.caller().await;
+        dripping.send("GET / HTTP/1.1\r\n").await;
+        let (rest, time) = pass_until(dripping.rest()).await;
+        assert_eq!(rest, "");
+        assert!(time < 3 * SECOND, "{time:?}");
+    });
+}
+
+#[test]
+fn paths_that_are_essential_are_answered_though_every_connection_has_a_request_in_flight() {
+    with_time_held(async || {
+        let mut limits = ListenerLimits::new(&settings::Limits::default(), 30 * SECOND);
+        limits.registry = Registry::new(Room { connections: 2, unfinished_heads: 64 << 20 });
+        limits.essential = |path| path == "/well";
+        let door = Door::limited(1, &limits);
+        let mut busy = Vec::new();
+        for number in 1..=2 {
+            let mut caller = door.caller().await;
+            caller.ask("/hang").await;
+            door.sees(number).await;
+            busy.push(caller);
+        }
+        // Connections that say nothing fill the reserve, and more.
+        for _ in 0..100 {
+            busy.push(door.caller().await);
+        }
+        for _ in 0..3 {
+            let mut probe = door.caller().await;
+            probe.ask("/well").await;
+            let answer = probe.rest().await;
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("close"), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn beyond_the_memory_for_unfinished_heads_the_eldest_are_cut_and_a_large_head_that_comes_is_served() {
+    with_time_held(async || {
+        let mut limits = ListenerLimits::new(&settings::Limits::default(), 30 * SECOND);
+        limits.registry = Registry::new(Room { connections: 1000, unfinished_heads: 1 << 20 });
+        let door = Door::limited(1, &limits);
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "a".repeat(30_000));
+        let mut callers = Vec::new();
+        for _ in 0..60 {
+            let mut caller = door.caller().await;
+            caller.send(&head).await;
+            step(SECOND / 100).await;
+            callers.push(caller);
+        }
+        let mut well = door.caller().await;
+        well.send(&head).await;
+        step(SECOND / 100).await;
+        well.send("\r\n\r\n").await;
+        well.is_answered(200, "hello").await;
+        let cut = door.tally.cuts(Cut::HeadMemory);
+        assert!((20..60).contains(&cut), "{cut} were cut");
+        assert_eq!(callers[0].rest().await, "");
+        let youngest = callers.last_mut().unwrap();
+        youngest.send("\r\n\r\n").await;
+        youngest.is_answered(200, "hello").await;
     });
 }
 
 #[test]
 fn workers_on_threads_of_their_own_share_one_socket_and_one_cap() {
     let mut limits = ListenerLimits::new(&settings::Limits::default(), 30 * SECOND);
-    limits.connections = Arc::new(Semaphore::new(8));
+    limits.registry = Registry::new(Room { connections: 8, unfinished_heads: 64 << 20 });
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     let address = socket.local_addr().unwrap();

@@ -20,6 +20,7 @@ mod config_only;
 mod confined;
 mod control;
 mod core_dumps;
+mod crowds;
 mod custody;
 mod dropped;
 mod ended_tokens;

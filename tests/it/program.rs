@@ -28,6 +28,18 @@ pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// The same under a limit of the shell's `ulimit`.
+pub(crate) fn command_within(folder: &Path, ulimit: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit {ulimit} >&2 && exec \"$@\"");
+    command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_marketgate")]).args(arguments);
+    command.current_dir(folder).stdin(Stdio::null()).env("XDG_CONFIG_HOME", folder).env("HOME", folder);
+    for name in ["MARKETGATE_CONFIG", "NO_COLOR", "RUST_LOG", "RUST_BACKTRACE", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// What a command that ends by itself said.
 #[derive(Debug)]
 pub(crate) struct Said {
@@ -230,12 +242,18 @@ pub(crate) struct Gate {
 impl Gate {
     /// `apps` is the configuration without its doors, `SIM` standing for the simulator.
     pub(crate) fn open(apps: &str) -> Self {
+        Self::limited("", "-Sn", apps)
+    }
+
+    /// As [`Gate::open`], with further keys of `[proxy]`, and after `ulimit` was called so.
+    pub(crate) fn limited(proxy_keys: &str, ulimit: &str, apps: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (simulator, sim) = simulator(folder.path());
         let [proxy, admin] = free_ports();
         let file = folder.path().join("proxy.toml");
-        std::fs::write(&file, doors(proxy, admin) + &fill(apps, &[("SIM", &sim)])).unwrap();
-        let program = Program::start(folder.path(), &["run"]);
+        let doors = doors(proxy, admin).replace("[proxy]\n", &format!("[proxy]\n{proxy_keys}\n"));
+        std::fs::write(&file, doors + &fill(apps, &[("SIM", &sim)])).unwrap();
+        let program = Program::begin(command_within(folder.path(), ulimit, &["run"]));
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         program.mentions("started");
         let gate = Self {

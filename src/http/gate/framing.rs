@@ -76,6 +76,14 @@ impl Framing {
         }
     }
 
+    /// How many octets of an unfinished head were read.
+    pub fn head_length(&self) -> usize {
+        match &self.phase {
+            Phase::Head(head) => head.length(),
+            _ => 0,
+        }
+    }
+
     /// How many heads were read to their end.
     pub fn messages(&self) -> u64 {
         self.messages

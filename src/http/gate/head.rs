@@ -70,6 +70,11 @@ impl Head {
         self.length == 0
     }
 
+    /// How many octets of it were read.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
     /// Reads on. `Some((n, _))`: the head ended with the first `n` of `bytes`.
     ///
     /// # Errors

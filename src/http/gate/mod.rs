@@ -121,6 +121,8 @@ impl<T> Gate<T> {
         self.progress.count_read(fresh.len());
         let judgement = self.framing.judge(fresh);
         self.progress.stand(self.framing.stage(), self.framing.messages());
+        let head = self.framing.head_length();
+        self.progress.hold_head(if head == 0 { 0 } else { head + buf.remaining() });
         let Err(refusal) = judgement else { return Ok(()) };
         buf.set_filled(start + refusal.at);
         self.refuse(refusal);

@@ -10,6 +10,7 @@ use super::Stage;
 pub struct Progress {
     stage: Cell<Stage>,
     messages: Cell<u64>,
+    head_memory: Cell<usize>,
     read: Cell<u64>,
     written: Cell<u64>,
     waits_for_bytes: Cell<bool>,
@@ -30,6 +31,11 @@ impl Progress {
     /// How many heads were read to their end.
     pub fn messages(&self) -> u64 {
         self.messages.get()
+    }
+
+    /// Bytes of memory that an unfinished head takes: those that were read of it, and the room for more that was made.
+    pub fn head_memory(&self) -> usize {
+        self.head_memory.get()
     }
 
     /// Bytes read.
@@ -82,6 +88,10 @@ impl Progress {
     pub(super) fn stand(&self, stage: Stage, messages: u64) {
         self.stage.set(stage);
         self.messages.set(messages);
+    }
+
+    pub(super) fn hold_head(&self, bytes: usize) {
+        self.head_memory.set(bytes);
     }
 
     pub(super) fn count_read(&self, bytes: usize) {

@@ -1,0 +1,532 @@
+//! The open connections of a listener, and which of them is closed where there are too many. A connection that has a request
+//! in flight is never closed for another one.
+//!
+//! A connection has a regular place among `connections`, or, where all of those have a request in flight, one in the reserve:
+//! enough to read a head and to answer that there is no room. The lock is taken when a connection comes or goes; what it does in
+//! between it tells by plain atomic stores.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+use super::tally::Cut;
+
+/// From one line about a full listener to the next.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How often a full listener looks again for connections to close.
+const RECHECK: Duration = Duration::from_millis(50);
+
+/// What a registry bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Connections that may have a request in flight.
+    pub connections: usize,
+    /// Bytes of memory that all unfinished heads together may take.
+    pub unfinished_heads: usize,
+}
+
+/// The open connections of one listener, over all its workers.
+#[derive(Debug)]
+pub struct Registry {
+    room: Room,
+    reserve: usize,
+    /// Bytes taken by unfinished heads, those of evicted connections left out.
+    heads: AtomicUsize,
+    inside: Mutex<Inside>,
+    released: Notify,
+    /// Registries of the same process: descriptors are wanted by all of them.
+    beside: Arc<Mutex<Vec<Weak<Self>>>>,
+    start: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    next: u64,
+    entries: HashMap<u64, Arc<Entry>>,
+    regular: Count,
+    reserved: Count,
+    /// When nothing was found to evict, and when a line was last written. Microseconds.
+    found_nothing: Option<u64>,
+    told: Option<u64>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    open: usize,
+    /// Evicted, and not closed yet.
+    leaving: usize,
+}
+
+/// What a registry knows of one connection.
+#[derive(Debug)]
+struct Entry {
+    /// See [`Rest::rank`]; 0 while it must not be closed.
+    rank: AtomicU64,
+    /// Bytes of memory its unfinished head takes.
+    head: AtomicUsize,
+    /// Why it is evicted, as [`Eviction`].
+    eviction: AtomicU8,
+    /// Written under the lock.
+    is_reserved: AtomicBool,
+    /// The task of the connection. It has the same one for as long as it lives.
+    waker: OnceLock<Waker>,
+}
+
+/// Why a connection is asked to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Eviction {
+    Crowded = 1,
+    HeadMemory = 2,
+}
+
+/// Since when a connection waits for its caller, and for what. In the order in which connections are evicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Between two requests, or before the first.
+    Idle(Instant),
+    /// After the last answer.
+    Leftovers(Instant),
+    /// Within a head.
+    Head(Instant),
+}
+
+impl Rest {
+    /// Connections are evicted in ascending order of it.
+    fn rank(self, start: Instant) -> u64 {
+        let (class, since) = match self {
+            Self::Idle(since) => (1, since),
+            Self::Leftovers(since) => (2, since),
+            Self::Head(since) => (3, since),
+        };
+        (class << CLASS) | micros(since, start)
+    }
+}
+
+/// Where the class of a rank begins; below it are microseconds of centuries.
+const CLASS: u32 = 56;
+
+fn micros(instant: Instant, start: Instant) -> u64 {
+    u64::try_from(instant.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX)
+        & ((1 << CLASS) - 1)
+}
+
+impl Registry {
+    /// A listener that is the only one of its process.
+    pub fn new(room: Room) -> Arc<Self> {
+        Self::among(room, Arc::default())
+    }
+
+    /// Another listener of the same process.
+    pub fn beside(&self, room: Room) -> Arc<Self> {
+        Self::among(room, self.beside.clone())
+    }
+
+    fn among(room: Room, beside: Arc<Mutex<Vec<Weak<Self>>>>) -> Arc<Self> {
+        let registry = Arc::new(Self {
+            room,
+            reserve: reserve(room.connections),
+            heads: AtomicUsize::new(0),
+            inside: Mutex::default(),
+            released: Notify::new(),
+            beside,
+            start: Instant::now(),
+        });
+        registry.all().push(Arc::downgrade(&registry));
+        registry
+    }
+
+    /// Connections that may have a request in flight.
+    pub fn connections(&self) -> usize {
+        self.room.connections
+    }
+
+    /// Waits until one more connection can be taken, and sees to it that some are closed for it.
+    pub(super) async fn has_room(&self) {
+        loop {
+            let released = self.released.notified();
+            if self.find_room() {
+                return;
+            }
+            // Those that cannot be closed now may rest soon.
+            let _ = timeout(RECHECK, released).await;
+        }
+    }
+
+    /// A new connection.
+    pub(super) fn enter(self: &Arc<Self>) -> Registration {
+        let now = Instant::now();
+        let mut inside = self.lock();
+        let is_reserved = !inside.find_regular(&self.room, micros(now, self.start));
+        let entry = Arc::new(Entry {
+            rank: AtomicU64::new(Rest::Idle(now).rank(self.start)),
+            head: AtomicUsize::new(0),
+            eviction: AtomicU8::new(0),
+            is_reserved: AtomicBool::new(is_reserved),
+            waker: OnceLock::new(),
+        });
+        let number = inside.next;
+        inside.next += 1;
+        inside.count(is_reserved).open += 1;
+        inside.entries.insert(number, entry.clone());
+        let (rest, head) = (Cell::new(Some(Rest::Idle(now))), Cell::new(0));
+        Registration { registry: self.clone(), entry, number, rest, head }
+    }
+
+    /// Closes idle connections of every listener of the process, where one could not be accepted for want of descriptors, and
+    /// waits until one is closed or some time has passed.
+    pub(super) async fn relieve(&self, pause: Duration) {
+        let released = self.released.notified();
+        let all: Vec<_> = self.all().iter().filter_map(Weak::upgrade).collect();
+        for registry in all {
+            let mut inside = registry.lock();
+            if inside.regular.leaving + inside.reserved.leaving == 0 {
+                let batch = batch(registry.room.connections);
+                inside.evict(false, batch);
+                inside.evict(true, batch);
+            }
+        }
+        let _ = timeout(pause, released).await;
+    }
+
+    fn find_room(&self) -> bool {
+        let mut inside = self.lock();
+        let (regular, reserved) = (inside.regular, inside.reserved);
+        if regular.open + reserved.open < self.room.connections + self.reserve {
+            return true;
+        }
+        if regular.leaving + reserved.leaving == 0 {
+            let batch = batch(self.reserve);
+            if inside.evict(true, batch) == 0 {
+                inside.evict(false, batch);
+            }
+        }
+        false
+    }
+
+    fn promote(&self, entry: &Entry) -> bool {
+        let now = micros(Instant::now(), self.start);
+        let mut inside = self.lock();
+        if !inside.find_regular(&self.room, now) {
+            return false;
+        }
+        inside.stay(entry);
+        inside.reserved.open -= 1;
+        inside.regular.open += 1;
+        entry.is_reserved.store(false, Relaxed);
+        true
+    }
+
+    fn leave(&self, number: u64) {
+        let mut inside = self.lock();
+        if let Some(entry) = inside.entries.remove(&number) {
+            inside.stay(&entry);
+            inside.count(entry.is_reserved.load(Relaxed)).open -= 1;
+        }
+        drop(inside);
+        self.released.notify_waiters();
+    }
+
+    /// Notes what memory an unfinished head takes. Beyond the bound the eldest of them go.
+    fn hold(&self, entry: &Entry, bytes: usize) {
+        let before = entry.head.swap(bytes, Relaxed);
+        let all = match bytes.checked_sub(before) {
+            Some(more) => self.heads.fetch_add(more, Relaxed) + more,
+            None => self.heads.fetch_sub(before - bytes, Relaxed),
+        };
+        if bytes > before && all > self.room.unfinished_heads {
+            self.shed_heads();
+        }
+    }
+
+    /// Somewhat below the bound, so that a flood of heads has them looked through rarely.
+    fn shed_heads(&self) {
+        let goal = self.room.unfinished_heads - self.room.unfinished_heads / 8;
+        let mut inside = self.lock();
+        let Inside { entries, regular, reserved, .. } = &mut *inside;
+        let mut heads: Vec<_> = entries
+            .values()
+            .filter(|entry| entry.head.load(Relaxed) > 0)
+            .filter_map(|entry| Some((entry.evictable()?, entry)))
+            .collect();
+        heads.sort_unstable_by_key(|(rank, _)| *rank);
+        for (_, entry) in heads {
+            if self.heads.load(Relaxed) <= goal {
+                break;
+            }
+            self.heads.fetch_sub(entry.head.swap(0, Relaxed), Relaxed);
+            let count = if entry.is_reserved.load(Relaxed) { &mut *reserved } else { &mut *regular };
+            entry.evict(Eviction::HeadMemory, count);
+        }
+    }
+
+    /// Poison is harmless here: no code that can panic runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Weak<Self>>> {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    fn count(&mut self, is_reserved: bool) -> &mut Count {
+        if is_reserved { &mut self.reserved } else { &mut self.regular }
+    }
+
+    /// Whether there is a regular place, if need be the one of a connection that is evicted for it.
+    fn find_regular(&mut self, room: &Room, now: u64) -> bool {
+        let staying = self.regular.open - self.regular.leaving;
+        let Some(missing) = (staying + 1).checked_sub(room.connections).filter(|missing| *missing > 0) else {
+            return true;
+        };
+        // Looking through many connections takes a while. Where it was in vain it is not done again for a hundred times as long.
+        let pause = self.entries.len() as u64;
+        if self.found_nothing.is_some_and(|at| now.saturating_sub(at) < pause) {
+            return false;
+        }
+        let found = self.evict(false, missing.max(batch(room.connections))) >= missing;
+        self.found_nothing = (!found).then_some(now);
+        self.tell(room, found, now);
+        found
+    }
+
+    /// Evicts as many of the connections that may be, and says how many.
+    fn evict(&mut self, is_reserved: bool, most: usize) -> usize {
+        let kind = self.entries.values().filter(|entry| entry.is_reserved.load(Relaxed) == is_reserved);
+        let mut found: Vec<_> = kind.filter_map(|entry| Some((entry.evictable()?, entry.clone()))).collect();
+        if found.len() > most {
+            found.select_nth_unstable_by_key(most, |(rank, _)| *rank);
+            found.truncate(most);
+        }
+        let count = self.count(is_reserved);
+        for (_, entry) in &found {
+            entry.evict(Eviction::Crowded, count);
+        }
+        found.len()
+    }
+
+    /// The connection is not evicted any more, because it goes on or has ended.
+    fn stay(&mut self, entry: &Entry) {
+        if entry.eviction.swap(0, Relaxed) != 0 {
+            self.count(entry.is_reserved.load(Relaxed)).leaving -= 1;
+        }
+    }
+
+    fn tell(&mut self, room: &Room, found: bool, now: u64) {
+        if self.told.is_some_and(|told| now.saturating_sub(told) < SILENCE.as_micros() as u64) {
+            return;
+        }
+        self.told = Some(now);
+        let connections = room.connections;
+        if found {
+            tracing::warn!(
+                connections,
+                "all connections of a listener are in use: those idle longest are closed"
+            );
+        } else {
+            tracing::warn!(
+                connections,
+                "all connections of a listener have a request in flight: further requests are answered 503 `overloaded`"
+            );
+        }
+    }
+}
+
+impl Entry {
+    /// Its rank among those that may be evicted.
+    fn evictable(&self) -> Option<u64> {
+        let rank = self.rank.load(Relaxed);
+        (rank != 0 && self.eviction.load(Relaxed) == 0).then_some(rank)
+    }
+
+    fn evict(&self, why: Eviction, count: &mut Count) {
+        self.eviction.store(why as u8, Relaxed);
+        count.leaving += 1;
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Connections beyond the regular ones: those that are just being closed, and those that only hear that there is no room.
+pub fn reserve(connections: usize) -> usize {
+    (connections / 32).clamp(32, 512)
+}
+
+/// How many are evicted at once, so that a flood has them looked through rarely.
+fn batch(connections: usize) -> usize {
+    (connections / 64).clamp(1, 64)
+}
+
+/// One connection in the registry, for as long as it is open.
+#[derive(Debug)]
+pub(super) struct Registration {
+    registry: Arc<Registry>,
+    entry: Arc<Entry>,
+    number: u64,
+    rest: Cell<Option<Rest>>,
+    head: Cell<usize>,
+}
+
+impl Registration {
+    /// Whether it has no regular place.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.entry.is_reserved.load(Relaxed)
+    }
+
+    /// Whether there is a regular place for it by now; it has that then.
+    pub(super) fn take_place(&self) -> bool {
+        self.registry.promote(&self.entry)
+    }
+
+    /// Connections that may have a request in flight.
+    pub(super) fn connections(&self) -> usize {
+        self.registry.connections()
+    }
+
+    /// By which the connection is woken when it is evicted.
+    pub(super) fn wake_by(&self, waker: &Waker) {
+        self.entry.waker.get_or_init(|| waker.clone());
+    }
+
+    /// Tells what the connection waits for and how much memory its unfinished head takes.
+    pub(super) fn stand(&self, rest: Option<Rest>, head: usize) {
+        if self.rest.replace(rest) != rest {
+            let rank = rest.map_or(0, |rest| rest.rank(self.registry.start));
+            self.entry.rank.store(rank, Relaxed);
+        }
+        if self.head.replace(head) != head {
+            self.registry.hold(&self.entry, head);
+        }
+    }
+
+    /// Whether it is to be closed for others' sake. One that has a request in flight by now goes on.
+    pub(super) fn is_evicted(&self) -> Option<Cut> {
+        let why = match self.entry.eviction.load(Relaxed) {
+            0 => return None,
+            why if why == Eviction::HeadMemory as u8 => Cut::HeadMemory,
+            _ => Cut::Crowded,
+        };
+        let goes = match self.rest.get() {
+            Some(Rest::Head(_)) => true,
+            Some(_) => why == Cut::Crowded,
+            None => false,
+        };
+        if !goes {
+            self.registry.lock().stay(&self.entry);
+            self.registry.released.notify_waiters();
+        }
+        goes.then_some(why)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registry.hold(&self.entry, 0);
+        self.registry.leave(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(connections: usize) -> Arc<Registry> {
+        Registry::new(Room { connections, unfinished_heads: 1 << 20 })
+    }
+
+    fn evicted(all: &[&Registration]) -> Vec<bool> {
+        all.iter().map(|one| one.is_evicted().is_some()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_idle_longest_goes_first_then_the_eldest_head_and_never_a_request_in_flight() {
+        let registry = registry(4);
+        let all: Vec<_> = (0..4).map(|_| registry.enter()).collect();
+        let [busy, head, idle, fresh] = &all[..] else { panic!() };
+        let at = |seconds| Instant::now() + Duration::from_secs(seconds);
+        busy.stand(None, 0);
+        head.stand(Some(Rest::Head(at(1))), 10);
+        idle.stand(Some(Rest::Idle(at(2))), 0);
+        fresh.stand(Some(Rest::Idle(at(3))), 0);
+        let mut guests = Vec::new();
+        for expected in [idle, fresh, head] {
+            let guest = registry.enter();
+            guest.stand(None, 0);
+            assert!(!guest.is_reserved());
+            guests.push(guest);
+            let which = evicted(&[busy, head, idle, fresh]);
+            assert!(expected.is_evicted().is_some() && !which[0], "{which:?}");
+        }
+        assert!(registry.enter().is_reserved());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_got_a_request_meanwhile_stays() {
+        let registry = registry(1);
+        let resting = registry.enter();
+        let guest = registry.enter();
+        assert!(!guest.is_reserved());
+        guest.stand(None, 0);
+        resting.stand(None, 0);
+        assert_eq!(resting.is_evicted(), None);
+        resting.stand(Some(Rest::Idle(Instant::now())), 0);
+        assert_eq!(resting.is_evicted(), None, "the wish is forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reserved_connection_takes_a_place_as_soon_as_there_is_one() {
+        let registry = registry(1);
+        let busy = registry.enter();
+        busy.stand(None, 0);
+        let guest = registry.enter();
+        assert!(guest.is_reserved() && !guest.take_place());
+        drop(busy);
+        assert!(guest.take_place() && !guest.is_reserved());
+        let inside = registry.lock();
+        assert_eq!((inside.regular.open, inside.reserved.open), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_bound_the_eldest_unfinished_heads_go_and_a_finished_one_stays() {
+        let registry = registry(100);
+        let all: Vec<_> = (0..17).map(|_| registry.enter()).collect();
+        for (number, one) in (0u64..).zip(&all) {
+            let since = Instant::now() + Duration::from_secs(number);
+            one.stand(Some(Rest::Head(since)), 64 << 10);
+        }
+        let gone = all.iter().filter(|one| one.is_evicted() == Some(Cut::HeadMemory)).count();
+        assert_eq!(gone, 3, "from 17 to 14 sixteenths of the bound");
+        assert!(all[..3].iter().all(|one| one.is_evicted().is_some()));
+        all[0].stand(None, 0);
+        assert_eq!(all[0].is_evicted(), None);
+        drop(all);
+        assert_eq!(registry.heads.load(Relaxed), 0);
+        assert_eq!(registry.lock().regular.leaving, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_waits_while_the_reserve_is_full_too() {
+        use futures_util::FutureExt;
+        let registry = registry(1);
+        let mut all: Vec<_> = (0..=reserve(1)).map(|_| registry.enter()).collect();
+        all.iter().for_each(|one| one.stand(None, 0));
+        assert!(registry.has_room().now_or_never().is_none());
+        all.pop();
+        assert!(registry.has_room().now_or_never().is_some());
+    }
+}
