@@ -26,7 +26,7 @@ use marketgate::{
     names::AccountId,
     net::TlsFault,
     provider::HttpUrl,
-    proxy::upstream::{Cause, Connector, Pool, Reply, SendFailure, Side, UpstreamError},
+    proxy::upstream::{Cause, Connector, Exceeded, Pool, Reply, SendFailure, Side, UpstreamError},
     secret::Secret,
     tls,
 };
@@ -1425,7 +1425,7 @@ fn at_the_cap_requests_queue_and_beyond_the_queue_they_fail_at_once() {
         let second = begin(&pool, &server.url, "a", get("/2"));
         settle().await;
         let third = begin(&pool, &server.url, "a", get("/3")).await.unwrap().unwrap_err();
-        assert_eq!(third.error.cause(), &Cause::Overloaded { queue: 1 });
+        assert_eq!(third.error.cause(), &Cause::Overloaded { limit: Exceeded::Queue { places: 1 } });
         assert_eq!(third.error.proxy_status_error(), "connection_limit_reached");
         assert!(third.request.is_some() && third.error.is_overload());
         peer.say(OK).await;

@@ -28,6 +28,8 @@ use super::{
     lease::{Carrier, Ending},
     origin::Origin,
     outgoing::Outgoing,
+    room::Kind,
+    share::Share,
 };
 use crate::net::Secured;
 
@@ -60,6 +62,7 @@ pub(super) struct H2<B: RequestBody> {
     used: Cell<bool>,
     pub(super) peer: Option<SocketAddr>,
     place: Arc<str>,
+    kind: Kind,
 }
 
 impl<B: RequestBody> H2<B> {
@@ -71,6 +74,7 @@ impl<B: RequestBody> H2<B> {
         origin: Weak<Origin<B>>,
         permit: Permit,
     ) -> Result<Rc<Self>, Cause> {
+        let kind = permit.kind;
         let crew = Crew { life: Rc::new(Life { _permit: permit, awaited: Cell::new(None) }) };
         let failed = |e: hyper::Error| Cause::Protocol { reason: e.to_string() };
         let handshake = builder(&crew).handshake(TokioIo::new(stream));
@@ -90,16 +94,25 @@ impl<B: RequestBody> H2<B> {
             used: Cell::new(false),
             peer,
             place: place.clone(),
+            kind,
         }))
     }
 
-    /// Takes one stream, if there is one to take.
-    pub(super) fn reserve(&self, now: Instant) -> bool {
-        let free = self.is_alive(now) && self.streams.get() < self.max_streams();
-        if free {
+    /// Takes one stream, if there is one to take. Of a connection on a spare permit only one who has fewer under way than
+    /// streams are left.
+    pub(super) fn reserve(&self, share: &Share, now: Instant) -> bool {
+        let left = self.max_streams().saturating_sub(self.streams.get());
+        let has_few = self.kind == Kind::Common || share.in_use() < left;
+        let may = left > 0 && has_few && self.is_alive(now);
+        if may {
             self.streams.set(self.streams.get() + 1);
         }
-        free
+        may
+    }
+
+    /// What kind of permit it has.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Whether new requests may still be sent on it, now or when a stream has ended.
@@ -141,7 +154,7 @@ impl<B: RequestBody> H2<B> {
             self.idle_since.set(Instant::now());
         }
         if let Some(origin) = self.origin.upgrade() {
-            origin.stream_ended();
+            origin.stream_ended(self.kind);
         }
     }
 }
