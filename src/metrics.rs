@@ -42,6 +42,7 @@ pub struct Metrics {
     requests: Family<Labels, Counter>,
     durations: Family<Labels, Histogram>,
     refusals: Family<Labels, Counter>,
+    overloads: Family<Labels, Counter>,
     refreshes: Family<Labels, Counter>,
     refresh_durations: Family<Labels, Histogram>,
     expiry: Family<Labels, Gauge<f64, AtomicU64>>,
@@ -91,6 +92,7 @@ impl Metrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(seconds),
             refusals: Family::default(),
+            overloads: Family::default(),
             refreshes: Family::default(),
             refresh_durations: Family::new_with_constructor(seconds),
             expiry: Family::default(),
@@ -116,6 +118,11 @@ impl Metrics {
             "request_duration_seconds",
             "From the request head to the reply head",
             self.durations.clone(),
+        );
+        r.register(
+            "upstream_overloads",
+            "Requests refused for want of a connection to the API, by the limit that ended their wait",
+            self.overloads.clone(),
         );
         r.register("refusals", "Answers of the proxy's own, by code", self.refusals.clone());
         r.register("refreshes", "Token calls, by outcome", self.refreshes.clone());
@@ -189,6 +196,11 @@ impl Metrics {
         let mut labels: Labels = app.map(app_label).into_iter().collect();
         labels.extend([("status", status.to_string()), ("by", "nobody".to_owned())]);
         self.requests.get_or_create(&labels).inc();
+    }
+
+    /// A request got no connection to its upstream.
+    pub fn overloaded(&self, limit: &'static str) {
+        self.overloads.get_or_create(&vec![("limit", limit.to_owned())]).inc();
     }
 
     /// A request was repeated with a fresh token.

@@ -37,7 +37,7 @@ use super::{
 };
 
 /// Most bytes hyper holds of one connection in one direction, unless a head may be longer.
-const BUFFER: usize = 128 * 1024;
+const BUFFER: usize = 64 * 1024;
 
 /// The number of header fields for which hyper needs no allocation.
 const FIELDS_ON_STACK: usize = 100;

@@ -25,7 +25,7 @@ use super::{
     reply,
     route::{self, Route},
     shortlist::Way,
-    upstream::{Reply, SendFailure},
+    upstream::{Cause, Reply, SendFailure},
 };
 use crate::{
     accounts::Changes,
@@ -76,8 +76,9 @@ impl Worker {
         };
         record.is_of(caller.map(|caller| caller.name.as_str()));
         let apps = self.door.accounts.apps();
+        let caller = caller.map_or(0, |caller| caller.number);
         let route = record.goes(route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers)?);
-        let mut way = self.way(route, started).await?;
+        let mut way = self.way(route, caller, started).await?;
         if let Some(answer) = placeholder::answer(route.app, &head.method, route.rest, &head.headers) {
             return Ok((None, answer.map(ReplyBody::Own)));
         }
@@ -97,14 +98,15 @@ impl Worker {
         Ok((Some(way.live), response))
     }
 
-    /// The account, and the connections its requests go out on.
-    async fn way(&self, route: &Route<'_>, now: Instant) -> Result<Way, Problem> {
+    /// The account, and the connections its requests go out on for this caller.
+    async fn way(&self, route: &Route<'_>, caller: u32, now: Instant) -> Result<Way, Problem> {
         let as_of = self.door.accounts.changes();
         // Nearly every request finds its account without waiting.
-        match self.shortlist.find(route.app, route.account.as_ref(), as_of, now) {
-            Some(way) => Ok(way),
-            None => Box::pin(self.look_up(route, as_of, now)).await,
-        }
+        let way = match self.shortlist.find(route.app, route.account.as_ref(), as_of, now) {
+            Some(way) => way,
+            None => Box::pin(self.look_up(route, as_of, now)).await?,
+        };
+        Ok(Way { lane: way.lane.for_caller(caller), ..way })
     }
 
     async fn look_up(&self, route: &Route<'_>, as_of: Changes, now: Instant) -> Result<Way, Problem> {
@@ -136,7 +138,7 @@ impl Worker {
             match token {
                 Ok(credential) => return Ok(credential),
                 Err(unavailable) if unavailable.changed && !left.is_zero() => {
-                    *way = self.way(route, Instant::now()).await?;
+                    *way = self.way(route, way.lane.caller(), Instant::now()).await?;
                 }
                 Err(unavailable) => return Err(no_token(&way.live, unavailable)),
             }
@@ -229,9 +231,14 @@ impl Worker {
         if let Some(request) = sent.as_mut().err().and_then(untokened) {
             sent = Box::pin(self.send_late(outgoing, request)).await?;
         }
-        let explain = |failure: SendFailure<RequestBody>| match kept.borrow().is_too_large() {
-            true => too_large(),
-            false => upstream_failed(&failure.error),
+        let explain = |failure: SendFailure<RequestBody>| {
+            if let Cause::Overloaded { limit } = failure.error.cause() {
+                self.door.metrics.overloaded(limit.label());
+            }
+            match kept.borrow().is_too_large() {
+                true => too_large(),
+                false => upstream_failed(&failure.error),
+            }
         };
         let Reply { mut response, peer, protocol, reused } = sent.map_err(explain)?;
         outgoing.explanation.answered(|| {

@@ -27,6 +27,7 @@ mod ended_tokens;
 mod endings;
 mod endpoint_trouble;
 mod failing_disk;
+mod fairness;
 mod fidelity;
 mod full_disk;
 mod gigabyte;

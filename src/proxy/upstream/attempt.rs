@@ -116,10 +116,11 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_claimed_an_attempt_last_learns_of_its_end_and_of_a_crash() {
-        let stack: Rc<Stack<Full<Bytes>>> = Stack::new(Weak::new());
+        let stack: Rc<Stack<Full<Bytes>>> = Stack::new(Weak::new(), 1);
         for crashes in [false, true] {
             let maker = Maker::begin(&stack, lost());
-            let (gone, mut stays) = (stack.wait(true, None), stack.wait(true, None));
+            let share = stack.share(0);
+            let (gone, mut stays) = (stack.wait(&share, true, None), stack.wait(&share, true, None));
             gone.claim(&maker.attempt());
             assert!(stack.attempts.unclaimed().is_none());
             drop(gone);
@@ -137,9 +138,9 @@ mod tests {
 
     #[test]
     fn an_attempt_is_unclaimed_as_soon_as_its_request_is_served_otherwise() {
-        let stack: Rc<Stack<Full<Bytes>>> = Stack::new(Weak::new());
+        let stack: Rc<Stack<Full<Bytes>>> = Stack::new(Weak::new(), 1);
         let (quick, slow) = (Maker::begin(&stack, lost()), Maker::begin(&stack, lost()));
-        let hope = stack.wait(false, None);
+        let hope = stack.wait(&stack.share(0), false, None);
         hope.claim(&slow.attempt());
         hope.claim(&quick.attempt());
         quick.end(Ok(None));

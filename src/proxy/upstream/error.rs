@@ -76,13 +76,38 @@ pub enum Cause {
     NotReady,
     /// The caller's request body ended early.
     RequestBody,
-    /// All connections are in use and the queue is full, or the turn did not come in time.
+    /// All connections that this caller may use for this account are in use.
     Overloaded {
-        /// Requests that may wait.
-        queue: usize,
+        /// Which limit ended the wait for one.
+        limit: Exceeded,
     },
     /// The attempt to connect was abandoned within Marketgate.
     Interrupted,
+}
+
+/// The limit for which a request got no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exceeded {
+    /// `upstream.limits.queue`.
+    Queue {
+        /// Requests that may wait.
+        places: usize,
+    },
+    /// `upstream.timeouts.head`: the turn did not come in time.
+    Wait {
+        /// How long a request waits.
+        limit: Duration,
+    },
+}
+
+impl Exceeded {
+    /// A word for it in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Queue { .. } => "queue",
+            Self::Wait { .. } => "wait",
+        }
+    }
 }
 
 impl From<DialError> for Cause {
@@ -246,8 +271,11 @@ impl UpstreamError {
                 format!("the access token expired while the request waited for a connection to {place}")
             }
             Cause::RequestBody => "the caller broke off within its request body".to_owned(),
-            Cause::Overloaded { queue } => format!(
-                "all connections to {place} are in use and {queue} requests may wait, no more: the limits are `upstream.limits.connections` and `upstream.limits.queue`"
+            Cause::Overloaded { limit: Exceeded::Queue { places } } => format!(
+                "all connections to {place} are in use and {places} requests may wait, no more: the limits are `upstream.limits.connections` and `upstream.limits.queue`"
+            ),
+            Cause::Overloaded { limit: Exceeded::Wait { limit } } => format!(
+                "all connections to {place} are in use and none came free within {limit:?}: the limits are `upstream.limits.connections` and `upstream.timeouts.head`"
             ),
             Cause::Interrupted => format!("connecting to {place} was interrupted within Marketgate"),
         }

@@ -26,6 +26,7 @@ use super::{
     h1::Sending,
     lease::{Connection, Hold},
     outgoing::{Outgoing, Patience, Progress},
+    share::{InUse, Share},
 };
 use crate::{config::settings::Timeouts, net::Destination};
 
@@ -57,6 +58,7 @@ pub(super) struct Terms<'a> {
     pub(super) to: &'a Destination,
     pub(super) timeouts: &'a Timeouts,
     pub(super) alarms: &'a Rc<Alarms>,
+    pub(super) share: &'a Rc<Share>,
 }
 
 impl Terms<'_> {
@@ -91,18 +93,19 @@ impl Terms<'_> {
         mut request: Box<Request<Outgoing<B>>>,
     ) -> (Answer<B>, Carried) {
         let upload = request.body().progress();
+        let in_use = InUse::begin(self.share);
         match connection {
             Connection::H1(connection) => {
                 address_h1(&mut request, self.to);
                 let (peer, reused) = (connection.peer, connection.mark_used());
                 let answer = Answer::H1(connection.send(request));
-                (answer, Carried { hold: Hold::new(connection), upload, peer, reused, is_h2: false })
+                (answer, Carried { hold: Hold::new(connection, in_use), upload, peer, reused, is_h2: false })
             }
             Connection::H2(connection) => {
                 address_h2(&mut request, self.to);
                 let (peer, reused) = (connection.peer, connection.mark_used());
                 let answer = Answer::H2(Box::pin(connection.send(*request)), upload.clone());
-                (answer, Carried { hold: Hold::new(connection), upload, peer, reused, is_h2: true })
+                (answer, Carried { hold: Hold::new(connection, in_use), upload, peer, reused, is_h2: true })
             }
         }
     }

@@ -1,13 +1,14 @@
-//! How many connections one origin may have, over all workers, and who comes next. The one rule: first come, first
-//! served — a permit that comes free goes to whoever waits longest, or to nobody.
+//! How many connections one origin may have, over all workers, and who comes next. The one rule: a permit that comes free
+//! goes to the caller and account with the fewest connections, among equals to whoever waits longest, or to nobody.
 //!
 //! A new connection costs as much as some twenty requests on one that stands. So where a connection that comes free could
 //! serve somebody of its own account at once, another account's earlier request has a claim on it only when it has waited
 //! noticeably, and not on one after the other.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     future::Future,
+    hash::{BuildHasher, RandomState},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -19,6 +20,9 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
+use super::room::{Kind, Party, Room};
+use crate::names::AccountId;
+
 /// How long a request waits before connections of other accounts are closed for it although they are wanted there.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -28,31 +32,40 @@ const PACE: Duration = Duration::from_millis(5);
 /// The cap of one origin.
 #[derive(Debug)]
 pub(super) struct Gate {
-    connections: usize,
     queue: usize,
-    waiting: AtomicUsize,
-    /// Length of `Inside::queue`, so that a busy worker can look without the lock.
+    /// How many wait for a permit, so that a busy worker can look without the lock.
     queued: AtomicUsize,
     /// Idle connections that waiters would like to see closed, wherever they are.
     wishes: AtomicUsize,
     inside: Mutex<Inside>,
+    accounts: RandomState,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inside {
-    open: usize,
+    connections: Room,
+    /// Requests that wait, whatever for.
+    waiting: Room,
     next_ticket: u64,
-    queue: VecDeque<Place>,
+    /// Those that wait for a permit. No queue is empty.
+    queues: HashMap<Party, VecDeque<Place>>,
     /// When a connection that was wanted was last closed for another account's sake.
     yielded: Option<Instant>,
 }
 
-/// A place in the queue.
+/// A place in a queue.
 #[derive(Debug)]
 struct Place {
     number: u64,
     since: Instant,
     permit: oneshot::Sender<Permit>,
+}
+
+/// Names a place in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TicketId {
+    party: Party,
+    number: u64,
 }
 
 /// The queue is full.
@@ -61,13 +74,19 @@ pub(super) struct Full;
 
 impl Gate {
     pub(super) fn new(connections: usize, queue: usize) -> Arc<Self> {
+        let inside = Inside {
+            connections: Room::new(connections.max(1)),
+            waiting: Room::new(queue),
+            next_ticket: 0,
+            queues: HashMap::new(),
+            yielded: None,
+        };
         Arc::new(Self {
-            connections: connections.max(1),
             queue,
-            waiting: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
             wishes: AtomicUsize::new(0),
-            inside: Mutex::default(),
+            inside: Mutex::new(inside),
+            accounts: RandomState::new(),
         })
     }
 
@@ -81,55 +100,70 @@ impl Gate {
         self.queue
     }
 
+    /// By what [`Party`] knows an account, in every worker. Two accounts with one number would only share their part.
+    pub(super) fn number(&self, account: &AccountId) -> u64 {
+        self.accounts.hash_one(account)
+    }
+
     /// Counts a request among those that wait for a connection, whatever for.
-    pub(super) fn wait(self: &Arc<Self>) -> Result<Waiting, Full> {
-        let one_more = |n: usize| (n < self.queue).then_some(n + 1);
-        self.waiting.fetch_update(SeqCst, SeqCst, one_more).map_err(|_| Full)?;
-        Ok(Waiting { gate: self.clone() })
-    }
-
-    /// A permit, if one is free and nobody waits for it.
-    pub(super) fn try_open(self: &Arc<Self>) -> Option<Permit> {
+    pub(super) fn wait(self: &Arc<Self>, party: Party) -> Result<Waiting, Full> {
         let mut inside = self.lock();
-        if inside.open >= self.connections || !inside.queue.is_empty() {
-            return None;
-        }
-        inside.open += 1;
-        Some(Permit { gate: self.clone() })
+        let kind = inside.waiting.kind_for(party).ok_or(Full)?;
+        inside.waiting.take(party, kind);
+        Ok(Waiting { gate: self.clone(), party, kind })
     }
 
-    /// A place in the queue for the next permit.
-    pub(super) fn queue(self: &Arc<Self>) -> Ticket {
+    /// A permit, if there is one for this party and nobody waits for it. `spares`: also one of the spare ones.
+    pub(super) fn try_open(self: &Arc<Self>, party: Party, spares: bool) -> Option<Permit> {
+        let kind = self.lock().open(party, spares)?;
+        Some(Permit { gate: self.clone(), party, kind })
+    }
+
+    /// A place in the queue for the next permit; with one at once, if there is one after all.
+    pub(super) fn queue(self: &Arc<Self>, party: Party, spares: bool) -> Ticket {
         let (sender, receiver) = oneshot::channel();
         let mut inside = self.lock();
         let number = inside.next_ticket;
         inside.next_ticket += 1;
-        if inside.open < self.connections && inside.queue.is_empty() {
-            inside.open += 1;
+        if let Some(kind) = inside.open(party, spares) {
             drop(inside);
             // The receiver lives, so this cannot fail; were it to, the permit would find its way back by itself.
-            let _ = sender.send(Permit { gate: self.clone() });
+            let _ = sender.send(Permit { gate: self.clone(), party, kind });
         } else {
-            inside.queue.push_back(Place { number, since: Instant::now(), permit: sender });
-            self.queued.store(inside.queue.len(), SeqCst);
+            let place = Place { number, since: Instant::now(), permit: sender };
+            inside.queues.entry(party).or_default().push_back(place);
+            self.queued.fetch_add(1, SeqCst);
         }
-        Ticket { gate: self.clone(), number, permit: receiver }
+        Ticket { gate: self.clone(), id: TicketId { party, number }, permit: receiver }
     }
 
-    /// Who is served next, if anybody waits for a permit.
-    pub(super) fn first(&self) -> Option<u64> {
-        if self.queued.load(SeqCst) == 0 {
-            return None;
-        }
-        self.lock().queue.front().map(|place| place.number)
+    /// Whether somebody waits for a permit.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.queued.load(SeqCst) > 0
     }
 
-    /// Whether a connection that is wanted where it is shall be closed all the same, so that the first in the queue gets
-    /// its permit. Says so once in a while.
-    pub(super) fn must_yield(&self, now: Instant) -> bool {
+    /// Whether somebody waits who could have the permit of a connection of this kind.
+    pub(super) fn is_wanted(&self, kind: Kind) -> bool {
+        self.is_awaited() && (kind == Kind::Common || self.lock().next(kind).is_some())
+    }
+
+    /// Whether a connection that is wanted where it is shall be closed all the same, so that the next in the queue gets its
+    /// permit: never for one who is served by it anyway, or who has no less than its owner. Says so once in a while.
+    pub(super) fn must_yield(
+        &self,
+        now: Instant,
+        (owner, kind): (Party, Kind),
+        is_here: impl Fn(TicketId) -> bool,
+    ) -> bool {
+        if !self.is_awaited() {
+            return false;
+        }
         let mut inside = self.lock();
-        let is_overdue = inside.queue.front().is_some_and(|first| first.since + PATIENCE <= now);
-        let yields = is_overdue && inside.yielded.is_none_or(|last| last + PACE <= now);
+        let Some((next, since)) = inside.next(kind) else { return false };
+        let is_poorer = next.party.account == owner.account
+            || inside.connections.rank(next.party) < inside.connections.rank(owner);
+        let is_paced = inside.yielded.is_none_or(|last| last + PACE <= now);
+        let yields = since + PATIENCE <= now && is_poorer && is_paced && !is_here(next);
         if yields {
             inside.yielded = Some(now);
         }
@@ -137,11 +171,15 @@ impl Gate {
     }
 
     /// Whoever holds this place is served, or gone.
-    pub(super) fn leave(&self, number: u64) {
+    pub(super) fn leave(&self, id: TicketId) {
         let mut inside = self.lock();
-        if let Ok(index) = inside.queue.binary_search_by_key(&number, |place| place.number) {
-            inside.queue.remove(index);
-            self.queued.store(inside.queue.len(), SeqCst);
+        let Some(queue) = inside.queues.get_mut(&id.party) else { return };
+        if let Ok(index) = queue.binary_search_by_key(&id.number, |place| place.number) {
+            queue.remove(index);
+            if queue.is_empty() {
+                inside.queues.remove(&id.party);
+            }
+            self.queued.fetch_sub(1, SeqCst);
         }
     }
 
@@ -161,21 +199,50 @@ impl Gate {
         self.wishes.fetch_update(SeqCst, SeqCst, one_less).is_ok()
     }
 
-    fn close_one(self: &Arc<Self>) {
+    fn close_one(self: &Arc<Self>, party: Party, kind: Kind) {
         let mut inside = self.lock();
-        let Some(next) = inside.queue.pop_front() else {
-            inside.open -= 1;
-            return;
-        };
-        self.queued.store(inside.queue.len(), SeqCst);
+        let next = inside.next(kind);
+        inside.connections.give_back(party, kind);
+        let Some((next, party, kind)) = next.and_then(|(next, _)| inside.admit(next.party)) else { return };
+        self.queued.fetch_sub(1, SeqCst);
         drop(inside);
         // One that was not taken is dropped here and goes on to the next in the queue.
-        let _ = next.permit.send(Permit { gate: self.clone() });
+        let _ = next.permit.send(Permit { gate: self.clone(), party, kind });
     }
 
     #[cfg(test)]
     fn open(&self) -> usize {
-        self.lock().open
+        self.lock().connections.taken()
+    }
+}
+
+impl Inside {
+    /// A place for a newcomer. Common ones are free only when nobody waits; of spare ones whoever waits could have none.
+    fn open(&mut self, party: Party, spares: bool) -> Option<Kind> {
+        let kind = self.connections.kind_for(party).filter(|kind| spares || *kind == Kind::Common)?;
+        self.connections.take(party, kind);
+        Some(kind)
+    }
+
+    /// Whose turn it is when a connection of this kind closes, and since when that one waits. The closing one still counts
+    /// for its owner, so that among equals it is another's turn.
+    fn next(&self, kind: Kind) -> Option<(TicketId, Instant)> {
+        let heads = self.queues.iter().filter_map(|(party, queue)| Some((*party, queue.front()?)));
+        let heads = heads.filter(|(party, _)| self.connections.could_use(*party, kind));
+        let rank = |(party, place): &(Party, &Place)| (self.connections.rank(*party), place.number);
+        let (party, place) = heads.min_by_key(rank)?;
+        Some((TicketId { party, number: place.number }, place.since))
+    }
+
+    fn admit(&mut self, party: Party) -> Option<(Place, Party, Kind)> {
+        let kind = self.connections.kind_for(party)?;
+        let queue = self.queues.get_mut(&party)?;
+        let place = queue.pop_front()?;
+        if queue.is_empty() {
+            self.queues.remove(&party);
+        }
+        self.connections.take(party, kind);
+        Some((place, party, kind))
     }
 }
 
@@ -183,11 +250,13 @@ impl Gate {
 #[derive(Debug)]
 pub(super) struct Permit {
     gate: Arc<Gate>,
+    pub(super) party: Party,
+    pub(super) kind: Kind,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.close_one();
+        self.gate.close_one(self.party, self.kind);
     }
 }
 
@@ -195,11 +264,13 @@ impl Drop for Permit {
 #[derive(Debug)]
 pub(super) struct Waiting {
     gate: Arc<Gate>,
+    party: Party,
+    kind: Kind,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.gate.waiting.fetch_sub(1, SeqCst);
+        self.gate.lock().waiting.give_back(self.party, self.kind);
     }
 }
 
@@ -207,13 +278,13 @@ impl Drop for Waiting {
 #[derive(Debug)]
 pub(super) struct Ticket {
     gate: Arc<Gate>,
-    number: u64,
+    id: TicketId,
     permit: oneshot::Receiver<Permit>,
 }
 
 impl Ticket {
-    pub(super) fn number(&self) -> u64 {
-        self.number
+    pub(super) fn id(&self) -> TicketId {
+        self.id
     }
 }
 
@@ -230,7 +301,7 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.gate.leave(self.number);
+        self.gate.leave(self.id);
     }
 }
 
@@ -238,32 +309,65 @@ impl Drop for Ticket {
 mod tests {
     use super::*;
 
+    const A: Party = Party { account: 1, caller: 0 };
+    const B: Party = Party { account: 2, caller: 0 };
+
     fn poll(ticket: &mut Ticket) -> Poll<Permit> {
         Pin::new(ticket).poll(&mut Context::from_waker(std::task::Waker::noop()))
     }
 
     #[test]
-    fn a_permit_that_comes_free_goes_to_whoever_waits_longest() {
+    fn a_permit_that_comes_free_goes_to_whoever_waits_longest_among_equals() {
         let gate = Gate::new(1, 8);
-        let held = gate.try_open().unwrap();
-        let (mut first, mut second) = (gate.queue(), gate.queue());
-        assert_eq!(gate.first(), Some(first.number()));
-        assert!(gate.try_open().is_none());
+        let held = gate.try_open(A, true).unwrap();
+        let (mut first, mut second) = (gate.queue(A, true), gate.queue(A, true));
+        assert!(gate.try_open(A, true).is_none());
         drop(held);
         assert!(poll(&mut second).is_pending());
         let Poll::Ready(permit) = poll(&mut first) else { panic!("the first was not served") };
-        assert!(gate.try_open().is_none(), "a newcomer overtook the queue");
+        assert!(gate.try_open(A, true).is_none(), "a newcomer overtook the queue");
         drop(permit);
         assert!(poll(&mut second).is_ready());
         drop((first, second));
-        assert_eq!((gate.open(), gate.first()), (0, None));
+        assert_eq!((gate.open(), gate.is_awaited()), (0, false));
+    }
+
+    #[test]
+    fn a_permit_that_comes_free_goes_to_whoever_has_the_fewest_connections() {
+        let gate = Gate::new(2, 8);
+        let (one, two) = (gate.try_open(A, true).unwrap(), gate.try_open(A, true).unwrap());
+        let (mut earlier, mut later) = (gate.queue(A, true), gate.queue(B, true));
+        drop(one);
+        assert!(poll(&mut earlier).is_pending());
+        let Poll::Ready(permit) = poll(&mut later) else { panic!("a has one, b none") };
+        // Now both have one.
+        drop(two);
+        assert!(poll(&mut earlier).is_ready());
+        drop(permit);
+    }
+
+    #[test]
+    fn whoever_has_few_gets_a_spare_permit_and_keeps_it_from_whoever_has_many() {
+        let gate = Gate::new(4, 8);
+        let _many: Vec<Permit> = (0..4).map(|_| gate.try_open(A, true).unwrap()).collect();
+        let mut waits = gate.queue(A, true);
+        assert!(gate.try_open(B, false).is_none());
+        let spare = gate.try_open(B, true).unwrap();
+        assert_eq!((spare.kind, gate.open()), (Kind::Spare, 5));
+        assert!(gate.is_wanted(Kind::Common) && !gate.is_wanted(Kind::Spare));
+        let much_later = Instant::now() + Duration::from_secs(60);
+        assert!(!gate.must_yield(much_later, (B, Kind::Spare), |_| false));
+        assert!(!gate.must_yield(much_later, (B, Kind::Common), |_| false), "b has less than a");
+        drop(spare);
+        assert!(poll(&mut waits).is_pending());
+        assert_eq!(gate.open(), 4);
     }
 
     #[test]
     fn a_waiter_who_leaves_loses_no_permit() {
         let gate = Gate::new(1, 8);
-        let held = gate.try_open().unwrap();
-        let (served, mut next) = (gate.queue(), gate.queue());
+        let held = gate.try_open(A, true).unwrap();
+        let (served, mut next) = (gate.queue(A, true), gate.queue(B, true));
         drop(held);
         drop(served); // with the permit already in its hands
         assert!(matches!(poll(&mut next), Poll::Ready(_)));
@@ -272,19 +376,23 @@ mod tests {
     }
 
     #[test]
-    fn no_more_wait_than_the_queue_holds() {
+    fn no_more_wait_than_the_queue_holds_and_none_takes_the_last_places_of_others() {
         let gate = Gate::new(1, 1);
-        let waiting = gate.wait().unwrap();
-        assert!(gate.wait().is_err());
+        let waiting = gate.wait(A).unwrap();
+        assert!(gate.wait(A).is_err() && gate.wait(B).is_err());
         drop(waiting);
-        assert!(gate.wait().is_ok());
+        assert!(gate.wait(A).is_ok());
+        let gate = Gate::new(1, 8);
+        let many: Vec<Waiting> = (0..8).map(|_| gate.wait(A).unwrap()).collect();
+        assert!(gate.wait(A).is_err() && gate.wait(B).is_ok());
+        drop(many);
     }
 
     #[test]
     fn a_wish_is_granted_once_and_dies_with_its_waiter() {
         let gate = Gate::new(1, 8);
-        let _held = gate.try_open().unwrap();
-        let ticket = gate.queue();
+        let _held = gate.try_open(A, true).unwrap();
+        let ticket = gate.queue(A, true);
         gate.wish();
         assert!(gate.take_wish());
         assert!(!gate.take_wish());

@@ -28,6 +28,8 @@ use super::{
     lease::{Carrier, Ending},
     origin::Origin,
     outgoing::Outgoing,
+    room::Kind,
+    share::Share,
 };
 use crate::net::Secured;
 
@@ -39,8 +41,10 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// Our own bound on streams of one connection, where the upstream sets none: one connection is one TCP congestion
 /// window and one core's worth of TLS at the far end.
 const MAX_STREAMS: usize = 256;
-/// Most bytes of an answer that a stream holds for a caller who does not read: 40 MB/s at 50 ms of delay.
-const STREAM_WINDOW: u32 = 2 << 20;
+/// Most bytes of an answer that a stream holds for a caller who does not read. It bounds the speed of one answer as well:
+/// 2 MB/s at 50 ms of delay, 20 MB/s at 5 ms. In memory they take up to 1.6 times as much, since frames do not fill the buffers
+/// in which they arrive; with the buffers of the caller's own connection that stays below 256 KiB.
+const STREAM_WINDOW: u32 = 96 << 10;
 /// Room for all streams at once. Were it less, a few callers who stop reading would use it up and hold up the answers of
 /// every account (RFC 9113 §5.2.2).
 const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;
@@ -60,6 +64,7 @@ pub(super) struct H2<B: RequestBody> {
     used: Cell<bool>,
     pub(super) peer: Option<SocketAddr>,
     place: Arc<str>,
+    kind: Kind,
 }
 
 impl<B: RequestBody> H2<B> {
@@ -71,6 +76,7 @@ impl<B: RequestBody> H2<B> {
         origin: Weak<Origin<B>>,
         permit: Permit,
     ) -> Result<Rc<Self>, Cause> {
+        let kind = permit.kind;
         let crew = Crew { life: Rc::new(Life { _permit: permit, awaited: Cell::new(None) }) };
         let failed = |e: hyper::Error| Cause::Protocol { reason: e.to_string() };
         let handshake = builder(&crew).handshake(TokioIo::new(stream));
@@ -90,16 +96,25 @@ impl<B: RequestBody> H2<B> {
             used: Cell::new(false),
             peer,
             place: place.clone(),
+            kind,
         }))
     }
 
-    /// Takes one stream, if there is one to take.
-    pub(super) fn reserve(&self, now: Instant) -> bool {
-        let free = self.is_alive(now) && self.streams.get() < self.max_streams();
-        if free {
+    /// Takes one stream, if there is one to take. Of a connection on a spare permit only one who has fewer under way than
+    /// streams are left.
+    pub(super) fn reserve(&self, share: &Share, now: Instant) -> bool {
+        let left = self.max_streams().saturating_sub(self.streams.get());
+        let has_few = self.kind == Kind::Common || share.in_use() < left;
+        let may = left > 0 && has_few && self.is_alive(now);
+        if may {
             self.streams.set(self.streams.get() + 1);
         }
-        free
+        may
+    }
+
+    /// What kind of permit it has.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Whether new requests may still be sent on it, now or when a stream has ended.
@@ -141,7 +156,7 @@ impl<B: RequestBody> H2<B> {
             self.idle_since.set(Instant::now());
         }
         if let Some(origin) = self.origin.upgrade() {
-            origin.stream_ended();
+            origin.stream_ended(self.kind);
         }
     }
 }

@@ -86,18 +86,27 @@ impl<T> Idle<T> {
         Some(item)
     }
 
+    /// Whether any of them is asked for.
+    pub(super) fn any(&self, asked_for: impl Fn(&T) -> bool) -> bool {
+        self.slots.iter().filter_map(|slot| slot.item.as_ref()).any(asked_for)
+    }
+
     /// Since when the oldest lies here.
     pub(super) fn oldest_since(&self) -> Option<Instant> {
         self.slots.get(self.oldest as usize).map(|slot| slot.since)
     }
 
-    /// Takes out the oldest.
-    pub(super) fn take_oldest(&mut self) -> Option<(Place, T)> {
-        if self.is_empty() {
-            return None;
+    /// Takes out the oldest of those that are asked for.
+    pub(super) fn take_oldest(&mut self, asked_for: impl Fn(&T) -> bool) -> Option<(Place, T)> {
+        let mut index = self.oldest;
+        while let Some(slot) = self.slots.get(index as usize) {
+            if slot.item.as_ref().is_some_and(&asked_for) {
+                let place = self.place(index);
+                return self.take(place).map(|item| (place, item));
+            }
+            index = slot.newer;
         }
-        let place = self.place(self.oldest);
-        self.take(place).map(|item| (place, item))
+        None
     }
 }
 
@@ -125,9 +134,14 @@ mod tests {
                         prop_assert_eq!(idle.take(place), Some(item));
                         left.push(place);
                     }
+                    4 => {
+                        let oldest_even = model.iter().position(|(_, item)| item % 2 == 0);
+                        let expected = oldest_even.map(|index| model.remove(index));
+                        prop_assert_eq!(idle.take_oldest(|item| item % 2 == 0), expected);
+                    }
                     _ => {
                         let expected = (!model.is_empty()).then(|| model.remove(0));
-                        prop_assert_eq!(idle.take_oldest(), expected);
+                        prop_assert_eq!(idle.take_oldest(|_| true), expected);
                     }
                 }
                 prop_assert_eq!(idle.is_empty(), model.is_empty());

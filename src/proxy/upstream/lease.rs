@@ -3,7 +3,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use super::{RequestBody, h1::H1, h2::H2, stack::Stack};
+use super::{RequestBody, h1::H1, h2::H2, share::InUse, stack::Stack};
 
 /// A connection, or one stream of it, that a request may use. Unused, it goes back by itself.
 pub(super) struct Lease<B: RequestBody> {
@@ -80,11 +80,13 @@ pub(super) trait Carrier {
 /// A connection while a request is on it. Dropped, it is cut off (HTTP/1.1) or the stream is given up (HTTP/2).
 pub(super) struct Hold {
     carrier: Option<Rc<dyn Carrier>>,
+    /// Counted until the connection was handed on, so that among equals it is another caller's turn.
+    _in_use: InUse,
 }
 
 impl Hold {
-    pub(super) fn new(carrier: Rc<dyn Carrier>) -> Self {
-        Self { carrier: Some(carrier) }
+    pub(super) fn new(carrier: Rc<dyn Carrier>, in_use: InUse) -> Self {
+        Self { carrier: Some(carrier), _in_use: in_use }
     }
 
     /// Both bodies came to their ends.

@@ -4,7 +4,8 @@
 //! Every proxy worker is one thread with a runtime and a `LocalSet` of its own, and has a [`Pool`] of its own; what the
 //! workers share is the [`Connector`]. Top to bottom: [`pool`](Pool) (what a request waits for) over `origin` and
 //! `stack` (which connections there are, and whose) over `h1` and `h2` (one connection) over [`crate::net`]
-//! (how one comes about); `gate` counts connections over all workers;
+//! (how one comes about); `gate` counts connections over all workers, `room` shares them between accounts and callers,
+//! `share` is one such part on one worker;
 //! `attempt` and `flight` are connections under way, and who waits for them; `exchange`, `outgoing` and `body` are one
 //! request and its answer; `lease` is what makes sure that nothing is lost on the way.
 
@@ -28,11 +29,13 @@ mod lease;
 mod origin;
 mod outgoing;
 mod pool;
+mod room;
+mod share;
 mod stack;
 
 pub use body::UpstreamBody;
 pub use connector::Connector;
-pub use error::{Cause, SendFailure, Side, UpstreamError};
+pub use error::{Cause, Exceeded, SendFailure, Side, UpstreamError};
 pub use exchange::Reply;
 pub use pool::{Lane, Pool};
 

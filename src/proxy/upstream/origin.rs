@@ -25,6 +25,8 @@ use super::{
     h2::H2,
     idle::Idle,
     lease::{Connection, Lease},
+    room::Kind,
+    share::Share,
     stack::Stack,
 };
 use crate::{names::AccountId, net::Destination};
@@ -84,7 +86,7 @@ impl<B: RequestBody> Origin<B> {
         if let Some(stack) = stacks.get(account) {
             return stack.clone();
         }
-        let stack = Stack::new(Rc::downgrade(self));
+        let stack = Stack::new(Rc::downgrade(self), self.gate.number(account));
         stacks.insert(account.clone(), stack.clone());
         stack
     }
@@ -94,9 +96,9 @@ impl<B: RequestBody> Origin<B> {
     }
 
     /// A stream of a connection shared by all.
-    pub(super) fn stream(&self, now: Instant) -> Option<Lease<B>> {
+    pub(super) fn stream(&self, share: &Share, now: Instant) -> Option<Lease<B>> {
         let shared = self.shared.borrow();
-        shared.iter().find(|connection| connection.reserve(now)).cloned().map(Lease::h2)
+        shared.iter().find(|connection| connection.reserve(share, now)).cloned().map(Lease::h2)
     }
 
     /// Resolves when a stream may have come free.
@@ -104,8 +106,12 @@ impl<B: RequestBody> Origin<B> {
         self.room.notified().await;
     }
 
-    pub(super) fn stream_ended(&self) {
-        self.room.notify_one();
+    /// A stream of a connection of this kind. Not everybody may use a spare one's, so all may look.
+    pub(super) fn stream_ended(&self, kind: Kind) {
+        match kind {
+            Kind::Common => self.room.notify_one(),
+            Kind::Spare => self.room.notify_waiters(),
+        }
         self.mind_idle();
     }
 
@@ -206,15 +212,21 @@ impl<B: RequestBody> Origin<B> {
     }
 
     fn close_oldest(&self) -> bool {
-        if let Some(connection) = self.take_oldest() {
+        let is_wanted = |connection: &Rc<H1<B>>| self.gate.is_wanted(connection.kind());
+        if let Some(connection) = self.take_oldest(is_wanted) {
             connection.close();
             return true;
         }
         false
     }
 
-    fn take_oldest(&self) -> Option<Rc<H1<B>>> {
-        let (place, connection) = self.idle.borrow_mut().take_oldest()?;
+    /// Whether something lies idle here that can make room for anybody.
+    pub(super) fn has_common_idle(&self) -> bool {
+        self.idle.borrow().any(|connection| connection.kind() == Kind::Common)
+    }
+
+    fn take_oldest(&self, asked_for: impl Fn(&Rc<H1<B>>) -> bool) -> Option<Rc<H1<B>>> {
+        let (place, connection) = self.idle.borrow_mut().take_oldest(asked_for)?;
         if let Some(stack) = connection.stack() {
             stack.forget(place);
         }
@@ -223,7 +235,8 @@ impl<B: RequestBody> Origin<B> {
 
     fn close_idle_shared(&self) -> bool {
         let mut shared = self.shared.borrow_mut();
-        let idle = shared.iter().position(|connection| connection.is_idle());
+        let is_wanted = |connection: &Rc<H2<B>>| connection.is_idle() && self.gate.is_wanted(connection.kind());
+        let idle = shared.iter().position(is_wanted);
         idle.map(|index| shared.swap_remove(index)).is_some()
     }
 
@@ -238,7 +251,7 @@ impl<B: RequestBody> Origin<B> {
     pub(super) fn sweep(&self, now: Instant) -> Option<Instant> {
         self.grant_wishes();
         while self.oldest_expiry().is_some_and(|expiry| expiry <= now) {
-            if let Some(connection) = self.take_oldest() {
+            if let Some(connection) = self.take_oldest(|_| true) {
                 connection.close();
             }
         }

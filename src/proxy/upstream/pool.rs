@@ -21,13 +21,15 @@ use super::{
     alarm::Alarms,
     attempt::Attempt,
     connector::Connector,
-    error::{Cause, SendFailure, UpstreamError},
+    error::{Cause, Exceeded, SendFailure, UpstreamError},
     exchange::{Broken, Reply, Terms},
     flight::Flight,
     gate::{Permit, Waiting},
     lease::Lease,
     origin::{Bell, Connected, Origin},
     outgoing::Outgoing,
+    room::Party,
+    share::Share,
     stack::Stack,
 };
 use crate::{names::AccountId, net::Destination, provider::HttpUrl};
@@ -50,11 +52,12 @@ struct Worker<B: RequestBody> {
     origins: RefCell<Vec<Rc<Origin<B>>>>,
 }
 
-/// One account's way to one origin. Keep it: making one costs a look into two tables, using it nothing.
+/// One account's way to one origin, for one caller. Keep it: making one costs a look into two tables, using it nothing.
 pub struct Lane<B: RequestBody> {
     worker: Rc<Worker<B>>,
     origin: Rc<Origin<B>>,
     stack: Rc<Stack<B>>,
+    share: Rc<Share>,
 }
 
 impl<B: RequestBody> Clone for Pool<B> {
@@ -65,7 +68,12 @@ impl<B: RequestBody> Clone for Pool<B> {
 
 impl<B: RequestBody> Clone for Lane<B> {
     fn clone(&self) -> Self {
-        Self { worker: self.worker.clone(), origin: self.origin.clone(), stack: self.stack.clone() }
+        Self {
+            worker: self.worker.clone(),
+            origin: self.origin.clone(),
+            stack: self.stack.clone(),
+            share: self.share.clone(),
+        }
     }
 }
 
@@ -83,11 +91,12 @@ impl<B: RequestBody> Pool<B> {
         }))
     }
 
-    /// The account's way to an origin. The URL's path plays no part.
+    /// The account's way to an origin, for a caller without a key. The URL's path plays no part.
     pub fn lane(&self, origin: &HttpUrl, account: &AccountId) -> Lane<B> {
         let origin = self.0.origin(origin);
         let stack = origin.stack(account);
-        Lane { worker: self.0.clone(), origin, stack }
+        let share = stack.share(0);
+        Lane { worker: self.0.clone(), origin, stack, share }
     }
 
     /// [`Lane::send`] for those who keep no lane.
@@ -149,6 +158,24 @@ async fn tend<B: RequestBody>(worker: Weak<Worker<B>>, wake: Arc<Notify>) {
 }
 
 impl<B: RequestBody> Lane<B> {
+    /// The same way, for the caller of this number.
+    #[must_use]
+    pub fn for_caller(mut self, caller: u32) -> Self {
+        if self.share.caller != caller {
+            self.share = self.stack.share(caller);
+        }
+        self
+    }
+
+    /// The number of the caller it is for.
+    pub fn caller(&self) -> u32 {
+        self.share.caller
+    }
+
+    fn party(&self) -> Party {
+        self.stack.party(&self.share)
+    }
+
     /// Sends a request and waits for the head of its answer. The request's URI is the path and query as they are to be
     /// sent; scheme, `:authority` and `Host` come from the lane's origin, whatever the request says.
     ///
@@ -210,6 +237,7 @@ impl<B: RequestBody> Lane<B> {
             to: &self.origin.to,
             timeouts: self.worker.connector.timeouts(),
             alarms: &self.worker.alarms,
+            share: &self.share,
         };
         for attempt in first..TRIES {
             let fresh = attempt >= TRIES_ON_USED;
@@ -242,8 +270,8 @@ impl<B: RequestBody> Lane<B> {
     }
 
     fn at_hand(&self, fresh: bool, now: Instant) -> Option<Lease<B>> {
-        let used = || self.stack.pop(&self.origin, now).map(Lease::h1);
-        self.origin.stream(now).or_else(|| if fresh { None } else { used() })
+        let used = || self.stack.pop(&self.origin, self.share.caller, now).map(Lease::h1);
+        self.origin.stream(&self.share, now).or_else(|| if fresh { None } else { used() })
     }
 
     async fn wait(&self, fresh: bool) -> Result<Lease<B>, UpstreamError> {
@@ -278,7 +306,7 @@ impl<B: RequestBody> Lane<B> {
     /// An attempt of this account that nobody waits for any more. None while others wait for a permit: once it has ended
     /// it serves whoever's turn it is.
     fn left_over(&self) -> Option<Rc<Attempt<B>>> {
-        if self.origin.gate.first().is_some() { None } else { self.stack.attempts.unclaimed() }
+        if self.origin.gate.is_awaited() { None } else { self.stack.attempts.unclaimed() }
     }
 
     /// One of one's own, unless another was left over meanwhile: then the permit goes on to the next in the queue.
@@ -289,13 +317,14 @@ impl<B: RequestBody> Lane<B> {
 
     fn queue_up(&self, place: &mut Option<Waiting>) -> Result<(), UpstreamError> {
         if place.is_none() {
-            *place = Some(self.origin.gate.wait().map_err(|_| self.overloaded())?);
+            let full = |_| self.overloaded(Exceeded::Queue { places: self.origin.gate.queue_limit() });
+            *place = Some(self.origin.gate.wait(self.party()).map_err(full)?);
         }
         Ok(())
     }
 
-    fn overloaded(&self) -> UpstreamError {
-        self.origin.unsent(Cause::Overloaded { queue: self.origin.gate.queue_limit() })
+    fn overloaded(&self, limit: Exceeded) -> UpstreamError {
+        self.origin.unsent(Cause::Overloaded { limit })
     }
 
     /// Until the attempt under way has ended, with its error if it failed, or until it is worth looking again.
@@ -312,13 +341,16 @@ impl<B: RequestBody> Lane<B> {
     /// Until it is this request's turn for a permit, or another connection comes free for it. As long as an answer may
     /// take: whoever waits here waits for other requests' answers.
     async fn turn(&self, fresh: bool, place: &mut Option<Waiting>) -> Result<Turn<B>, UpstreamError> {
-        if let Some(permit) = self.origin.gate.try_open() {
+        // What lies idle makes room before the cap is stretched.
+        let (gate, spares) = (&self.origin.gate, !self.origin.has_common_idle());
+        if let Some(permit) = gate.try_open(self.party(), spares) {
             return Ok(Turn::Permit(permit));
         }
         self.queue_up(place)?;
-        let by = Instant::now() + self.worker.connector.timeouts().head;
-        let mut ticket = self.origin.gate.queue();
-        let mut hope = self.stack.wait(fresh, Some(ticket.number()));
+        let limit = self.worker.connector.timeouts().head;
+        let by = Instant::now() + limit;
+        let mut ticket = gate.queue(self.party(), spares);
+        let mut hope = self.stack.wait(&self.share, fresh, Some(ticket.id()));
         self.origin.make_room();
         loop {
             tokio::select! {
@@ -326,25 +358,25 @@ impl<B: RequestBody> Lane<B> {
                 permit = &mut ticket => return Ok(Turn::Permit(permit)),
                 connected = hope.fulfilled() => return connected.map(Turn::Connection),
                 () = self.origin.room() => {
-                    if let Some(lease) = self.origin.stream(Instant::now()) {
+                    if let Some(lease) = self.origin.stream(&self.share, Instant::now()) {
                         return Ok(Turn::Connection(Some(lease)));
                     }
                 }
-                () = sleep_until(by) => return Err(self.overloaded()),
+                () = sleep_until(by) => return Err(self.overloaded(Exceeded::Wait { limit })),
             }
         }
     }
 
     /// What this attempt ends with, or whatever comes free before. None: it is one for all, look there.
     async fn connection(&self, fresh: bool, attempt: &Attempt<B>) -> Connected<B> {
-        let mut hope = self.stack.wait(fresh, None);
+        let mut hope = self.stack.wait(&self.share, fresh, None);
         hope.claim(attempt);
         loop {
             tokio::select! {
                 biased;
                 connected = hope.fulfilled() => return connected,
                 () = self.origin.room() => {
-                    if let Some(lease) = self.origin.stream(Instant::now()) {
+                    if let Some(lease) = self.origin.stream(&self.share, Instant::now()) {
                         return Ok(Some(lease));
                     }
                 }

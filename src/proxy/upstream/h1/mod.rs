@@ -43,6 +43,7 @@ use super::{
     idle::Place,
     lease::{Carrier, Ending},
     outgoing::Outgoing,
+    room::{Kind, Party},
     stack::Stack,
 };
 
@@ -61,6 +62,9 @@ pub(super) struct H1<B: RequestBody> {
     used: Cell<bool>,
     /// Where it lies while nobody uses it.
     lies: Cell<Option<Place>>,
+    /// For whom it was opened, and on what kind of permit.
+    owner: Party,
+    kind: Kind,
     watch: Watch,
 }
 
@@ -73,6 +77,7 @@ impl<B: RequestBody> H1<B> {
         stack: Weak<Stack<B>>,
         permit: Permit,
     ) -> Rc<Self> {
+        let (owner, kind) = (permit.party, permit.kind);
         let connection = Rc::new(Self {
             wire: Rc::new(RefCell::new(Wire::new(stream, permit))),
             stack,
@@ -81,6 +86,8 @@ impl<B: RequestBody> H1<B> {
             place: place.clone(),
             used: Cell::new(false),
             lies: Cell::new(None),
+            owner,
+            kind,
             watch: Watch::new(),
         });
         tokio::task::spawn_local(watch(Rc::downgrade(&connection), connection.watch.stirred.clone()));
@@ -104,6 +111,22 @@ impl<B: RequestBody> H1<B> {
 
     pub(super) fn stack(&self) -> Option<Rc<Stack<B>>> {
         self.stack.upgrade()
+    }
+
+    /// Whom its permit counts for.
+    pub(super) fn owner(&self) -> Party {
+        self.owner
+    }
+
+    /// What kind of permit it has.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The only caller who may use it, if there is one: a spare permit is for the one to whom it was given, or those who have
+    /// many would use up what is kept for those who have few.
+    pub(super) fn only(&self) -> Option<u32> {
+        (self.kind == Kind::Spare).then_some(self.owner.caller)
     }
 
     /// It lies idle from now on, or no longer.
