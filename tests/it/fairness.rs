@@ -35,14 +35,17 @@ use crate::{
 /// A caller who asks for a path, with a key if he has one.
 async fn asking(proxy: SocketAddr, path: &str, key: &str) -> Wire {
     let mut wire = Wire::to(proxy).await;
-    wire.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nMarketgate-Key: {key}\r\n\r\n").as_bytes()).await;
+    wire.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nMarketgate-Key: {key}\r\n\r\n").as_bytes())
+        .await;
     wire
 }
 
 /// A caller who begins an upload and does not go on with it.
 async fn trickling(proxy: SocketAddr, account: &str) -> Wire {
     let mut wire = Wire::to(proxy).await;
-    let head = format!("POST /{account}/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+    let head = format!(
+        "POST /{account}/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+    );
     wire.write(head.as_bytes()).await;
     wire
 }
@@ -145,7 +148,10 @@ impl Body for Endless {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         static PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
         self.0.fetch_add(PIECE.len() as u64, Relaxed);
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&PIECE)))))

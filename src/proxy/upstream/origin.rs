@@ -235,7 +235,8 @@ impl<B: RequestBody> Origin<B> {
 
     fn close_idle_shared(&self) -> bool {
         let mut shared = self.shared.borrow_mut();
-        let is_wanted = |connection: &Rc<H2<B>>| connection.is_idle() && self.gate.is_wanted(connection.kind());
+        let is_wanted =
+            |connection: &Rc<H2<B>>| connection.is_idle() && self.gate.is_wanted(connection.kind());
         let idle = shared.iter().position(is_wanted);
         idle.map(|index| shared.swap_remove(index)).is_some()
     }
