@@ -251,7 +251,13 @@ mod tests {
     fn whoever_shows_a_key_is_told_by_name_whatever_else_is_shown() {
         let caller = |name: &str| Caller { name: name.to_owned(), key_sha256: sha256(name) };
         let (listeners, allowed_hosts, allowed_origins) = (Vec::new(), Vec::new(), Vec::new());
-        let proxy = ProxySettings { listeners, allowed_hosts, allowed_origins, access_log: false };
+        let proxy = ProxySettings {
+            listeners,
+            allowed_hosts,
+            allowed_origins,
+            access_log: false,
+            drain_delay: std::time::Duration::ZERO,
+        };
         let guard = Guard::new(&proxy, &[caller("books"), caller("stock")]);
         let mut headers = HeaderMap::new();
         assert!(guard.admit(&Method::GET, &headers).is_err());
