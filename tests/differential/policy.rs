@@ -138,7 +138,7 @@ fn arriving(request: &Request, way: &Way, mut arrived: Arrived, rules: &mut Vec<
     let token = plain(way.credential.0);
     let nominated = nominated(request.values("connection"));
     arrived.fields.retain(|(name, _)| {
-        let rule = held_back(request, name, &token, &nominated);
+        let rule = held_back(name, &token, &nominated);
         rules.extend(rule);
         rule.is_none()
     });
@@ -169,7 +169,7 @@ fn arriving(request: &Request, way: &Way, mut arrived: Arrived, rules: &mut Vec<
     arrived
 }
 
-fn held_back(request: &Request, name: &str, token: &str, nominated: &[String]) -> Option<Rule> {
+fn held_back(name: &str, token: &str, nominated: &[String]) -> Option<Rule> {
     // "In any spelling: names are the same that differ only in what is neither letter nor digit, also with more of that at
     // either end."
     let name = plain(name);
