@@ -194,8 +194,8 @@ fn held_back(name: &str, token: &str, nominated: &[String]) -> Option<Rule> {
 
 /// What `Connection` names, beside its own options and what frames the message.
 fn nominated<'a>(connection: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-    let lists = connection.map(|list| plain(&String::from_utf8_lossy(list)));
-    let names = lists.flat_map(|list| list.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>());
+    let lists = connection.map(|list| String::from_utf8_lossy(list).into_owned());
+    let names = lists.flat_map(|list| list.split(',').map(|name| plain(name.trim())).collect::<Vec<_>>());
     names.filter(|name| !matches!(name.as_str(), "" | "close" | "keep-alive" | "content-length")).collect()
 }
 
