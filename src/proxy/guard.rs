@@ -143,7 +143,11 @@ impl Guard {
 /// What only browsers say of requests that no program asks for: navigations, frames, web sockets, and what is loaded ahead.
 /// A navigation that began outside of the browser says `Sec-Fetch-Site: none` wherever redirects have led it since.
 fn browser_mark(headers: &HeaderMap) -> Option<&'static str> {
-    headers.iter().find_map(|(name, value)| match (name.as_str(), value.as_bytes()) {
+    // Most names are told by their first letter.
+    let may_be_one =
+        |name: &HeaderName| matches!(name.as_str().as_bytes().first(), Some(b's' | b'p' | b'u' | b'x'));
+    let fields = headers.iter().filter(|(name, _)| may_be_one(name));
+    let mut marks = fields.filter_map(|(name, value)| match (name.as_str(), value.as_bytes()) {
         // `fetch` of Node.js and Deno says `cors` as well.
         ("sec-fetch-mode", b"cors" | b"no-cors" | b"same-origin") => None,
         ("sec-fetch-mode", _) => Some("its Sec-Fetch-Mode is no program's"),
@@ -154,7 +158,8 @@ fn browser_mark(headers: &HeaderMap) -> Option<&'static str> {
         ("purpose" | "x-purpose" | "x-moz", value) if is_ahead_of_need(value) => Some("it is a prefetch"),
         ("upgrade-insecure-requests", _) => Some("Upgrade-Insecure-Requests marks a navigation"),
         _ => None,
-    })
+    });
+    marks.next()
 }
 
 fn is_ahead_of_need(purpose: &[u8]) -> bool {

@@ -138,7 +138,7 @@ fn arriving(request: &Request, way: &Way, mut arrived: Arrived, rules: &mut Vec<
     let token = plain(way.credential.0);
     let nominated = nominated(request.values("connection"));
     arrived.fields.retain(|(name, _)| {
-        let rule = held_back(request, name, &token, &nominated);
+        let rule = held_back(name, &token, &nominated);
         rules.extend(rule);
         rule.is_none()
     });
@@ -169,7 +169,7 @@ fn arriving(request: &Request, way: &Way, mut arrived: Arrived, rules: &mut Vec<
     arrived
 }
 
-fn held_back(request: &Request, name: &str, token: &str, nominated: &[String]) -> Option<Rule> {
+fn held_back(name: &str, token: &str, nominated: &[String]) -> Option<Rule> {
     // "In any spelling: names are the same that differ only in what is neither letter nor digit, also with more of that at
     // either end."
     let name = plain(name);
@@ -194,8 +194,8 @@ fn held_back(request: &Request, name: &str, token: &str, nominated: &[String]) -
 
 /// What `Connection` names, beside its own options and what frames the message.
 fn nominated<'a>(connection: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-    let lists = connection.map(|list| plain(&String::from_utf8_lossy(list)));
-    let names = lists.flat_map(|list| list.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>());
+    let lists = connection.map(|list| String::from_utf8_lossy(list).into_owned());
+    let names = lists.flat_map(|list| list.split(',').map(|name| plain(name.trim())).collect::<Vec<_>>());
     names.filter(|name| !matches!(name.as_str(), "" | "close" | "keep-alive" | "content-length")).collect()
 }
 
