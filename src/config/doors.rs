@@ -193,7 +193,7 @@ fn allowed_hosts(proxy: &Section<'_>, keyless: bool) -> Vec<String> {
             "`{host}` in `allowed_hosts` lets web pages in, as no caller needs a key: at a plain http:// name other than \
              localhost browsers do not mark what a page loads (no Fetch Metadata), so it looks like a program's request"
         );
-        let hint = "`marketgate caller NAME` makes a key for [callers.NAME]; then callers may use any name. Or call by localhost";
+        let hint = "`marketgate caller NAME` makes a key for [callers.NAME]; with one, callers may use this name. Or call by localhost";
         proxy.mistake(&text.span, Misfit::mended_by(message, hint));
     }
     hosts
