@@ -122,7 +122,7 @@ impl Shop {
     fn text(&self, simulated_at: SocketAddr) -> String {
         let (Self { proxy, admin, .. }, store) = (self, Path::display(self.folder.path()));
         format!(
-            "[proxy]\nlisten = \"{proxy}\"\n[admin]\nlisten = \"{admin}\"\n[log]\nlevel = \"warn\"\n\
+            "[proxy]\nlisten = \"{proxy}\"\n[admin]\nlisten = \"{admin}\"\n[log]\nlevel = \"warn,marketgate::cli::run=info\"\n\
              [store]\npath = \"{store}/marketgate.db\"\nkey = {{ file = \"{store}/marketgate.key\" }}\n\
              [apps.any]\nprovider = \"generic\"\ngrant = \"authorization_code\"\n\
              api = \"http://{simulated_at}/generic/api\"\ntoken_url = \"http://{simulated_at}/generic/oauth/token\"\n\

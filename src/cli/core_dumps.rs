@@ -14,6 +14,8 @@ pub(super) fn refuse() {
     let none = Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum };
     let limited = setrlimit(Resource::Core, none);
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable).and(limited) {
-        super::streams::talk(&format!("warning: a crash may leave a core dump with secrets in it: {error}"));
+        super::streams::talk(format_args!(
+            "warning: a crash may leave a core dump with secrets in it: {error}"
+        ));
     }
 }

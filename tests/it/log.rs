@@ -53,14 +53,19 @@ fn dropped(admin: SocketAddr) -> u64 {
 }
 
 /// An app of a static key at this address, called without an access log or with one.
-fn run_before(upstream: SocketAddr, folder: &Path, proxy_table: &str) -> (Program, SocketAddr, SocketAddr) {
+fn run_before(
+    upstream: SocketAddr,
+    folder: &Path,
+    proxy_table: &str,
+    callers: &str,
+) -> (Program, SocketAddr, SocketAddr) {
     let [proxy, admin] = free_ports();
     let apps = format!(
         "[apps.any]\nprovider = \"generic\"\ngrant = \"static\"\napi = \"http://{upstream}\"\napi_key = {{ file = \"key\" }}\n"
     );
     std::fs::write(folder.join("key"), "k-1234567890").unwrap();
     let doors = doors(proxy, admin).replace("[proxy]\n", &format!("[proxy]\n{proxy_table}"));
-    std::fs::write(folder.join("proxy.toml"), doors + &apps).unwrap();
+    std::fs::write(folder.join("proxy.toml"), doors + callers + &apps).unwrap();
     let program = Program::start(folder, &["run"]);
     program.mentions("started");
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -81,7 +86,8 @@ fn a_caller_who_hangs_up_before_the_answer_leaves_one_line_and_one_count() {
     for access_log in ["", "access_log = true\n"] {
         let folder = tempfile::tempdir().unwrap();
         let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (program, proxy, admin) = run_before(upstream.local_addr().unwrap(), folder.path(), access_log);
+        let (program, proxy, admin) =
+            run_before(upstream.local_addr().unwrap(), folder.path(), access_log, "");
         let mut caller = TcpStream::connect(proxy).unwrap();
         caller
             .write_all(b"POST /any/x?secret=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
@@ -105,7 +111,7 @@ fn a_line_of_the_access_log_says_whether_the_caller_got_the_whole_answer() {
     let folder = tempfile::tempdir().unwrap();
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = upstream.local_addr().unwrap();
-    let (program, proxy, _) = run_before(address, folder.path(), "access_log = true\n");
+    let (program, proxy, _) = run_before(address, folder.path(), "access_log = true\n", "");
     let marketplace = std::thread::spawn(move || {
         // Whole; longer than the caller waits for; broken off by the marketplace.
         for (says, sends) in [(5, "12345"), (500, "12345"), (500, "1234567")] {
@@ -151,8 +157,8 @@ fn lines_about_requests_name_the_caller_whose_key_was_shown() {
     let address = upstream.local_addr().unwrap();
     let key = "0123456789abcdef0123456789abcdef";
     let sha256 = "3eb1bd439947eb762998e566ccc2e099c791118b2f40579cc4f7da2b5061b7f9";
-    let callers = format!("access_log = true\n[callers.shipping]\nsha256 = \"{sha256}\"\n");
-    let (program, proxy, _) = run_before(address, folder.path(), &callers);
+    let callers = format!("[callers.shipping]\nsha256 = \"{sha256}\"\n");
+    let (program, proxy, _) = run_before(address, folder.path(), "access_log = true\n", &callers);
     let shows = format!("Marketgate-Key: {key}\r\n");
     drop(upstream);
     assert!(get(proxy, "/any/x", &shows).contains("upstream_unreachable"));
@@ -165,7 +171,7 @@ fn lines_about_requests_name_the_caller_whose_key_was_shown() {
 fn every_line_of_a_json_log_is_an_object_and_the_first_tells_what_was_started() {
     let folder = tempfile::tempdir().unwrap();
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (program, proxy, admin) = run_before(upstream.local_addr().unwrap(), folder.path(), "");
+    let (program, proxy, admin) = run_before(upstream.local_addr().unwrap(), folder.path(), "", "");
     let said = program.end("TERM").err;
     let lines: Vec<_> = said.lines().map(object).collect();
     let start = &lines[0];

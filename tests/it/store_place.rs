@@ -253,7 +253,7 @@ fn after_a_start_without_its_database_the_exit_code_is_6_and_nothing_is_made() {
         let refused = shop.say(arguments);
         assert_eq!(refused.code, Some(6), "{arguments:?}: {refused:?}");
         assert!(
-            refused.err.contains("is missing") && refused.err.contains("help: put the database back"),
+            refused.err.contains("is missing") && refused.err.contains("put the database back"),
             "{refused:?}"
         );
     }

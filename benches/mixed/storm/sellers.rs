@@ -132,7 +132,7 @@ impl Sellers {
         let (simulator, store) = (self.simulated_at, Path::display(self.folder.path()).to_string());
         std::fs::write(self.path("authority.pem"), authority).unwrap();
         let text = format!(
-            "[proxy]\nlisten = \"{proxy}\"\n[admin]\nlisten = \"{admin}\"\n[log]\nlevel = \"error\"\n\
+            "[proxy]\nlisten = \"{proxy}\"\n[admin]\nlisten = \"{admin}\"\n[log]\nlevel = \"error,marketgate::cli::run=info\"\n\
              [store]\npath = \"{store}/marketgate.db\"\nkey = {{ file = \"{store}/marketgate.key\" }}\n\
              [upstream]\nca_file = \"{store}/authority.pem\"\n\
              [apps.{APP}]\nprovider = \"generic\"\ngrant = \"authorization_code\"\n\
