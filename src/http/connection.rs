@@ -98,6 +98,7 @@ async fn drive<C: Drainable>(
     poll_fn(|cx| {
         registration.wake_by(cx.waker());
         progress.begin();
+        progress.hold_heads_back(registration.is_head_memory_used_up());
         let mut end = connection.as_mut().poll(cx);
         if end.is_pending() && !draining && stopped.as_mut().poll(cx).is_ready() {
             draining = true;

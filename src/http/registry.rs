@@ -26,6 +26,9 @@ use super::tally::Cut;
 /// From one line about a full listener to the next.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// How long a connection must have rested before it is closed for others: what was just accepted may be about to ask.
+const REST: Duration = Duration::from_millis(20);
+
 /// How often a full listener looks again for connections to close.
 const RECHECK: Duration = Duration::from_millis(50);
 
@@ -43,8 +46,9 @@ pub struct Room {
 pub struct Registry {
     room: Room,
     reserve: usize,
-    /// Bytes taken by unfinished heads, those of evicted connections left out.
+    /// Bytes taken by unfinished heads, and those of them that are about to be freed.
     heads: AtomicUsize,
+    going: AtomicUsize,
     inside: Mutex<Inside>,
     released: Notify,
     /// Registries of the same process: descriptors are wanted by all of them.
@@ -77,6 +81,8 @@ struct Entry {
     rank: AtomicU64,
     /// Bytes of memory its unfinished head takes.
     head: AtomicUsize,
+    /// Of these, what is about to be freed.
+    going: AtomicUsize,
     /// Why it is evicted, as [`Eviction`].
     eviction: AtomicU8,
     /// Written under the lock.
@@ -117,10 +123,10 @@ impl Rest {
 
 /// Where the class of a rank begins; below it are microseconds of centuries.
 const CLASS: u32 = 56;
+const SINCE: u64 = (1 << CLASS) - 1;
 
 fn micros(instant: Instant, start: Instant) -> u64 {
-    u64::try_from(instant.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX)
-        & ((1 << CLASS) - 1)
+    u64::try_from(instant.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX) & SINCE
 }
 
 impl Registry {
@@ -139,6 +145,7 @@ impl Registry {
             room,
             reserve: reserve(room.connections),
             heads: AtomicUsize::new(0),
+            going: AtomicUsize::new(0),
             inside: Mutex::default(),
             released: Notify::new(),
             beside,
@@ -173,6 +180,7 @@ impl Registry {
         let entry = Arc::new(Entry {
             rank: AtomicU64::new(Rest::Idle(now).rank(self.start)),
             head: AtomicUsize::new(0),
+            going: AtomicUsize::new(0),
             eviction: AtomicU8::new(0),
             is_reserved: AtomicBool::new(is_reserved),
             waker: OnceLock::new(),
@@ -189,13 +197,15 @@ impl Registry {
     /// waits until one is closed or some time has passed.
     pub(super) async fn relieve(&self, pause: Duration) {
         let released = self.released.notified();
+        let now = Instant::now();
         let all: Vec<_> = self.all().iter().filter_map(Weak::upgrade).collect();
         for registry in all {
             let mut inside = registry.lock();
             if inside.regular.leaving + inside.reserved.leaving == 0 {
                 let batch = batch(registry.room.connections);
-                inside.evict(false, batch);
-                inside.evict(true, batch);
+                let now = micros(now, registry.start);
+                inside.evict(false, batch, now);
+                inside.evict(true, batch, now);
             }
         }
         let _ = timeout(pause, released).await;
@@ -208,9 +218,9 @@ impl Registry {
             return true;
         }
         if regular.leaving + reserved.leaving == 0 {
-            let batch = batch(self.reserve);
-            if inside.evict(true, batch) == 0 {
-                inside.evict(false, batch);
+            let (batch, now) = (batch(self.reserve), micros(Instant::now(), self.start));
+            if inside.evict(true, batch, now) == 0 {
+                inside.evict(false, batch, now);
             }
         }
         false
@@ -219,7 +229,8 @@ impl Registry {
     fn promote(&self, entry: &Entry) -> bool {
         let now = micros(Instant::now(), self.start);
         let mut inside = self.lock();
-        if !inside.find_regular(&self.room, now) {
+        // Where somebody has just come and asks for nothing yet, not all of them have a request in flight.
+        if !inside.find_regular(&self.room, now) && !inside.is_anybody_resting() {
             return false;
         }
         inside.stay(entry);
@@ -242,13 +253,16 @@ impl Registry {
     /// Notes what memory an unfinished head takes. Beyond the bound the eldest of them go.
     fn hold(&self, entry: &Entry, bytes: usize) {
         let before = entry.head.swap(bytes, Relaxed);
-        let all = match bytes.checked_sub(before) {
-            Some(more) => self.heads.fetch_add(more, Relaxed) + more,
-            None => self.heads.fetch_sub(before - bytes, Relaxed),
-        };
-        if bytes > before && all > self.room.unfinished_heads {
+        self.heads.fetch_add(bytes, Relaxed);
+        self.heads.fetch_sub(before, Relaxed);
+        self.going.fetch_sub(entry.going.swap(0, Relaxed), Relaxed);
+        if bytes > before && self.staying_heads() > self.room.unfinished_heads {
             self.shed_heads();
         }
+    }
+
+    fn staying_heads(&self) -> usize {
+        self.heads.load(Relaxed).saturating_sub(self.going.load(Relaxed))
     }
 
     /// Somewhat below the bound, so that a flood of heads has them looked through rarely.
@@ -259,14 +273,16 @@ impl Registry {
         let mut heads: Vec<_> = entries
             .values()
             .filter(|entry| entry.head.load(Relaxed) > 0)
-            .filter_map(|entry| Some((entry.evictable()?, entry)))
+            .filter_map(|entry| Some((entry.evictable(u64::MAX)?, entry)))
             .collect();
         heads.sort_unstable_by_key(|(rank, _)| *rank);
         for (_, entry) in heads {
-            if self.heads.load(Relaxed) <= goal {
+            if self.staying_heads() <= goal {
                 break;
             }
-            self.heads.fetch_sub(entry.head.swap(0, Relaxed), Relaxed);
+            let bytes = entry.head.load(Relaxed);
+            self.going.fetch_add(bytes, Relaxed);
+            entry.going.store(bytes, Relaxed);
             let count = if entry.is_reserved.load(Relaxed) { &mut *reserved } else { &mut *regular };
             entry.evict(Eviction::HeadMemory, count);
         }
@@ -298,16 +314,17 @@ impl Inside {
         if self.found_nothing.is_some_and(|at| now.saturating_sub(at) < pause) {
             return false;
         }
-        let found = self.evict(false, missing.max(batch(room.connections))) >= missing;
+        let found = self.evict(false, missing.max(batch(room.connections)), now) >= missing;
         self.found_nothing = (!found).then_some(now);
         self.tell(room, found, now);
         found
     }
 
     /// Evicts as many of the connections that may be, and says how many.
-    fn evict(&mut self, is_reserved: bool, most: usize) -> usize {
+    fn evict(&mut self, is_reserved: bool, most: usize, now: u64) -> usize {
         let kind = self.entries.values().filter(|entry| entry.is_reserved.load(Relaxed) == is_reserved);
-        let mut found: Vec<_> = kind.filter_map(|entry| Some((entry.evictable()?, entry.clone()))).collect();
+        let mut found: Vec<_> =
+            kind.filter_map(|entry| Some((entry.evictable(now)?, entry.clone()))).collect();
         if found.len() > most {
             found.select_nth_unstable_by_key(most, |(rank, _)| *rank);
             found.truncate(most);
@@ -317,6 +334,11 @@ impl Inside {
             entry.evict(Eviction::Crowded, count);
         }
         found.len()
+    }
+
+    fn is_anybody_resting(&self) -> bool {
+        let mut regular = self.entries.values().filter(|entry| !entry.is_reserved.load(Relaxed));
+        regular.any(|entry| entry.evictable(u64::MAX).is_some())
     }
 
     /// The connection is not evicted any more, because it goes on or has ended.
@@ -347,10 +369,11 @@ impl Inside {
 }
 
 impl Entry {
-    /// Its rank among those that may be evicted.
-    fn evictable(&self) -> Option<u64> {
+    /// Its rank among those that may be evicted at this time.
+    fn evictable(&self, now: u64) -> Option<u64> {
         let rank = self.rank.load(Relaxed);
-        (rank != 0 && self.eviction.load(Relaxed) == 0).then_some(rank)
+        let has_rested = now.saturating_sub(rank & SINCE) >= REST.as_micros() as u64;
+        (rank != 0 && has_rested && self.eviction.load(Relaxed) == 0).then_some(rank)
     }
 
     fn evict(&self, why: Eviction, count: &mut Count) {
@@ -398,6 +421,11 @@ impl Registration {
         self.registry.connections()
     }
 
+    /// Whether unfinished heads take all the memory there is for them, until those that are evicted are gone.
+    pub(super) fn is_head_memory_used_up(&self) -> bool {
+        self.registry.heads.load(Relaxed) > self.registry.room.unfinished_heads
+    }
+
     /// By which the connection is woken when it is evicted.
     pub(super) fn wake_by(&self, waker: &Waker) {
         self.entry.waker.get_or_init(|| waker.clone());
@@ -409,6 +437,8 @@ impl Registration {
             let rank = rest.map_or(0, |rest| rest.rank(self.registry.start));
             self.entry.rank.store(rank, Relaxed);
         }
+        // What is read behind a request in flight is little, and nobody may be cut for it.
+        let head = if matches!(rest, Some(Rest::Head(_))) { head } else { 0 };
         if self.head.replace(head) != head {
             self.registry.hold(&self.entry, head);
         }
@@ -463,6 +493,7 @@ mod tests {
         head.stand(Some(Rest::Head(at(1))), 10);
         idle.stand(Some(Rest::Idle(at(2))), 0);
         fresh.stand(Some(Rest::Idle(at(3))), 0);
+        tokio::time::advance(Duration::from_secs(10)).await;
         let mut guests = Vec::new();
         for expected in [idle, fresh, head] {
             let guest = registry.enter();
@@ -479,6 +510,7 @@ mod tests {
     async fn a_connection_that_got_a_request_meanwhile_stays() {
         let registry = registry(1);
         let resting = registry.enter();
+        tokio::time::advance(REST).await;
         let guest = registry.enter();
         assert!(!guest.is_reserved());
         guest.stand(None, 0);
@@ -515,8 +547,17 @@ mod tests {
         all[0].stand(None, 0);
         assert_eq!(all[0].is_evicted(), None);
         drop(all);
-        assert_eq!(registry.heads.load(Relaxed), 0);
+        assert_eq!((registry.heads.load(Relaxed), registry.going.load(Relaxed)), (0, 0));
         assert_eq!(registry.lock().regular.leaving, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_just_come_is_not_closed_for_others_and_does_not_have_them_refused() {
+        let registry = registry(1);
+        let fresh = registry.enter();
+        let guest = registry.enter();
+        assert!(guest.is_reserved() && guest.take_place());
+        assert_eq!(fresh.is_evicted(), None);
     }
 
     #[tokio::test(start_paused = true)]

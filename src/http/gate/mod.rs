@@ -167,6 +167,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
         if !matches!(gate.verdict, Verdict::Passing) {
             return Poll::Ready(gate.stand_in(buf));
         }
+        if gate.progress.holds_heads_back() && gate.framing.head_length() > 0 {
+            // In its turn again, behind connections that are just being closed.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let start = buf.filled().len();
         let read = Pin::new(&mut gate.io).poll_read(cx, buf);
         gate.progress.wait_for_bytes(read.is_pending());

@@ -11,6 +11,7 @@ pub struct Progress {
     stage: Cell<Stage>,
     messages: Cell<u64>,
     head_memory: Cell<usize>,
+    holds_heads_back: Cell<bool>,
     read: Cell<u64>,
     written: Cell<u64>,
     waits_for_bytes: Cell<bool>,
@@ -88,6 +89,15 @@ impl Progress {
     pub(super) fn stand(&self, stage: Stage, messages: u64) {
         self.stage.set(stage);
         self.messages.set(messages);
+    }
+
+    /// Whether no more of a head that has begun may be read now.
+    pub fn hold_heads_back(&self, hold: bool) {
+        self.holds_heads_back.set(hold);
+    }
+
+    pub(super) fn holds_heads_back(&self) -> bool {
+        self.holds_heads_back.get()
     }
 
     pub(super) fn hold_head(&self, bytes: usize) {
