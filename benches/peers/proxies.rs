@@ -110,8 +110,10 @@ fn other() -> Option<PathBuf> {
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// Where it is asked whether it lives, if it can be.
+    #[allow(dead_code, reason = "for the bench `fair`")]
     pub(crate) admin: Option<SocketAddr>,
     /// The path of an account other than that of `/api`, where there are such.
+    #[allow(dead_code, reason = "for the bench `fair`")]
     pub(crate) other_account: &'static str,
     pub(crate) process: Process,
     _folder: tempfile::TempDir,
