@@ -27,7 +27,7 @@ pub(crate) struct Attack {
     drip: &'static [u8],
 }
 
-pub(crate) const ALL: [Attack; 6] = [
+pub(crate) static ALL: [Attack; 6] = [
     Attack { name: "nothing", title: "nothing", connections: 0, first: |_| Vec::new(), drip: b"" },
     Attack {
         name: "uploads",

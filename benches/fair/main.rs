@@ -96,7 +96,7 @@ fn main() {
     }
 }
 
-async fn measure(proxy: &Proxy, running: &Running, attack: &Attack, time: Duration) -> String {
+async fn measure(proxy: &Proxy, running: &Running, attack: &'static Attack, time: Duration) -> String {
     healthy::ask_for(running, Duration::from_secs(1)).await;
     let before = running.process.resident();
     let attackers = attack.begin(running).await;
