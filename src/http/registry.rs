@@ -362,7 +362,7 @@ impl Inside {
         } else {
             tracing::warn!(
                 connections,
-                "all connections of a listener have a request in flight: further requests are answered 503 `overloaded`"
+                "no connection of a full listener can be closed for another one: further requests are answered 503 `overloaded`"
             );
         }
     }
