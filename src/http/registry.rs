@@ -30,7 +30,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_millis(20);
 
 /// How often a full listener looks again for connections to close.
-const RECHECK: Duration = Duration::from_millis(50);
+const RECHECK: Duration = REST;
 
 /// What a registry bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,10 +218,9 @@ impl Registry {
             return true;
         }
         if regular.leaving + reserved.leaving == 0 {
-            let (batch, now) = (batch(self.reserve), micros(Instant::now(), self.start));
-            if inside.evict(true, batch, now) == 0 {
-                inside.evict(false, batch, now);
-            }
+            let (many, now) = (self.reserve / 2, micros(Instant::now(), self.start));
+            let found = inside.evict(true, many, now);
+            inside.evict(false, many - found, now);
         }
         false
     }
