@@ -290,7 +290,7 @@ fn kept_back(name: &str, value: &[u8], nominated: &[String]) -> Option<Rule> {
     }
 }
 
-/// "HTML, XML in all its forms, `multipart/…`, and a body without a proper `Content-Type`."
+/// "HTML, XHTML, SVG, and a body without a proper `Content-Type`."
 fn may_be_a_page(response: &Response) -> bool {
     let kinds: Vec<String> = response
         .values("content-type")
@@ -301,8 +301,8 @@ fn may_be_a_page(response: &Response) -> bool {
         None => !is_empty && !matches!(response.status, 204 | 304),
         Some(kind) => {
             kind.ends_with("html")
-                || kind.ends_with("xml")
-                || kind.starts_with("multipart/")
+                || kind == "application/xhtml+xml"
+                || kind == "image/svg+xml"
                 || !kind.contains('/')
         }
     }
