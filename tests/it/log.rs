@@ -140,6 +140,10 @@ fn a_line_of_the_access_log_says_whether_the_caller_got_the_whole_answer() {
             assert!(reader.read_line(&mut line).unwrap() > 0, "{path} was not answered");
         }
         reader.read_exact(&mut vec![0; takes]).unwrap();
+        if ended == "broken off" {
+            // Or it would be the caller who leaves.
+            let _ = reader.read_to_end(&mut Vec::new());
+        }
         drop(reader);
         let line = line_with(&program, path);
         assert_eq!((&line["ended"], &line["bytes"]), (&ended.into(), &bytes.into()), "{line}");
