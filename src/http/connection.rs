@@ -223,7 +223,8 @@ fn bare(status: StatusCode) -> Own {
 }
 
 fn crowded(connections: usize, request: &Request<Incoming>) -> Own {
-    let detail = format!("all {connections} connections of this listener have a request in flight");
+    let detail =
+        format!("this listener has {connections} connections, and none can be closed for another one");
     let action = "ask again; where that goes on, send less at once or raise the limit on connections";
     let problem = Problem::new(Code::Overloaded, detail, action).retry_after(Duration::from_secs(1));
     problem.answer(request.headers(), &uuid::Uuid::new_v4().to_string())
