@@ -100,9 +100,9 @@ impl Accounts {
         loop {
             let is_last = self.live.closing().is_cancelled();
             let change = self.live.change(arrival.id(), refuse, SETTLE).await;
-            if turn.is_over() {
+            let Some(alone) = turn.come().await else {
                 return Err(AccountsError::overtaken(arrival.id()));
-            }
+            };
             match store.account(arrival.id()).await {
                 Ok(before) => arrival.before = before,
                 Err(error) => tracing::warn!(account = %arrival.id(), %error, "the store cannot be read"),
@@ -131,6 +131,7 @@ impl Accounts {
                     return Ok((self.adopted(store, record).await?, found));
                 }
             }
+            drop(alone);
             let again = tokio::time::sleep(AGAIN);
             self.live.closing().run_until_cancelled(again).await;
         }

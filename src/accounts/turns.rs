@@ -3,8 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use tokio::sync::OwnedMutexGuard;
 
 use crate::names::AccountId;
 
@@ -18,6 +20,8 @@ struct Open {
     next: u64,
     /// The latest that is in its place: stored, or with the account's keeper.
     placed: Option<u64>,
+    /// Held by the one that is being put in its place.
+    storing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One of those grants, until this is dropped.
@@ -45,9 +49,12 @@ impl Turns {
 }
 
 impl Turn<'_> {
-    /// Whether a later one is in its place.
-    pub(super) fn is_over(&self) -> bool {
-        self.turns.lock().get(self.id).is_some_and(|open| open.placed > Some(self.number))
+    /// Waits until no other one is being put in its place, and keeps the others waiting. None: a later one is in its place.
+    pub(super) async fn come(&self) -> Option<OwnedMutexGuard<()>> {
+        let storing = self.turns.lock().get(self.id).map(|open| open.storing.clone())?;
+        let alone = storing.lock_owned().await;
+        let is_over = self.turns.lock().get(self.id).is_some_and(|open| open.placed > Some(self.number));
+        (!is_over).then_some(alone)
     }
 
     /// This one is in its place.
@@ -74,17 +81,32 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_grant_gives_way_to_a_later_one_of_its_account_and_to_no_other() {
+    #[tokio::test]
+    async fn a_grant_gives_way_to_a_later_one_of_its_account_and_to_no_other() {
         let id = |name: &str| AccountId { app: "a".parse().unwrap(), account: name.parse().unwrap() };
         let (turns, id, other) = (Turns::default(), id("x"), id("y"));
         let (first, second, else_where) = (turns.take(&id), turns.take(&id), turns.take(&other));
         first.place();
-        assert!(!first.is_over() && !second.is_over());
+        assert!(first.come().await.is_some() && second.come().await.is_some());
         second.place();
-        assert!(first.is_over() && !second.is_over() && !else_where.is_over());
+        assert!(first.come().await.is_none());
+        assert!(second.come().await.is_some() && else_where.come().await.is_some());
         drop((first, second, else_where));
         assert!(turns.lock().is_empty());
-        assert!(!turns.take(&id).is_over());
+        assert!(turns.take(&id).come().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_grant_is_not_stored_while_a_later_one_is_being_stored() {
+        let id = AccountId { app: "a".parse().unwrap(), account: "x".parse().unwrap() };
+        let turns = Turns::default();
+        let (first, second) = (turns.take(&id), turns.take(&id));
+        let storing = second.come().await;
+        let stored = async {
+            second.place();
+            drop(storing);
+        };
+        let (gives_way, ()) = tokio::join!(async { first.come().await.is_none() }, stored);
+        assert!(gives_way);
     }
 }

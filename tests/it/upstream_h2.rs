@@ -8,7 +8,7 @@ use marketgate::{config::settings::UpstreamSettings, provider::HttpUrl, proxy::u
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    task::{JoinHandle, spawn_local},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -32,6 +32,12 @@ const WINDOW_UPDATE: u8 = 8;
 
 /// END_STREAM on DATA, ACK on SETTINGS.
 const LAST: u8 = 1;
+
+/// SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2).
+const INITIAL_WINDOW: u16 = 4;
+/// What a connection begins with, and the most that one who reads is allowed.
+const SMALLEST: i64 = 64 << 10;
+const LARGEST: i64 = 2 << 20;
 
 /// An upstream whose connections the test plays itself.
 struct Stage {
@@ -84,6 +90,20 @@ struct Frame {
     kind: u8,
     flags: u8,
     stream: u32,
+    payload: Vec<u8>,
+}
+
+impl Frame {
+    /// The window for every stream that it sets.
+    fn window(&self) -> Option<i64> {
+        let settings = (self.kind == SETTINGS).then(|| self.payload.chunks(6))?;
+        let mut windows = settings.filter(|setting| setting[..2] == INITIAL_WINDOW.to_be_bytes());
+        windows.next().map(|setting| number(&setting[2..]))
+    }
+}
+
+fn number(bytes: &[u8]) -> i64 {
+    u32::from_be_bytes(bytes.try_into().unwrap()).into()
 }
 
 impl Peer {
@@ -102,9 +122,10 @@ impl Peer {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head).await.ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        self.stream.read_exact(&mut vec![0; length as usize]).await.ok()?;
+        let mut payload = vec![0; length as usize];
+        self.stream.read_exact(&mut payload).await.ok()?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], flags: head[4], stream })
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
     /// Reads on to the next frame of a kind.
@@ -124,6 +145,30 @@ impl Peer {
 
     async fn answer(&mut self, stream: u32, body: &str) {
         self.say(&[frame(HEADERS, 4, stream, &[0x88]), frame(DATA, LAST, stream, body.as_bytes())]).await;
+    }
+
+    /// Sends so many bytes of an answer, as fast as the stream's window lets it, until `enough` of the windows it was told of.
+    /// Those it acknowledges.
+    async fn pour(&mut self, stream: u32, enough: impl Fn(&[i64]) -> bool) -> (usize, Vec<i64>) {
+        const PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
+        let (mut credit, mut windows, mut sent) = (SMALLEST, Vec::new(), 0);
+        while !enough(&windows) {
+            if credit >= PIECE.len() as i64 {
+                self.say(&[frame(DATA, 0, stream, &PIECE)]).await;
+                credit -= PIECE.len() as i64;
+                sent += PIECE.len();
+                continue;
+            }
+            let frame = self.frame().await.expect("the connection ended");
+            if let Some(window) = frame.window() {
+                credit += window - windows.last().unwrap_or(&SMALLEST);
+                windows.push(window);
+                self.say(&[self::frame(SETTINGS, LAST, 0, &[])]).await;
+            } else if (frame.kind, frame.stream) == (WINDOW_UPDATE, stream) {
+                credit += number(&frame.payload);
+            }
+        }
+        (sent, windows)
     }
 
     /// The highest stream that is still answered, and no error.
@@ -220,6 +265,81 @@ fn where_no_limit_on_streams_is_named_a_connection_gets_256() {
         let mut other = stage.accept(None).await;
         assert_eq!(other.request().await, 1);
         sent.iter().for_each(JoinHandle::abort);
+    });
+}
+
+#[test]
+fn a_caller_who_reads_is_sent_more_at_once_until_others_need_their_part() {
+    local(|| async {
+        let stage = Stage::set(&settings()).await;
+        let asked = stage.ask("/large");
+        let mut peer = stage.accept(Some(100)).await;
+        let stream = peer.request().await;
+        peer.say(&[frame(SETTINGS, LAST, 0, &[]), frame(HEADERS, 4, stream, &[0x88])]).await;
+        let read = spawn_local(answer_of(asked));
+        let (sent, windows) = peer.pour(stream, |windows| windows.last() == Some(&LARGEST)).await;
+        assert_eq!(windows, [2 * SMALLEST, 4 * SMALLEST, 8 * SMALLEST, 16 * SMALLEST, LARGEST]);
+        peer.say(&[frame(DATA, LAST, stream, b"")]).await;
+        assert_eq!(read.await.unwrap().len(), sent);
+        let sent: Vec<_> = (0..3).map(|_| stage.ask("/small")).collect();
+        // Told before the third request, whose stream would be one too many for so large a window.
+        let mut requests = 0;
+        let smaller = loop {
+            let frame = peer.frame().await.unwrap();
+            requests += usize::from(frame.kind == HEADERS);
+            if let Some(window) = frame.window() {
+                break window;
+            }
+        };
+        assert!(smaller == SMALLEST && requests < 3, "{smaller} after {requests} requests");
+        sent.iter().for_each(JoinHandle::abort);
+    });
+}
+
+#[test]
+fn a_crowd_that_comes_before_a_larger_window_is_acknowledged_waits_for_the_smaller_one() {
+    local(|| async {
+        let stage = Stage::set(&capped(1, 100)).await;
+        let asked = stage.ask("/large");
+        let mut peer = stage.accept(Some(100)).await;
+        let stream = peer.request().await;
+        peer.say(&[frame(SETTINGS, LAST, 0, &[]), frame(HEADERS, 4, stream, &[0x88])]).await;
+        let read = spawn_local(answer_of(asked));
+        // The first SETTINGS have been acknowledged; the next are not.
+        let mut credit = SMALLEST;
+        let wider = loop {
+            while credit > 0 {
+                peer.say(&[frame(DATA, 0, stream, &[b'x'; 1 << 14])]).await;
+                credit -= 1 << 14;
+            }
+            let frame = peer.frame().await.unwrap();
+            if let Some(window) = frame.window() {
+                break window;
+            }
+            if (frame.kind, frame.stream) == (WINDOW_UPDATE, stream) {
+                credit += number(&frame.payload);
+            }
+        };
+        assert_eq!(wider, 2 * SMALLEST);
+        let sent: Vec<_> = (0..40).map(|_| stage.ask("/small")).collect();
+        for _ in 0..31 {
+            peer.request().await;
+        }
+        settle().await;
+        peer.say(&[frame(SETTINGS, LAST, 0, &[]), frame(PING, 0, 0, &[7; 8])]).await;
+        // Nothing but the smaller window comes between the thirty-second stream and the rest.
+        loop {
+            let frame = peer.frame().await.unwrap();
+            assert_ne!(frame.kind, HEADERS, "a stream too many for the larger window");
+            if let Some(window) = frame.window() {
+                break assert_eq!(window, SMALLEST);
+            }
+        }
+        for _ in 0..9 {
+            peer.request().await;
+        }
+        sent.iter().for_each(JoinHandle::abort);
+        read.abort();
     });
 }
 

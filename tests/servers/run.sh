@@ -2,10 +2,13 @@
 # Marketgate against authorization servers that nobody here wrote: tests/servers/run.sh BINARY [SERVER…], where SERVER is one
 # of oidc-provider, keycloak, spring, django; all of them unless said. `logins` stands for oidc-provider's logins alone. What a server needs is downloaded and built once, below
 # `target/servers`. A server whose tools are missing is skipped, and so are the logins by browser without Debian's chromium;
-# with CI set everything is required.
+# with CI set everything is required. `--prepare` in place of BINARY does all that and runs nothing.
 set -euo pipefail
-usage='usage: tests/servers/run.sh BINARY [oidc-provider|keycloak|spring|django|logins]…'
-MARKETGATE=$(realpath "${1:?$usage}")
+usage='usage: tests/servers/run.sh BINARY|--prepare [oidc-provider|keycloak|spring|django|logins]…'
+case ${1:?$usage} in
+    --prepare) MARKETGATE= ;;
+    *) MARKETGATE=$(realpath "$1") ;;
+esac
 shift
 servers=("$@")
 [ ${#servers[@]} -gt 0 ] || servers=(keycloak spring django oidc-provider)
@@ -89,4 +92,5 @@ for server in "${servers[@]}"; do
         lacks "$missing" "$server is skipped"
     fi
 done
+[ -n "$MARKETGATE" ] || exit 0
 exec node --test --test-concurrency=3 --test-reporter=spec "${tests[@]}"

@@ -11,13 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
     alarm::Alarm,
-    error::{Cause, Side, UpstreamError, words},
-    h1::Receiving,
+    error::{Cause, Side, UpstreamError},
+    h1, h2,
     lease::Hold,
     outgoing::Progress,
 };
@@ -102,45 +101,44 @@ impl Exchange {
         self.held.take().or(Some(frame))
     }
 
-    /// hyper takes a reset with NO_ERROR and a GOAWAY for an end like any other; they are one only after END_STREAM.
     fn is_complete(&self) -> bool {
-        let missing = self.inbound.size_hint().exact().unwrap_or(0);
-        missing == 0 && (!self.inbound.is_h2() || self.inbound.is_end_stream())
+        self.inbound.size_hint().exact().unwrap_or(0) == 0
     }
 }
 
 /// A body as its connection delivers it.
 pub(super) enum Inbound {
-    H1(Receiving),
-    H2(Incoming),
+    H1(h1::Receiving),
+    H2(h2::Receiving),
 }
 
 impl Inbound {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, String>>> {
         match self {
             Self::H1(receiving) => receiving.poll_frame(cx),
-            Self::H2(incoming) => Pin::new(incoming).poll_frame(cx).map_err(|error| words(&error)),
+            Self::H2(receiving) => receiving.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::H1(receiving) => receiving.is_end_stream(),
-            Self::H2(incoming) => incoming.is_end_stream(),
+            Self::H2(receiving) => receiving.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::H1(receiving) => receiving.size_hint(),
-            Self::H2(incoming) => incoming.size_hint(),
+            Self::H2(receiving) => receiving.size_hint(),
         }
     }
 
     /// The exchange is over: whatever becomes of the connection is no longer this body's concern.
     fn let_go(&mut self) {
-        if let Self::H1(receiving) = self {
-            receiving.let_go();
+        match self {
+            Self::H1(receiving) => receiving.let_go(),
+            Self::H2(receiving) => receiving.let_go(),
         }
     }
 

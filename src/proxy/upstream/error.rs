@@ -302,17 +302,6 @@ pub struct SendFailure<B> {
     pub request: Option<Box<Request<B>>>,
 }
 
-/// An error with all that lies behind it.
-pub(super) fn words(error: &hyper::Error) -> String {
-    let mut words = error.to_string();
-    let mut inner = std::error::Error::source(error);
-    while let Some(source) = inner {
-        words = format!("{words}: {source}");
-        inner = source.source();
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

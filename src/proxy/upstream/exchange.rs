@@ -15,15 +15,14 @@ use http::{
     header::HOST,
     uri::{PathAndQuery, Scheme},
 };
-use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::Instant;
 
 use super::{
     RequestBody,
     alarm::{Alarm, Alarms},
     body::{Circumstances, Inbound, UpstreamBody},
-    error::{Cause, UpstreamError, words},
-    h1::Sending,
+    error::{Cause, UpstreamError},
+    h1, h2,
     lease::{Connection, Hold},
     outgoing::{Outgoing, Patience, Progress},
     share::{InUse, Share},
@@ -104,7 +103,7 @@ impl Terms<'_> {
             Connection::H2(connection) => {
                 address_h2(&mut request, self.to);
                 let (peer, reused) = (connection.peer, connection.mark_used());
-                let answer = Answer::H2(Box::pin(connection.send(*request)), upload.clone());
+                let answer = Answer::H2(connection.send(request));
                 (answer, Carried { hold: Hold::new(connection, in_use), upload, peer, reused, is_h2: true })
             }
         }
@@ -113,12 +112,9 @@ impl Terms<'_> {
 
 /// What comes of a request in a connection's hands.
 enum Answer<B: RequestBody> {
-    H1(Sending<B>),
-    /// Boxed, since it has room for the request: it may come back.
-    H2(Pin<Box<dyn Future<Output = Answered<B>>>>, Option<Rc<Progress>>),
+    H1(h1::Sending<B>),
+    H2(h2::Sending<B>),
 }
-
-type Answered<B> = Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>;
 
 /// Why a connection has no answer.
 pub(super) enum NoAnswer<B> {
@@ -133,13 +129,7 @@ impl<B: RequestBody> Future for Answer<B> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Self::H1(sending) => Pin::new(sending).poll(cx).map_ok(|response| response.map(Inbound::H1)),
-            Self::H2(answer, upload) => Poll::Ready(match ready!(answer.as_mut().poll(cx)) {
-                Ok(response) => Ok(response.map(Inbound::H2)),
-                Err(mut error) => Err(match error.take_message() {
-                    Some(request) => NoAnswer::Unsent(Box::new(request)),
-                    None => NoAnswer::Failed(cause(error.error(), upload.as_deref())),
-                }),
-            }),
+            Self::H2(sending) => Pin::new(sending).poll(cx).map_ok(|response| response.map(Inbound::H2)),
         }
     }
 }
@@ -225,24 +215,4 @@ fn reply(
     let so_far = Circumstances { hold, upload, stall, alarm };
     let response = response.map(|inbound| UpstreamBody::new(inbound, so_far));
     Ok(Reply { response, peer, protocol, reused })
-}
-
-fn cause(error: &hyper::Error, upload: Option<&Progress>) -> Cause {
-    let reason = words(error);
-    if upload.is_some_and(Progress::is_broken) {
-        Cause::RequestBody
-    } else if is_refused(&reason) {
-        Cause::RefusedStream
-    } else if error.is_parse() || error.is_user() {
-        Cause::Protocol { reason }
-    } else {
-        Cause::Closed { reason }
-    }
-}
-
-/// RFC 9113 §8.7: REFUSED_STREAM, and a GOAWAY without error for a stream above its last one, mean "not processed".
-/// hyper shows the code only in its words; a test sends these frames and so notices when the words change.
-fn is_refused(reason: &str) -> bool {
-    reason.contains("stream error received: refused stream before processing")
-        || reason.contains("connection error received: not a result of an error")
 }

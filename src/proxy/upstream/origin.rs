@@ -47,7 +47,7 @@ pub(super) struct Origin<B: RequestBody> {
     protocol: Cell<Protocol>,
     runway: Rc<Runway>,
     shared: RefCell<Vec<Rc<H2<B>>>>,
-    /// Rings once for every stream that ends.
+    /// Rings when there may be a stream.
     room: Notify,
     /// All accounts' idle HTTP/1.1 connections, the oldest first to go.
     pub(super) idle: RefCell<Idle<Rc<H1<B>>>>,
@@ -113,6 +113,11 @@ impl<B: RequestBody> Origin<B> {
             Kind::Spare => self.room.notify_waiters(),
         }
         self.mind_idle();
+    }
+
+    /// A connection takes several streams more than before.
+    pub(super) fn streams_came(&self) {
+        self.room.notify_waiters();
     }
 
     /// The attempt to connect that others have to wait for.

@@ -53,9 +53,9 @@ impl Truth {
         let access = record.token.as_ref().map(|token| self.number(account, token.secret.expose()));
         let seller = &self.sellers[account];
         let token = &seller.refresh[refresh];
-        let is_new = brought && token.parent.is_none() && token.consent == seller.consent;
-        let follows = is_new || refresh == seller.durable || token.parent == Some(seller.durable);
         let durable = seller.durable;
+        let is_new = brought && token.parent.is_none() && token.consent > seller.refresh[durable].consent;
+        let follows = is_new || refresh == durable || token.parent == Some(durable);
         self.law(follows, || {
             format!("account {account}: refresh token {refresh} was stored after {durable}")
         });

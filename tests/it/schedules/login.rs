@@ -27,6 +27,7 @@ pub(super) async fn log_in(world: Arc<World>, account: usize, number: u64) {
         drop(live.change(&id, None, Duration::MAX).await);
         world.live_on().await;
         let token = Secret::new(format!("rt-{account}-{refresh}"));
+        let alone = world.logins.lock().await;
         let is_newest = world.state().truth.finds(account, refresh);
         if !is_newest {
             // The seller has logged in once more meanwhile.
@@ -37,7 +38,7 @@ pub(super) async fn log_in(world: Arc<World>, account: usize, number: u64) {
             drop(live.change(&id, None, Duration::MAX).await);
             return;
         }
-        drop((live, store));
+        drop((live, store, alone));
         world.pass(Duration::from_secs(1)).await;
     }
 }

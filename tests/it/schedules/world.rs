@@ -24,6 +24,8 @@ use super::{
 pub(super) struct World {
     pub(super) schedule: Schedule,
     pub(super) terms: Terms,
+    /// Held by the login whose grant is being stored: the program stores those of one account one after the other.
+    pub(super) logins: tokio::sync::Mutex<()>,
     time: Mutex<Time>,
     state: Mutex<State>,
 }
@@ -91,7 +93,7 @@ impl World {
             trace: traced.then(Vec::new),
             was_told: false,
         };
-        Self { schedule, terms, time: Mutex::default(), state: Mutex::new(state) }
+        Self { schedule, terms, logins: Default::default(), time: Mutex::default(), state: Mutex::new(state) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

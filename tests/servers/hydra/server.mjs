@@ -1,5 +1,11 @@
-// Ory Hydra, as Marketgate's tests start it: in memory, opaque access tokens, no grace for a refresh token that was used.
+// Ory Hydra, as Marketgate's tests start it: opaque access tokens, no grace for a refresh token that was used, and an SQLite
+// file. In memory it answers concurrent calls with "table is locked": good tokens are then called inactive, and refresh tokens
+// that it has rotated already are answered with 500.
 
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { freePorts } from "../driver/marketgate.mjs";
 import { ServerProcess, call } from "../driver/process.mjs";
 import { plainServer } from "../driver/recorder.mjs";
@@ -9,10 +15,13 @@ import { pages } from "./consent.mjs";
 
 export const hydra = () => async ({ origin, redirect }) => {
   const [port, adminPort] = await freePorts(2);
+  const directory = mkdtempSync(join(tmpdir(), "hydra-"));
+  const DSN = `sqlite://${directory}/hydra.sqlite?_fk=true&_journal_mode=WAL&_busy_timeout=10000`;
+  execFileSync(process.env.HYDRA, ["migrate", "sql", "-e", "--yes"], { env: { ...process.env, DSN }, stdio: "ignore" });
   const running = new ServerProcess(process.env.HYDRA, ["serve", "all", "--dev"], {
     env: {
       ...process.env,
-      DSN: "memory",
+      DSN,
       SECRETS_SYSTEM: "a secret of this test",
       ...{ SERVE_PUBLIC_HOST: "127.0.0.1", SERVE_PUBLIC_PORT: String(port) },
       ...{ SERVE_ADMIN_HOST: "127.0.0.1", SERVE_ADMIN_PORT: String(adminPort) },
@@ -32,10 +41,10 @@ export const hydra = () => async ({ origin, redirect }) => {
   await running.ready(`http://127.0.0.1:${adminPort}/health/ready`);
   for (const [name, client] of Object.entries(CLIENTS)) await administer("POST", "/clients", registered(name, client, redirect));
   const asking = await plainServer(pages(administer));
-  return server({ port, asking, running, admin, administer, origin });
+  return server({ port, asking, running, admin, administer, origin, directory });
 };
 
-function server({ port, asking, running, admin, administer, origin }) {
+function server({ port, asking, running, admin, administer, origin, directory }) {
   const introspect = (token) => call(`${admin}/oauth2/introspect`, { method: "POST", body: new URLSearchParams({ token }) });
   return {
     portOf: (path) => (/^\/(login|consent)$/.test(path) ? asking.port : port),
@@ -70,6 +79,7 @@ function server({ port, asking, running, admin, administer, origin }) {
     close: async () => {
       asking.close();
       await running.stop();
+      rmSync(directory, { recursive: true });
     },
   };
 }

@@ -1,0 +1,191 @@
+//! The connection and the task that drives it. The one rule: the task ends when the connection does, however it ends, and
+//! with it goes the permit.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{Ping, PingPong, client::Connection};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{super::error::Cause, super::gate::Permit, window::Window};
+use crate::net::Secured;
+
+/// After this long without a frame while an answer is awaited, a PING asks whether the upstream is still there. Not
+/// oftener: servers answer eager pings with ENHANCE_YOUR_CALM (RFC 9113 §7).
+const PING_AFTER: Duration = Duration::from_secs(20);
+/// A connection whose PING is not answered for this long is dead.
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// One connection, as far as all its streams share it.
+pub(super) struct Wire {
+    /// None once it has ended.
+    connection: RefCell<Option<Connection<Secured, Bytes>>>,
+    streams: Cell<usize>,
+    window: Cell<Window>,
+    /// A request waits until the window can be made smaller: the upstream has not acknowledged the last change yet.
+    is_to_shrink: Cell<bool>,
+    /// When the upstream was last heard of.
+    heard: Cell<Instant>,
+    driver: RefCell<Waker>,
+    /// Who waits for the upstream's SETTINGS.
+    awaiting: RefCell<Option<Waker>>,
+}
+
+impl Wire {
+    pub(super) fn new(connection: Connection<Secured, Bytes>) -> Rc<Self> {
+        Rc::new(Self {
+            connection: RefCell::new(Some(connection)),
+            streams: Cell::new(0),
+            window: Cell::default(),
+            is_to_shrink: Cell::new(false),
+            heard: Cell::new(Instant::now()),
+            driver: RefCell::new(Waker::noop().clone()),
+            awaiting: RefCell::default(),
+        })
+    }
+
+    /// Streams in use.
+    pub(super) fn streams(&self) -> usize {
+        self.streams.get()
+    }
+
+    /// One stream more, unless all of them would be allowed too much together.
+    pub(super) fn open(&self, now: Instant) -> bool {
+        let streams = self.streams.get() + 1;
+        if !self.window.get().suits(streams) && !self.announce(Window::default()) {
+            self.is_to_shrink.set(true);
+            return false;
+        }
+        if streams == 1 {
+            self.heard.set(now);
+        }
+        self.streams.set(streams);
+        true
+    }
+
+    /// One stream less.
+    pub(super) fn close(&self) {
+        self.streams.set(self.streams.get() - 1);
+    }
+
+    /// Something came from the upstream.
+    pub(super) fn hear(&self) {
+        self.heard.set(Instant::now());
+    }
+
+    /// A caller has read so many bytes since the last time this was true, and waits for more: whether that changed the window.
+    pub(super) fn has_widened(&self, read: u64) -> bool {
+        let larger = self.window.get().larger(read, self.streams.get());
+        larger.is_some_and(|larger| self.announce(larger))
+    }
+
+    /// Tells the upstream. In vain while it has not acknowledged what it was told before.
+    fn announce(&self, window: Window) -> bool {
+        let mut connection = self.connection.borrow_mut();
+        let told =
+            connection.as_mut().is_some_and(|wire| wire.set_initial_window_size(window.bytes()).is_ok());
+        if told {
+            self.window.set(window);
+            self.driver.borrow().wake_by_ref();
+        }
+        told
+    }
+
+    /// Resolves once the upstream's SETTINGS are there.
+    pub(super) async fn settled(&self, are_there: impl Fn() -> bool) -> Result<(), Cause> {
+        poll_fn(|cx| {
+            if are_there() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.connection.borrow().is_none() {
+                return Poll::Ready(Err(Cause::Protocol { reason: "no HTTP/2 SETTINGS came".to_owned() }));
+            }
+            *self.awaiting.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The connection's task. `room` is called when a request that was turned away may try again.
+    pub(super) async fn drive(self: Rc<Self>, _permit: Permit, room: impl Fn()) {
+        let mut pulse = self.connection.borrow_mut().as_mut().and_then(Connection::ping_pong).map(Pulse::new);
+        let ended = poll_fn(|cx| {
+            let polled = self.poll_connection(cx);
+            if let Some(waiting) = self.awaiting.take() {
+                waiting.wake();
+            }
+            if self.is_to_shrink.get() && self.announce(Window::default()) {
+                self.is_to_shrink.set(false);
+                room();
+            }
+            match &mut pulse {
+                Some(pulse) if polled.is_pending() => pulse.poll(&self, cx).map(Err),
+                _ => polled,
+            }
+        });
+        if let Err(reason) = ended.await {
+            tracing::debug!(%reason, "an upstream connection ended");
+        }
+        self.connection.take();
+        if let Some(waiting) = self.awaiting.take() {
+            waiting.wake();
+        }
+    }
+
+    fn poll_connection(&self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+        self.driver.borrow_mut().clone_from(cx.waker());
+        match self.connection.borrow_mut().as_mut() {
+            Some(connection) => Pin::new(connection).poll(cx).map_err(|error| error.to_string()),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// Finds out whether an upstream that says nothing is still there.
+struct Pulse {
+    pings: PingPong,
+    /// When the PING went out that is not answered yet.
+    asked: Option<Instant>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Pulse {
+    fn new(pings: PingPong) -> Self {
+        Self { pings, asked: None, alarm: Box::pin(sleep_until(Instant::now())) }
+    }
+
+    /// Ready when it is dead.
+    fn poll(&mut self, wire: &Wire, cx: &mut Context<'_>) -> Poll<String> {
+        loop {
+            if self.asked.is_some() && self.pings.poll_pong(cx).is_ready() {
+                self.asked = None;
+                wire.hear();
+            }
+            let deadline = match self.asked {
+                Some(asked) => asked + PONG_WITHIN,
+                None if wire.streams() > 0 => wire.heard.get() + PING_AFTER,
+                None => return Poll::Pending,
+            };
+            if self.alarm.deadline() != deadline {
+                self.alarm.as_mut().reset(deadline);
+            }
+            if self.alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if self.asked.is_some() {
+                return Poll::Ready(format!("no answer to a PING for {} s", PONG_WITHIN.as_secs()));
+            }
+            self.asked = Some(Instant::now());
+            if self.pings.send_ping(Ping::opaque()).is_err() {
+                return Poll::Ready("no PING could be sent".to_owned());
+            }
+        }
+    }
+}
