@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::{
     admin::ControlSocket,
     config::{Settings, settings::FixedRoute},
+    net::unsent,
 };
 
 /// Sockets to serve, already bound.
@@ -83,6 +84,7 @@ fn bind(address: SocketAddr, door: &'static str) -> Result<TcpListener, BindErro
     let bound = TcpListener::bind(address).and_then(|listener| {
         rustix::net::listen(&listener, BACKLOG)?;
         listener.set_nonblocking(true)?;
+        unsent::bound(&listener);
         Ok(listener)
     });
     bound.map_err(|source| BindError { address, door, source })

@@ -103,7 +103,7 @@ impl Tally {
         self.panicked.load(Ordering::Relaxed)
     }
 
-    /// Requests refused because all connections had a request in flight.
+    /// Requests refused because no connection could be closed for theirs.
     pub fn turned_away(&self) -> u64 {
         self.turned_away.load(Ordering::Relaxed)
     }

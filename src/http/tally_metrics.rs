@@ -31,7 +31,7 @@ impl Collector for TallyMetrics {
         single(
             &mut encoder,
             "caller_requests_turned_away",
-            "Requests refused because all connections had a request in flight",
+            "Requests refused because the listener was full and no connection could be closed for theirs",
             &turned_away,
         )?;
         let cuts = Cut::ALL.iter().map(|cut| (cut.label(), self.0.cuts(*cut)));

@@ -26,7 +26,7 @@ use super::{
     gather::Gathered,
     resolve::{Resolve, System},
     secured::Secured,
-    tunnel,
+    tunnel, unsent,
 };
 use crate::{config::settings::ForwardProxy, provider::HttpUrl};
 
@@ -266,6 +266,7 @@ async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
     })?;
     // Requests are written whole; waiting for more to fill a packet would only delay them.
     stream.set_nodelay(true).map_err(|e| DialError::Unreachable { reason: e.to_string() })?;
+    unsent::bound(&stream);
     Ok(stream)
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A small window would do if all upstreams were near: it bounds the speed of an answer to one window for each round trip,
 //! 1.3 MB/s at 50 ms for the smallest. So the window doubles (SETTINGS_INITIAL_WINDOW_SIZE, RFC 9113 §6.9.2) when a caller
-//! has read several windows and waits for more; and it is the smallest again, for all, as soon as the streams in use
+//! has read a few windows and waits for more; and it is the smallest again, for all, as soon as the streams in use
 //! would together be allowed more than their common part.
 
 /// Bytes of an answer that a stream holds at first for a caller who does not read. In memory they take up to 1.6 times as
@@ -15,7 +15,7 @@ const LARGEST: u32 = 2 << 20;
 /// Most bytes for all streams in use together, while the window is larger than the smallest.
 const SHARED: u64 = 4 << 20;
 /// So many windows a caller must have read before it is larger.
-const PROOF: u64 = 4;
+const PROOF: u64 = 2;
 /// Room for all streams at once. Were it less, a few callers who stop reading would use it up and hold up the answers of
 /// every account (RFC 9113 §5.2.2). With the windows that streams may have kept from before the others came, 256 of them
 /// hold 31 MiB at most.

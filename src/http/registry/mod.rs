@@ -12,7 +12,6 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    task::Waker,
     time::Duration,
 };
 
@@ -21,13 +20,16 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::tally::Cut;
+mod entry;
+mod registration;
+
+pub(super) use entry::Rest;
+pub(super) use registration::Registration;
+
+use entry::{Entry, Eviction, REST, micros};
 
 /// From one line about a full listener to the next.
 const SILENCE: Duration = Duration::from_secs(10);
-
-/// How long a connection must have rested before it is closed for others: what was just accepted may be about to ask.
-const REST: Duration = Duration::from_millis(20);
 
 /// How often a full listener looks again for connections to close.
 const RECHECK: Duration = REST;
@@ -72,61 +74,6 @@ struct Count {
     open: usize,
     /// Evicted, and not closed yet.
     leaving: usize,
-}
-
-/// What a registry knows of one connection.
-#[derive(Debug)]
-struct Entry {
-    /// See [`Rest::rank`]; 0 while it must not be closed.
-    rank: AtomicU64,
-    /// Bytes of memory its unfinished head takes.
-    head: AtomicUsize,
-    /// Of these, what is about to be freed.
-    going: AtomicUsize,
-    /// Why it is evicted, as [`Eviction`].
-    eviction: AtomicU8,
-    /// Written under the lock.
-    is_reserved: AtomicBool,
-    /// The task of the connection. It has the same one for as long as it lives.
-    waker: OnceLock<Waker>,
-}
-
-/// Why a connection is asked to leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Eviction {
-    Crowded = 1,
-    HeadMemory = 2,
-}
-
-/// Since when a connection waits for its caller, and for what. In the order in which connections are evicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
-    /// Between two requests, or before the first.
-    Idle(Instant),
-    /// After the last answer.
-    Leftovers(Instant),
-    /// Within a head.
-    Head(Instant),
-}
-
-impl Rest {
-    /// Connections are evicted in ascending order of it.
-    fn rank(self, start: Instant) -> u64 {
-        let (class, since) = match self {
-            Self::Idle(since) => (1, since),
-            Self::Leftovers(since) => (2, since),
-            Self::Head(since) => (3, since),
-        };
-        (class << CLASS) | micros(since, start)
-    }
-}
-
-/// Where the class of a rank begins; below it are microseconds of centuries.
-const CLASS: u32 = 56;
-const SINCE: u64 = (1 << CLASS) - 1;
-
-fn micros(instant: Instant, start: Instant) -> u64 {
-    u64::try_from(instant.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX) & SINCE
 }
 
 impl Registry {
@@ -367,23 +314,6 @@ impl Inside {
     }
 }
 
-impl Entry {
-    /// Its rank among those that may be evicted at this time.
-    fn evictable(&self, now: u64) -> Option<u64> {
-        let rank = self.rank.load(Relaxed);
-        let has_rested = now.saturating_sub(rank & SINCE) >= REST.as_micros() as u64;
-        (rank != 0 && has_rested && self.eviction.load(Relaxed) == 0).then_some(rank)
-    }
-
-    fn evict(&self, why: Eviction, count: &mut Count) {
-        self.eviction.store(why as u8, Relaxed);
-        count.leaving += 1;
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
-        }
-    }
-}
-
 /// Connections beyond the regular ones: those that are just being closed, and those that only hear that there is no room.
 pub fn reserve(connections: usize) -> usize {
     (connections / 32).clamp(32, 512)
@@ -394,85 +324,9 @@ fn batch(connections: usize) -> usize {
     (connections / 64).clamp(1, 64)
 }
 
-/// One connection in the registry, for as long as it is open.
-#[derive(Debug)]
-pub(super) struct Registration {
-    registry: Arc<Registry>,
-    entry: Arc<Entry>,
-    number: u64,
-    rest: Cell<Option<Rest>>,
-    head: Cell<usize>,
-}
-
-impl Registration {
-    /// Whether it has no regular place.
-    pub(super) fn is_reserved(&self) -> bool {
-        self.entry.is_reserved.load(Relaxed)
-    }
-
-    /// Whether there is a regular place for it by now; it has that then.
-    pub(super) fn take_place(&self) -> bool {
-        self.registry.promote(&self.entry)
-    }
-
-    /// Connections that may have a request in flight.
-    pub(super) fn connections(&self) -> usize {
-        self.registry.connections()
-    }
-
-    /// Whether unfinished heads take all the memory there is for them, until those that are evicted are gone.
-    pub(super) fn is_head_memory_used_up(&self) -> bool {
-        self.registry.heads.load(Relaxed) > self.registry.room.unfinished_heads
-    }
-
-    /// By which the connection is woken when it is evicted.
-    pub(super) fn wake_by(&self, waker: &Waker) {
-        self.entry.waker.get_or_init(|| waker.clone());
-    }
-
-    /// Tells what the connection waits for and how much memory its unfinished head takes.
-    pub(super) fn stand(&self, rest: Option<Rest>, head: usize) {
-        if self.rest.replace(rest) != rest {
-            let rank = rest.map_or(0, |rest| rest.rank(self.registry.start));
-            self.entry.rank.store(rank, Relaxed);
-        }
-        // What is read behind a request in flight is little, and nobody may be cut for it.
-        let head = if matches!(rest, Some(Rest::Head(_))) { head } else { 0 };
-        if self.head.replace(head) != head {
-            self.registry.hold(&self.entry, head);
-        }
-    }
-
-    /// Whether it is to be closed for others' sake. One that has a request in flight by now goes on.
-    pub(super) fn is_evicted(&self) -> Option<Cut> {
-        let why = match self.entry.eviction.load(Relaxed) {
-            0 => return None,
-            why if why == Eviction::HeadMemory as u8 => Cut::HeadMemory,
-            _ => Cut::Crowded,
-        };
-        let goes = match self.rest.get() {
-            Some(Rest::Head(_)) => true,
-            Some(_) => why == Cut::Crowded,
-            None => false,
-        };
-        if !goes {
-            self.registry.lock().stay(&self.entry);
-            self.registry.released.notify_waiters();
-        }
-        goes.then_some(why)
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.registry.hold(&self.entry, 0);
-        self.registry.leave(self.number);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tally::Cut, *};
 
     fn registry(connections: usize) -> Arc<Registry> {
         Registry::new(Room { connections, unfinished_heads: 1 << 20 })
