@@ -86,6 +86,14 @@ struct Peer {
     stream: TlsStream<TcpStream>,
 }
 
+/// What became of an answer that was sent as fast as it could be.
+struct Poured {
+    sent: usize,
+    windows: Vec<i64>,
+    /// What is left of the stream's window.
+    credit: i64,
+}
+
 struct Frame {
     kind: u8,
     flags: u8,
@@ -147,9 +155,8 @@ impl Peer {
         self.say(&[frame(HEADERS, 4, stream, &[0x88]), frame(DATA, LAST, stream, body.as_bytes())]).await;
     }
 
-    /// Sends so many bytes of an answer, as fast as the stream's window lets it, until `enough` of the windows it was told of.
-    /// Those it acknowledges.
-    async fn pour(&mut self, stream: u32, enough: impl Fn(&[i64]) -> bool) -> (usize, Vec<i64>) {
+    /// Sends an answer as fast as the stream's window lets it, until it was told of `enough` windows, which it acknowledges.
+    async fn pour(&mut self, stream: u32, enough: impl Fn(&[i64]) -> bool) -> Poured {
         const PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
         let (mut credit, mut windows, mut sent) = (SMALLEST, Vec::new(), 0);
         while !enough(&windows) {
@@ -168,7 +175,7 @@ impl Peer {
                 credit += number(&frame.payload);
             }
         }
-        (sent, windows)
+        Poured { sent, windows, credit }
     }
 
     /// The highest stream that is still answered, and no error.
@@ -277,7 +284,8 @@ fn a_caller_who_reads_is_sent_more_at_once_until_others_need_their_part() {
         let stream = peer.request().await;
         peer.say(&[frame(SETTINGS, LAST, 0, &[]), frame(HEADERS, 4, stream, &[0x88])]).await;
         let read = spawn_local(answer_of(asked));
-        let (sent, windows) = peer.pour(stream, |windows| windows.last() == Some(&LARGEST)).await;
+        let Poured { sent, windows, .. } =
+            peer.pour(stream, |windows| windows.last() == Some(&LARGEST)).await;
         assert_eq!(windows, [2 * SMALLEST, 4 * SMALLEST, 8 * SMALLEST, 16 * SMALLEST, LARGEST]);
         peer.say(&[frame(DATA, LAST, stream, b"")]).await;
         assert_eq!(read.await.unwrap().len(), sent);
@@ -293,6 +301,43 @@ fn a_caller_who_reads_is_sent_more_at_once_until_others_need_their_part() {
         };
         assert!(smaller == SMALLEST && requests < 3, "{smaller} after {requests} requests");
         sent.iter().for_each(JoinHandle::abort);
+    });
+}
+
+#[test]
+fn a_caller_who_has_read_everything_is_sent_more_though_the_window_became_smaller() {
+    local(|| async {
+        const PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
+        let stage = Stage::set(&settings()).await;
+        let asked = stage.ask("/large");
+        let mut peer = stage.accept(Some(100)).await;
+        let stream = peer.request().await;
+        peer.say(&[frame(SETTINGS, LAST, 0, &[]), frame(HEADERS, 4, stream, &[0x88])]).await;
+        let read = spawn_local(answer_of(asked));
+        let Poured { mut sent, mut credit, .. } =
+            peer.pour(stream, |windows| windows.last() == Some(&LARGEST)).await;
+        // With the smaller window the stream has less than nothing left.
+        for _ in 0..60 {
+            peer.say(&[frame(DATA, 0, stream, &PIECE)]).await;
+            credit -= PIECE.len() as i64;
+            sent += PIECE.len();
+        }
+        settle().await;
+        let small: Vec<_> = (0..3).map(|_| stage.ask("/small")).collect();
+        let mut window = LARGEST;
+        while !(window == SMALLEST && credit > 0) {
+            let frame = peer.frame().await.expect("the connection ended");
+            if let Some(told) = frame.window() {
+                credit += told - window;
+                window = told;
+                peer.say(&[self::frame(SETTINGS, LAST, 0, &[])]).await;
+            } else if (frame.kind, frame.stream) == (WINDOW_UPDATE, stream) {
+                credit += number(&frame.payload);
+            }
+        }
+        peer.say(&[frame(DATA, LAST, stream, b"")]).await;
+        assert_eq!(read.await.unwrap().len(), sent);
+        small.iter().for_each(JoinHandle::abort);
     });
 }
 

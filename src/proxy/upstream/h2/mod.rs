@@ -46,6 +46,12 @@ use crate::net::Secured;
 /// window and one core's worth of TLS at the far end.
 const MAX_STREAMS: usize = 256;
 
+/// Streams given up by their callers of which it is known that more may come.
+const FORGOTTEN: usize = 1024;
+/// Bytes that frames may take beside what is in them, while they are not read: a chatty answer has many small ones, and the library
+/// ends the whole connection when there are too many.
+const FRAMES: usize = 128 << 20;
+
 /// An established connection. It closes by itself when it is dropped and its last stream has ended.
 pub(super) struct H2<B: RequestBody> {
     requests: RefCell<SendRequest<Bytes>>,
@@ -172,6 +178,12 @@ impl<B: RequestBody> H2<B> {
     }
 }
 
+impl<B: RequestBody> Drop for H2<B> {
+    fn drop(&mut self) {
+        self.wire.leave();
+    }
+}
+
 impl<B: RequestBody> Carrier for H2<B> {
     fn ended(self: Rc<Self>, _ending: Ending) {
         self.release();
@@ -193,6 +205,10 @@ fn builder() -> Builder {
         .max_header_list_size(MAX_HEAD as u32)
         .initial_window_size(window::SMALLEST)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        // What still comes of answers whose callers have left must not end the connection for those who have not.
+        .max_concurrent_reset_streams(FORGOTTEN)
+        .max_local_error_reset_streams(None)
+        .data_frame_budget(FRAMES)
         // Nothing is sent before the upstream has said how many streams it takes: what exceeds its limit comes back
         // as REFUSED_STREAM, without the request.
         .initial_max_send_streams(0);

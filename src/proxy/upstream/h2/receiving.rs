@@ -10,7 +10,7 @@ use h2::RecvStream;
 use http::{Response, header::CONTENT_LENGTH};
 use http_body::{Frame, SizeHint};
 
-use super::{Upload, Wire, words};
+use super::{Upload, Wire, wire::Reader, words};
 
 /// The body of an answer. Dropped before its end, it resets the stream.
 pub(in super::super) struct Receiving {
@@ -23,6 +23,9 @@ pub(in super::super) struct Receiving {
     read: u64,
     upload: Option<Upload>,
     wire: Rc<Wire>,
+    reader: Rc<Reader>,
+    /// See [`Wire::shrunk`].
+    shrunk: u64,
 }
 
 impl Receiving {
@@ -33,7 +36,16 @@ impl Receiving {
     ) -> Response<Self> {
         let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let promised = length.and_then(|length| length.parse().ok());
-        response.map(|stream| Self { stream, promised, is_read: false, read: 0, upload, wire: wire.clone() })
+        response.map(|stream| Self {
+            stream,
+            promised,
+            is_read: false,
+            read: 0,
+            upload,
+            wire: wire.clone(),
+            reader: Rc::default(),
+            shrunk: wire.shrunk(),
+        })
     }
 
     pub(in super::super) fn poll_frame(
@@ -41,9 +53,17 @@ impl Receiving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, String>>> {
         if !self.is_read {
+            if self.shrunk != self.wire.shrunk() {
+                self.shrunk = self.wire.shrunk();
+                // Tells the upstream of what was read, if it must hear of that now.
+                let _told = self.stream.flow_control().release_capacity(0);
+            }
             let Poll::Ready(data) = self.stream.poll_data(cx) else {
                 if self.wire.has_widened(self.read) {
                     self.read = 0;
+                }
+                if self.reader.waits(cx) {
+                    self.wire.wait(&self.reader);
                 }
                 return Poll::Pending;
             };

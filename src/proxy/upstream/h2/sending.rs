@@ -87,7 +87,8 @@ fn cause(error: &h2::Error, upload: Option<&Progress>) -> Cause {
         Cause::RequestBody
     } else if is_refused(error) {
         Cause::RefusedStream
-    } else if error.is_library() {
+    } else if error.is_library() && error.is_reset() {
+        // This very answer is at fault. What ends the connection may be another's.
         Cause::Protocol { reason }
     } else {
         Cause::Closed { reason }

@@ -6,14 +6,21 @@ use std::{
     ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::Body;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::{
+    task::{AbortHandle, spawn_local},
+    time::sleep,
+};
 
 use super::super::{RequestBody, outgoing::Outgoing};
+
+/// How long a request's body may go on when its answer is complete. Until then its stream counts for the upstream.
+const LATE: Duration = Duration::from_secs(10);
 
 /// A request body that is being sent, by a task of its own. Dropped, it breaks off, and the stream is reset.
 pub(super) struct Upload(Option<AbortHandle>);
@@ -29,9 +36,14 @@ impl Upload {
         Some(Self(Some(task.abort_handle())))
     }
 
-    /// The answer is complete; the rest may go on its way, as long as the upstream takes it.
+    /// The answer is complete; the rest may go on its way for a while, if the upstream takes it.
     pub(super) fn let_go(&mut self) {
-        self.0 = None;
+        if let Some(task) = self.0.take() {
+            spawn_local(async move {
+                sleep(LATE).await;
+                task.abort();
+            });
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -31,8 +31,18 @@ pub(super) struct Wire {
     window: Cell<Window>,
     /// A request waits until the window can be made smaller: the upstream has not acknowledged the last change yet.
     is_to_shrink: Cell<bool>,
-    /// When the upstream was last heard of.
+    /// The window was made smaller, and the upstream has not acknowledged that yet.
+    is_shrinking: Cell<bool>,
+    /// How often that was acknowledged.
+    shrunk: Cell<u64>,
+    /// Who waits for more of an answer.
+    readers: RefCell<Vec<Weak<Reader>>>,
+    /// When the upstream was last heard of, or a stream was opened after that.
     heard: Cell<Instant>,
+    /// Whether it was heard of since a stream was opened on the idle connection.
+    was_heard: Cell<bool>,
+    /// When nobody could use the connection any more.
+    left: Cell<Option<Instant>>,
     driver: RefCell<Waker>,
     /// Who waits for the upstream's SETTINGS.
     awaiting: RefCell<Option<Waker>>,
@@ -45,7 +55,12 @@ impl Wire {
             streams: Cell::new(0),
             window: Cell::default(),
             is_to_shrink: Cell::new(false),
+            is_shrinking: Cell::new(false),
+            shrunk: Cell::new(0),
+            readers: RefCell::default(),
             heard: Cell::new(Instant::now()),
+            was_heard: Cell::new(true),
+            left: Cell::new(None),
             driver: RefCell::new(Waker::noop().clone()),
             awaiting: RefCell::default(),
         })
@@ -59,11 +74,12 @@ impl Wire {
     /// One stream more, unless all of them would be allowed too much together.
     pub(super) fn open(&self, now: Instant) -> bool {
         let streams = self.streams.get() + 1;
-        if !self.window.get().suits(streams) && !self.announce(Window::default()) {
+        if !self.window.get().suits(streams) && !self.shrink() {
             self.is_to_shrink.set(true);
             return false;
         }
-        if streams == 1 {
+        // Where nothing came since the last time, the silence goes on.
+        if streams == 1 && self.was_heard.replace(false) {
             self.heard.set(now);
         }
         self.streams.set(streams);
@@ -78,6 +94,48 @@ impl Wire {
     /// Something came from the upstream.
     pub(super) fn hear(&self) {
         self.heard.set(Instant::now());
+        self.was_heard.set(true);
+    }
+
+    /// Nobody can use it any more. What has to be written to end it in order is given some time.
+    pub(super) fn leave(&self) {
+        self.left.set(Some(Instant::now()));
+        self.driver.borrow().wake_by_ref();
+    }
+
+    /// Counts the times that the upstream has acknowledged a smaller window.
+    pub(super) fn shrunk(&self) -> u64 {
+        self.shrunk.get()
+    }
+
+    /// Somebody waits for more of an answer, to be woken when a smaller window was acknowledged.
+    pub(super) fn wait(&self, reader: &Rc<Reader>) {
+        let mut readers = self.readers.borrow_mut();
+        if readers.len() >= 2 * self.streams.get() {
+            readers.retain(|reader| reader.strong_count() > 0);
+        }
+        readers.push(Rc::downgrade(reader));
+    }
+
+    fn shrink(&self) -> bool {
+        let told = self.announce(Window::default());
+        if told {
+            self.is_shrinking.set(true);
+        }
+        told
+    }
+
+    /// `h2` does not tell of an acknowledgement, but takes no other SETTINGS before it: so they are said once more. A caller
+    /// who has read everything is woken then. With the smaller window his stream may have less than none, and `h2` tells
+    /// the upstream what he has read only when it is asked to.
+    fn note_shrunk(&self) {
+        if self.is_shrinking.get() && self.announce(Window::default()) {
+            self.is_shrinking.set(false);
+            self.shrunk.set(self.shrunk.get() + 1);
+            for reader in self.readers.borrow().iter().filter_map(Weak::upgrade) {
+                reader.wake();
+            }
+        }
     }
 
     /// A caller has read so many bytes since the last time this was true, and waits for more: whether that changed the window.
@@ -121,7 +179,8 @@ impl Wire {
             if let Some(waiting) = self.awaiting.take() {
                 waiting.wake();
             }
-            if self.is_to_shrink.get() && self.announce(Window::default()) {
+            self.note_shrunk();
+            if self.is_to_shrink.get() && self.shrink() {
                 self.is_to_shrink.set(false);
                 room();
             }
@@ -148,6 +207,29 @@ impl Wire {
     }
 }
 
+/// Whoever reads an answer's body.
+#[derive(Debug, Default)]
+pub(super) struct Reader(RefCell<Option<Waker>>);
+
+impl Reader {
+    /// Whether it waits for the first time.
+    pub(super) fn waits(&self, cx: &Context<'_>) -> bool {
+        let mut waker = self.0.borrow_mut();
+        let is_first = waker.is_none();
+        match &mut *waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
+        is_first
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.0.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
 /// Finds out whether an upstream that says nothing is still there.
 struct Pulse {
     pings: PingPong,
@@ -168,8 +250,9 @@ impl Pulse {
                 self.asked = None;
                 wire.hear();
             }
-            let deadline = match self.asked {
-                Some(asked) => asked + PONG_WITHIN,
+            let left = wire.left.get();
+            let deadline = match self.asked.or(left) {
+                Some(since) => since + PONG_WITHIN,
                 None if wire.streams() > 0 => wire.heard.get() + PING_AFTER,
                 None => return Poll::Pending,
             };
@@ -181,6 +264,12 @@ impl Pulse {
             }
             if self.asked.is_some() {
                 return Poll::Ready(format!("no answer to a PING for {} s", PONG_WITHIN.as_secs()));
+            }
+            if left.is_some() {
+                return Poll::Ready(format!(
+                    "it could not be ended in order within {} s",
+                    PONG_WITHIN.as_secs()
+                ));
             }
             self.asked = Some(Instant::now());
             if self.pings.send_ping(Ping::opaque()).is_err() {
