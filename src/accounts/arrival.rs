@@ -98,11 +98,11 @@ impl Accounts {
         let refuse = arrival.pending.replace_identity.then_some(Withheld::ChangingHands);
         let turn = self.turns.take(&arrival.pending.account);
         loop {
-            let is_last = self.live.closing().is_cancelled();
             let change = self.live.change(arrival.id(), refuse, SETTLE).await;
             let Some(alone) = turn.come().await else {
                 return Err(AccountsError::overtaken(arrival.id()));
             };
+            let is_last = self.live.closing().is_cancelled();
             match store.account(arrival.id()).await {
                 Ok(before) => arrival.before = before,
                 Err(error) => tracing::warn!(account = %arrival.id(), %error, "the store cannot be read"),
@@ -127,7 +127,8 @@ impl Accounts {
                     "a new grant is held in memory only; storing it is tried again");
                 if change.is_settled() && self.adopt(change, &arrival, record.clone()).is_ok() {
                     turn.place();
-                    drop(held);
+                    // A later login's grant need not wait until this one is on the disk.
+                    drop((held, alone));
                     return Ok((self.adopted(store, record).await?, found));
                 }
             }

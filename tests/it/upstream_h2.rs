@@ -39,6 +39,9 @@ const INITIAL_WINDOW: u16 = 4;
 const SMALLEST: i64 = 64 << 10;
 const LARGEST: i64 = 2 << 20;
 
+/// A piece of a large answer.
+const PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
+
 /// An upstream whose connections the test plays itself.
 struct Stage {
     listener: TcpListener,
@@ -69,6 +72,15 @@ impl Stage {
     /// Asks for a path in a task of its own.
     fn ask(&self, path: &str) -> JoinHandle<Sent> {
         begin(&self.pool, &self.url, "a", get(path))
+    }
+
+    /// An answer that has begun, on a connection whose SETTINGS were acknowledged, and whoever reads it.
+    async fn download(&self) -> (Peer, u32, JoinHandle<String>) {
+        let asked = self.ask("/large");
+        let mut peer = self.accept(Some(100)).await;
+        let stream = peer.request().await;
+        peer.say(&[frame(SETTINGS, LAST, 0, &[]), frame(HEADERS, 4, stream, &[0x88])]).await;
+        (peer, stream, spawn_local(answer_of(asked)))
     }
 
     /// Nobody connects.
@@ -157,7 +169,6 @@ impl Peer {
 
     /// Sends an answer as fast as the stream's window lets it, until it was told of `enough` windows, which it acknowledges.
     async fn pour(&mut self, stream: u32, enough: impl Fn(&[i64]) -> bool) -> Poured {
-        const PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
         let (mut credit, mut windows, mut sent) = (SMALLEST, Vec::new(), 0);
         while !enough(&windows) {
             if credit >= PIECE.len() as i64 {
@@ -279,11 +290,7 @@ fn where_no_limit_on_streams_is_named_a_connection_gets_256() {
 fn a_caller_who_reads_is_sent_more_at_once_until_others_need_their_part() {
     local(|| async {
         let stage = Stage::set(&settings()).await;
-        let asked = stage.ask("/large");
-        let mut peer = stage.accept(Some(100)).await;
-        let stream = peer.request().await;
-        peer.say(&[frame(SETTINGS, LAST, 0, &[]), frame(HEADERS, 4, stream, &[0x88])]).await;
-        let read = spawn_local(answer_of(asked));
+        let (mut peer, stream, read) = stage.download().await;
         let Poured { sent, windows, .. } =
             peer.pour(stream, |windows| windows.last() == Some(&LARGEST)).await;
         assert_eq!(windows, [2 * SMALLEST, 4 * SMALLEST, 8 * SMALLEST, 16 * SMALLEST, LARGEST]);
@@ -307,13 +314,8 @@ fn a_caller_who_reads_is_sent_more_at_once_until_others_need_their_part() {
 #[test]
 fn a_caller_who_has_read_everything_is_sent_more_though_the_window_became_smaller() {
     local(|| async {
-        const PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
         let stage = Stage::set(&settings()).await;
-        let asked = stage.ask("/large");
-        let mut peer = stage.accept(Some(100)).await;
-        let stream = peer.request().await;
-        peer.say(&[frame(SETTINGS, LAST, 0, &[]), frame(HEADERS, 4, stream, &[0x88])]).await;
-        let read = spawn_local(answer_of(asked));
+        let (mut peer, stream, read) = stage.download().await;
         let Poured { mut sent, mut credit, .. } =
             peer.pour(stream, |windows| windows.last() == Some(&LARGEST)).await;
         // With the smaller window the stream has less than nothing left.
@@ -345,17 +347,13 @@ fn a_caller_who_has_read_everything_is_sent_more_though_the_window_became_smalle
 fn a_crowd_that_comes_before_a_larger_window_is_acknowledged_waits_for_the_smaller_one() {
     local(|| async {
         let stage = Stage::set(&capped(1, 100)).await;
-        let asked = stage.ask("/large");
-        let mut peer = stage.accept(Some(100)).await;
-        let stream = peer.request().await;
-        peer.say(&[frame(SETTINGS, LAST, 0, &[]), frame(HEADERS, 4, stream, &[0x88])]).await;
-        let read = spawn_local(answer_of(asked));
+        let (mut peer, stream, read) = stage.download().await;
         // The first SETTINGS have been acknowledged; the next are not.
         let mut credit = SMALLEST;
         let wider = loop {
             while credit > 0 {
-                peer.say(&[frame(DATA, 0, stream, &[b'x'; 1 << 14])]).await;
-                credit -= 1 << 14;
+                peer.say(&[frame(DATA, 0, stream, &PIECE)]).await;
+                credit -= PIECE.len() as i64;
             }
             let frame = peer.frame().await.unwrap();
             if let Some(window) = frame.window() {
