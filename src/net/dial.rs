@@ -12,6 +12,7 @@ use std::{
 };
 
 use http::{HeaderValue, Uri, uri::Authority};
+use rustls::AlertDescription;
 use rustls_pki_types::ServerName;
 use tokio::{
     net::TcpStream,
@@ -34,7 +35,7 @@ use crate::{config::settings::ForwardProxy, provider::HttpUrl};
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// An origin, prepared once: all that connecting to it and naming it need.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Destination {
     /// Whether TLS is spoken there.
     pub tls: bool,
@@ -110,10 +111,20 @@ pub fn speaks_h2(stream: &Connected) -> bool {
     matches!(stream, Either::Right(secured) if secured.speaks_h2())
 }
 
+/// What is offered to a server (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// HTTP/2, and HTTP/1.1 for those who do not speak it.
+    Both,
+    /// HTTP/1.1 alone.
+    Http1,
+}
+
 /// Opens connections. Clones share everything.
 #[derive(Clone)]
 pub struct Dialer {
-    tls: TlsConnector,
+    both: TlsConnector,
+    http1: TlsConnector,
     proxy: Option<ForwardProxy>,
     names: Arc<dyn Resolve>,
 }
@@ -137,8 +148,11 @@ impl Dialer {
         proxy: Option<&ForwardProxy>,
         names: impl Resolve + 'static,
     ) -> Self {
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Self { tls: TlsConnector::from(Arc::new(tls)), proxy: proxy.cloned(), names: Arc::new(names) }
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let http1 = TlsConnector::from(Arc::new(tls.clone()));
+        tls.alpn_protocols.insert(0, b"h2".to_vec());
+        let both = TlsConnector::from(Arc::new(tls));
+        Self { both, http1, proxy: proxy.cloned(), names: Arc::new(names) }
     }
 
     /// A stream on which HTTP can be spoken.
@@ -148,7 +162,11 @@ impl Dialer {
     pub async fn connect(&self, to: &Destination, limit: Duration) -> Result<Connected, DialError> {
         let connected = async {
             let (stream, _) = self.tcp(to).await?;
-            Ok(if to.tls { Either::Right(self.tls(to, stream).await?) } else { Either::Left(stream) })
+            Ok(if to.tls {
+                Either::Right(self.tls(to, stream, Offer::Both).await?)
+            } else {
+                Either::Left(stream)
+            })
         };
         timeout(limit, connected).await.map_err(|_| DialError::Late { limit })?
     }
@@ -179,13 +197,17 @@ impl Dialer {
     ///
     /// # Errors
     /// When it fails: nothing was sent then.
-    pub async fn tls(&self, to: &Destination, stream: TcpStream) -> Result<Secured, DialError> {
+    pub async fn tls(&self, to: &Destination, stream: TcpStream, offer: Offer) -> Result<Secured, DialError> {
         let no_name = |e: rustls_pki_types::InvalidDnsNameError| DialError::Tls {
             fault: TlsFault::Protocol,
             reason: format!("`{}` cannot be a server name: {e}", to.host),
         };
         let name = ServerName::try_from(to.host.clone()).map_err(no_name)?;
-        self.tls.connect(name, Gathered(stream)).await.map(Secured).map_err(|e| tls_failure(&e))
+        let connector = match offer {
+            Offer::Both => &self.both,
+            Offer::Http1 => &self.http1,
+        };
+        connector.connect(name, Gathered(stream)).await.map(Secured).map_err(|e| tls_failure(&e))
     }
 }
 
@@ -195,6 +217,7 @@ fn tls_failure(error: &io::Error) -> DialError {
         Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
             TlsFault::Certificate
         }
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => TlsFault::NoProtocol,
         Some(rustls::Error::AlertReceived(_)) => TlsFault::Alert,
         _ => TlsFault::Protocol,
     };

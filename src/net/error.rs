@@ -62,7 +62,9 @@ fn of_proxy(status: Option<u16>, reason: &str) -> String {
 pub enum TlsFault {
     /// The server's certificate: issuer, name or date.
     Certificate,
-    /// The server sent an alert (RFC 8446 §6).
+    /// The server speaks none of the protocols offered to it (RFC 7301 §3.2).
+    NoProtocol,
+    /// The server sent another alert (RFC 8446 §6).
     Alert,
     /// Anything else.
     Protocol,

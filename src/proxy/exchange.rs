@@ -222,11 +222,12 @@ impl Worker {
     ) -> Result<(bool, Response<ReplyBody>), Problem> {
         let ready = |headers: &mut HeaderMap| outgoing.keep_valid(headers, credential);
         let mut sent = outgoing.lane.send_when(outgoing.request(body, credential), ready).await;
-        if let Some(whole) =
-            sent.as_ref().err().and_then(|failure| repeatable(failure, &outgoing.head.method, kept))
+        if let Err(failure) = &sent
+            && let Some(whole) = repeatable(failure, &outgoing.head.method, kept)
         {
             let request = outgoing.request(RequestBody::whole(whole), credential);
-            sent = Box::pin(outgoing.lane.send_anew(request, ready)).await;
+            let lost = failure.error.cause().clone();
+            sent = Box::pin(outgoing.lane.send_anew(&lost, request, ready)).await;
         }
         if let Some(request) = sent.as_mut().err().and_then(untokened) {
             sent = Box::pin(self.send_late(outgoing, request)).await?;

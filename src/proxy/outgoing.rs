@@ -101,16 +101,18 @@ pub(super) fn untokened(failure: &mut SendFailure<RequestBody>) -> Option<Box<Re
 }
 
 /// The body to send once more. Either the upstream says that it has not processed the request (RFC 9113 §8.7), as servers do
-/// that say goodbye to a connection in use. Or a connection kept from before was closed just as the request went out: nobody
-/// knows whether it arrived, so only an idempotent one is repeated (RFC 9110 §9.2.2). Once in all.
+/// that say goodbye to a connection in use. Or a connection kept from before was closed just as the request went out, or one that
+/// others share ended because of one of them: nobody knows whether it arrived, so only an idempotent one is repeated
+/// (RFC 9110 §9.2.2). Once in all.
 pub(super) fn repeatable(
     failure: &SendFailure<RequestBody>,
     method: &Method,
     kept: &RefCell<Kept>,
 ) -> Option<Bytes> {
     let may_be = match failure.error.cause() {
-        Cause::RefusedStream => true,
+        Cause::RefusedStream | Cause::Http11Required => true,
         Cause::Closed { .. } => failure.reused && method.is_idempotent(),
+        Cause::ConnectionError { .. } => method.is_idempotent(),
         _ => false,
     };
     kept.borrow().whole().filter(|_| may_be)

@@ -44,7 +44,10 @@ pub(super) fn upstream_failed(error: &UpstreamError) -> Problem {
         Cause::Overloaded { .. } => Code::Overloaded,
         _ if error.is_by_caller() => Code::BadRequest,
         _ if error.is_timeout() => Code::UpstreamTimeout,
-        Cause::Closed { .. } | Cause::Incomplete { .. } | Cause::Protocol { .. } => Code::UpstreamBroken,
+        Cause::Closed { .. }
+        | Cause::ConnectionError { .. }
+        | Cause::Incomplete { .. }
+        | Cause::Protocol { .. } => Code::UpstreamBroken,
         Cause::NotReady => Code::TokenUnavailable,
         Cause::Interrupted => Code::Internal,
         _ => Code::UpstreamUnreachable,

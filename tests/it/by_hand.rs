@@ -63,12 +63,18 @@ impl Upstream {
 
     /// The same when it is well if none comes.
     pub(crate) async fn accept_whenever(&self) -> Peer {
-        let stream = self.arrival().await;
-        let line: Box<dyn Line> = match &self.tls {
-            None => Box::new(stream),
-            Some(tls) => Box::new(soon("a TLS handshake", tls.accept(stream)).await.unwrap()),
-        };
-        Peer(BufReader::new(line))
+        loop {
+            let stream = self.arrival().await;
+            let line: Box<dyn Line> = match &self.tls {
+                None => Box::new(stream),
+                Some(tls) => match soon("a TLS handshake", tls.accept(stream)).await {
+                    Ok(secured) => Box::new(secured),
+                    // HTTP/1.1, where HTTP/2 alone is spoken.
+                    Err(_) => continue,
+                },
+            };
+            return Peer(BufReader::new(line));
+        }
     }
 
     async fn arrival(&self) -> TcpStream {

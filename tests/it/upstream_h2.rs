@@ -1,212 +1,22 @@
 //! HTTP/2 connections whose upstream changes its mind: fewer streams, a farewell in the middle of answers, silence, old age.
-//! The one rule: the upstream is played frame by frame, so that nothing happens but what a test says.
 
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use marketgate::{config::settings::UpstreamSettings, provider::HttpUrl, proxy::upstream::Cause};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, spawn_local},
-};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use marketgate::proxy::upstream::Cause;
+use tokio::{io::AsyncReadExt, task::JoinHandle};
 
 use crate::{
-    harness::{Time, World, gate},
-    upstream_pool::{
-        Authority, Http2, Sent, TestBody, TestPool, TlsServer, begin, capped, failure, fetch, frame, get,
-        local, outwaited, post, settings, settle, text,
+    h2_stage::{
+        DATA, GOAWAY, HEADERS, LARGEST, LAST, PIECE, PING, Peer, Poured, RST_STREAM, SETTINGS, SMALLEST,
+        Stage, WINDOW_UPDATE, answer_of, idle, number, program,
     },
-    wire::{Wire, soon},
+    upstream_pool::{
+        Authority, Http2, TestBody, TlsServer, begin, capped, failure, fetch, frame, get, local, outwaited,
+        post, settings, settle, text,
+    },
+    wire::Wire,
 };
-
-// Frame types (RFC 9113 §6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-
-/// END_STREAM on DATA, ACK on SETTINGS.
-const LAST: u8 = 1;
-
-/// SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2).
-const INITIAL_WINDOW: u16 = 4;
-/// What a connection begins with, and the most that one who reads is allowed.
-const SMALLEST: i64 = 64 << 10;
-const LARGEST: i64 = 2 << 20;
-
-/// A piece of a large answer.
-const PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
-
-/// An upstream whose connections the test plays itself.
-struct Stage {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    pool: TestPool,
-    url: HttpUrl,
-    _authority: Authority,
-}
-
-impl Stage {
-    async fn set(settings: &UpstreamSettings) -> Self {
-        let authority = Authority::new();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-        let (acceptor, pool) = (authority.acceptor("localhost", &["h2"]), authority.pool(settings));
-        Self { listener, acceptor, pool, url: url.parse().unwrap(), _authority: authority }
-    }
-
-    /// The next connection, told how many streams it may have; None: nothing of that.
-    async fn accept(&self, streams: Option<u8>) -> Peer {
-        let stream = self.acceptor.accept(self.listener.accept().await.unwrap().0).await.unwrap();
-        let mut peer = Peer { stream };
-        peer.stream.read_exact(&mut [0; 24]).await.unwrap();
-        peer.allow(streams).await;
-        peer
-    }
-
-    /// Asks for a path in a task of its own.
-    fn ask(&self, path: &str) -> JoinHandle<Sent> {
-        begin(&self.pool, &self.url, "a", get(path))
-    }
-
-    /// An answer that has begun, on a connection whose SETTINGS were acknowledged, and whoever reads it.
-    async fn download(&self) -> (Peer, u32, JoinHandle<String>) {
-        let asked = self.ask("/large");
-        let mut peer = self.accept(Some(100)).await;
-        let stream = peer.request().await;
-        peer.say(&[frame(SETTINGS, LAST, 0, &[]), frame(HEADERS, 4, stream, &[0x88])]).await;
-        (peer, stream, spawn_local(answer_of(asked)))
-    }
-
-    /// Nobody connects.
-    async fn is_quiet(&self) -> bool {
-        tokio::select! {
-            biased;
-            _ = self.listener.accept() => false,
-            () = settle() => true,
-        }
-    }
-}
-
-/// One connection, from the upstream's end.
-struct Peer {
-    stream: TlsStream<TcpStream>,
-}
-
-/// What became of an answer that was sent as fast as it could be.
-struct Poured {
-    sent: usize,
-    windows: Vec<i64>,
-    /// What is left of the stream's window.
-    credit: i64,
-}
-
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-impl Frame {
-    /// The window for every stream that it sets.
-    fn window(&self) -> Option<i64> {
-        let settings = (self.kind == SETTINGS).then(|| self.payload.chunks(6))?;
-        let mut windows = settings.filter(|setting| setting[..2] == INITIAL_WINDOW.to_be_bytes());
-        windows.next().map(|setting| number(&setting[2..]))
-    }
-}
-
-fn number(bytes: &[u8]) -> i64 {
-    u32::from_be_bytes(bytes.try_into().unwrap()).into()
-}
-
-impl Peer {
-    async fn say(&mut self, frames: &[Vec<u8>]) {
-        self.stream.write_all(&frames.concat()).await.unwrap();
-        self.stream.flush().await.unwrap();
-    }
-
-    async fn allow(&mut self, streams: Option<u8>) {
-        let payload: &[u8] = &streams.map_or(Vec::new(), |streams| vec![0, 3, 0, 0, 0, streams]);
-        self.say(&[frame(SETTINGS, 0, 0, payload)]).await;
-    }
-
-    /// The next frame; None at the connection's end.
-    async fn frame(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
-        self.stream.read_exact(&mut head).await.ok()?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length as usize];
-        self.stream.read_exact(&mut payload).await.ok()?;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], flags: head[4], stream, payload })
-    }
-
-    /// Reads on to the next frame of a kind.
-    async fn until(&mut self, kind: u8, flags: u8) -> Frame {
-        loop {
-            let frame = self.frame().await.expect("the connection ended");
-            if (frame.kind, frame.flags & flags) == (kind, flags) {
-                return frame;
-            }
-        }
-    }
-
-    /// The stream of the next request.
-    async fn request(&mut self) -> u32 {
-        self.until(HEADERS, 0).await.stream
-    }
-
-    async fn answer(&mut self, stream: u32, body: &str) {
-        self.say(&[frame(HEADERS, 4, stream, &[0x88]), frame(DATA, LAST, stream, body.as_bytes())]).await;
-    }
-
-    /// Sends an answer as fast as the stream's window lets it, until it was told of `enough` windows, which it acknowledges.
-    async fn pour(&mut self, stream: u32, enough: impl Fn(&[i64]) -> bool) -> Poured {
-        let (mut credit, mut windows, mut sent) = (SMALLEST, Vec::new(), 0);
-        while !enough(&windows) {
-            if credit >= PIECE.len() as i64 {
-                self.say(&[frame(DATA, 0, stream, &PIECE)]).await;
-                credit -= PIECE.len() as i64;
-                sent += PIECE.len();
-                continue;
-            }
-            let frame = self.frame().await.expect("the connection ended");
-            if let Some(window) = frame.window() {
-                credit += window - windows.last().unwrap_or(&SMALLEST);
-                windows.push(window);
-                self.say(&[self::frame(SETTINGS, LAST, 0, &[])]).await;
-            } else if (frame.kind, frame.stream) == (WINDOW_UPDATE, stream) {
-                credit += number(&frame.payload);
-            }
-        }
-        Poured { sent, windows, credit }
-    }
-
-    /// The highest stream that is still answered, and no error.
-    async fn farewell(&mut self, last: u32) {
-        self.say(&[frame(GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat())]).await;
-    }
-
-    /// What kinds of frames come until the connection ends.
-    async fn see_the_end(&mut self) -> Vec<u8> {
-        let mut kinds = Vec::new();
-        while let Some(frame) = self.frame().await {
-            kinds.push(frame.kind);
-        }
-        kinds
-    }
-}
-
-async fn answer_of(sent: JoinHandle<Sent>) -> String {
-    text(sent.await.unwrap().unwrap()).await
-}
 
 #[test]
 fn where_a_connection_takes_one_stream_requests_at_once_have_one_each_up_to_the_cap() {
@@ -439,16 +249,6 @@ fn a_farewell_that_comes_in_two_steps_loses_no_request() {
     });
 }
 
-/// One request, answered; its connection then lies idle.
-async fn idle(stage: &Stage) -> Peer {
-    let sent = stage.ask("/");
-    let mut peer = stage.accept(Some(10)).await;
-    let stream = peer.request().await;
-    peer.answer(stream, "yes").await;
-    assert_eq!(answer_of(sent).await, "yes");
-    peer
-}
-
 #[test]
 fn a_connection_that_has_gone_dead_while_idle_costs_its_requests_thirty_seconds_and_no_later_ones() {
     local(|| async {
@@ -463,7 +263,7 @@ fn a_connection_that_has_gone_dead_while_idle_costs_its_requests_thirty_seconds_
             two
         };
         let (failure, after) = outwaited(both).await;
-        assert!(matches!(failure.error.cause(), Cause::Closed { .. }), "{}", failure.error);
+        assert!(matches!(failure.error.cause(), Cause::ConnectionError { .. }), "{}", failure.error);
         assert!(after <= Duration::from_secs(30), "{after:?}");
         let next = stage.ask("/3");
         let mut peer = stage.accept(Some(10)).await;
@@ -625,31 +425,11 @@ fn an_answer_that_is_dropped_is_cancelled_and_its_stream_comes_free() {
     });
 }
 
-/// The whole program before a marketplace that the test plays.
-fn program<F: Future<Output = ()>>(test: impl FnOnce(std::rc::Rc<World>, Stage) -> F) {
-    let authority = Authority::new();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    let configuration = format!(
-        "[upstream]\nca_file = \"{}\"\n[apps.shop]\nprovider = \"generic\"\ngrant = \"static\"\n\
-         api = \"{url}\"\napi_key = \"key-x\"\n",
-        authority.file()
-    );
-    gate(Time::Runs, &configuration, |w| async move {
-        let (acceptor, pool) = (authority.acceptor("localhost", &["h2"]), authority.pool(&settings()));
-        let listener = TcpListener::from_std(listener).unwrap();
-        let url = url.parse().unwrap();
-        let stage = Stage { listener, acceptor, pool, url, _authority: authority };
-        soon("the end of the test", test(w, stage)).await;
-    });
-}
-
 const SMALL_POST: &[u8] = b"POST /shop/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
 
 #[test]
 fn a_request_that_the_marketplace_has_not_processed_is_sent_once_more_whatever_its_method() {
-    program(|w, stage| async move {
+    program(&["h2"], |w, stage| async move {
         let mut wire = Wire::to(w.proxy).await;
         wire.write(SMALL_POST).await;
         let mut leaving = stage.accept(Some(10)).await;
@@ -667,7 +447,7 @@ fn a_request_that_the_marketplace_has_not_processed_is_sent_once_more_whatever_i
 
 #[test]
 fn a_request_that_is_refused_twice_is_told_so_and_that_it_did_not_arrive() {
-    program(|w, stage| async move {
+    program(&["h2"], |w, stage| async move {
         let mut wire = Wire::to(w.proxy).await;
         wire.write(SMALL_POST).await;
         let mut peer = stage.accept(Some(10)).await;

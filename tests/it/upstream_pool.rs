@@ -279,13 +279,13 @@ async fn futures_now<F: Future>(future: F) -> Option<F::Output> {
     .await
 }
 
-struct Peer<S> {
-    stream: S,
+pub(crate) struct Peer<S> {
+    pub(crate) stream: S,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// One request's head; its body, if it says how long it is, is read too. None at the connection's end.
-    async fn request(&mut self) -> Option<String> {
+    pub(crate) async fn request(&mut self) -> Option<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(self.stream.read_u8().await.ok()?);
@@ -298,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         Some(head + std::str::from_utf8(&body).unwrap())
     }
 
-    async fn say(&mut self, text: &str) {
+    pub(crate) async fn say(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
@@ -1077,7 +1077,10 @@ fn requests_that_find_none_idle_adopt_an_attempt_nobody_waits_for_any_more() {
         settle().await;
         abort(sent).await;
         let lane = slow.pool.lane(&slow.server.url, &account("a"));
-        let fourth = spawn_local(async move { lane.send_anew(get("/fourth"), |_| true).await });
+        let fourth = spawn_local(async move {
+            let lost = Cause::Closed { reason: String::new() };
+            lane.send_anew(&lost, get("/fourth"), |_| true).await
+        });
         settle().await;
         let mut two = unanswered.shake_hands().await;
         let request = tokio::select! {
@@ -1388,7 +1391,10 @@ fn an_http2_upstream_that_answers_no_ping_is_given_up() {
         let sent = spawn_local(async move { asking.get().await });
         server.asked.notified().await;
         let (error, after) = outwaited(async { sent.await.unwrap() }).await;
-        assert!(matches!(error.cause(), Cause::Closed { .. }) && error.may_have_arrived(), "{error:?}");
+        assert!(
+            matches!(error.cause(), Cause::ConnectionError { .. }) && error.may_have_arrived(),
+            "{error:?}"
+        );
         assert_eq!(after.as_secs(), 30);
     });
 }

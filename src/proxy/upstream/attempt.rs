@@ -109,14 +109,20 @@ mod tests {
     use http_body_util::Full;
 
     use super::{super::error::Cause, *};
+    use crate::names::AccountId;
 
     fn lost() -> UpstreamError {
         UpstreamError::unsent(&"api.test:443".into(), Cause::Interrupted)
     }
 
+    fn nobodys() -> Rc<Stack<Full<Bytes>>> {
+        let account = AccountId { app: "a".parse().unwrap(), account: "x".parse().unwrap() };
+        Stack::new(Weak::new(), &account, 1)
+    }
+
     #[tokio::test]
     async fn whoever_claimed_an_attempt_last_learns_of_its_end_and_of_a_crash() {
-        let stack: Rc<Stack<Full<Bytes>>> = Stack::new(Weak::new(), 1);
+        let stack = nobodys();
         for crashes in [false, true] {
             let maker = Maker::begin(&stack, lost());
             let share = stack.share(0);
@@ -138,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_attempt_is_unclaimed_as_soon_as_its_request_is_served_otherwise() {
-        let stack: Rc<Stack<Full<Bytes>>> = Stack::new(Weak::new(), 1);
+        let stack = nobodys();
         let (quick, slow) = (Maker::begin(&stack, lost()), Maker::begin(&stack, lost()));
         let hope = stack.wait(&stack.share(0), false, None);
         hope.claim(&slow.attempt());

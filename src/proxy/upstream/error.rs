@@ -43,8 +43,13 @@ pub enum Cause {
         /// What happened, where there was no answer.
         reason: String,
     },
-    /// The connection ended before the answer's head.
+    /// The connection, or of one over HTTP/2 this request's stream, ended before the answer's head.
     Closed {
+        /// What was wrong with it, in words.
+        reason: String,
+    },
+    /// The HTTP/2 connection ended before the answer's head. Any of its requests may have been the reason.
+    ConnectionError {
         /// What was wrong with it, in words.
         reason: String,
     },
@@ -72,6 +77,8 @@ pub enum Cause {
     },
     /// The upstream refused the exchange unprocessed (RFC 9113 §8.7).
     RefusedStream,
+    /// The upstream wants this over HTTP/1.1 (RFC 9113 §7).
+    Http11Required,
     /// What the request needs was no longer valid when a connection came free.
     NotReady,
     /// The caller's request body ended early.
@@ -151,7 +158,7 @@ impl UpstreamError {
 
     /// After the request, or a part of it, may have gone out.
     pub(super) fn sent(place: &Arc<str>, cause: Cause) -> Self {
-        let may_have_arrived = cause != Cause::RefusedStream;
+        let may_have_arrived = !matches!(cause, Cause::RefusedStream | Cause::Http11Required);
         Self { cause, place: place.clone(), may_have_arrived }
     }
 
@@ -168,6 +175,11 @@ impl UpstreamError {
     /// Whether any byte of the request may have been acted upon. When false, sending it again is safe for every method.
     pub fn may_have_arrived(&self) -> bool {
         self.may_have_arrived
+    }
+
+    /// Whether the upstream does not speak HTTP/1.1 there.
+    pub(super) fn is_http2_only(&self) -> bool {
+        matches!(self.cause, Cause::Tls { fault: TlsFault::NoProtocol, .. })
     }
 
     /// Whether it was a time limit.
@@ -193,10 +205,12 @@ impl UpstreamError {
             Cause::Unreachable { .. } => "destination_ip_unroutable",
             Cause::ConnectTimeout { .. } => "connection_timeout",
             Cause::Tls { fault: TlsFault::Certificate, .. } => "tls_certificate_error",
-            Cause::Tls { fault: TlsFault::Alert, .. } => "tls_alert_received",
+            Cause::Tls { fault: TlsFault::Alert | TlsFault::NoProtocol, .. } => "tls_alert_received",
             Cause::Tls { fault: TlsFault::Protocol, .. } => "tls_protocol_error",
-            Cause::ForwardProxy { .. } | Cause::RefusedStream | Cause::NotReady => "destination_unavailable",
-            Cause::Closed { .. } => "connection_terminated",
+            Cause::ForwardProxy { .. } | Cause::RefusedStream | Cause::Http11Required | Cause::NotReady => {
+                "destination_unavailable"
+            }
+            Cause::Closed { .. } | Cause::ConnectionError { .. } => "connection_terminated",
             Cause::HeadTimeout { .. } => "http_response_timeout",
             Cause::Stall { side: Side::UpstreamSending, .. } => "connection_read_timeout",
             Cause::Stall { side: Side::UpstreamTaking, .. } => "connection_write_timeout",
@@ -235,6 +249,9 @@ impl UpstreamError {
             Cause::Tls { fault: TlsFault::Certificate, reason } => format!(
                 "the certificate of {place} is not trusted ({reason}): where a company's proxy intercepts TLS, name its certificate authority in `upstream.ca_file`"
             ),
+            Cause::Tls { fault: TlsFault::NoProtocol, reason } => format!(
+                "{place} speaks none of the protocols that Marketgate offers ({reason}): is this an HTTP server?"
+            ),
             Cause::Tls { reason, .. } => format!(
                 "no TLS handshake with {place} ({reason}): it may not speak TLS on this port, or something on the way interferes"
             ),
@@ -248,7 +265,10 @@ impl UpstreamError {
                 format!("the forward proxy {proxy} does not work ({reason}): check `upstream.proxy_url`")
             }
             Cause::Closed { reason } => format!(
-                "{place} closed the connection before it answered ({reason}); the marketplace may or may not have acted on the request"
+                "{place} broke off before it answered ({reason}); the marketplace may or may not have acted on the request"
+            ),
+            Cause::ConnectionError { reason } => format!(
+                "the HTTP/2 connection to {place} ended before the answer ({reason}), for which another request on it may be the reason; the marketplace may or may not have acted on this one"
             ),
             Cause::HeadTimeout { limit } => format!(
                 "{place} gave no answer within {limit:?}; the marketplace may or may not have acted on the request; the limit is `upstream.timeouts.head`"
@@ -266,6 +286,9 @@ impl UpstreamError {
             Cause::Protocol { reason } => format!("{place} did not answer with proper HTTP ({reason})"),
             Cause::RefusedStream => {
                 format!("{place} refused the request without looking at it: send it again")
+            }
+            Cause::Http11Required => {
+                format!("{place} wants this over HTTP/1.1, which it gets from now on: send it again")
             }
             Cause::NotReady => {
                 format!("the access token expired while the request waited for a connection to {place}")

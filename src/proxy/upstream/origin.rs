@@ -1,8 +1,10 @@
 //! One worker's connections to one origin. The one rule: HTTP/2 connections are anybody's, HTTP/1.1 connections are one
 //! account's, and as long as it is not known which it will be, connections are opened one at a time.
+//!
+//! Where HTTP/2 is spoken, what must not share a connection with others goes over the origin's HTTP/1.1 twin.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     rc::Rc,
     sync::Arc,
@@ -29,7 +31,10 @@ use super::{
     share::Share,
     stack::Stack,
 };
-use crate::{names::AccountId, net::Destination};
+use crate::{
+    names::AccountId,
+    net::{Destination, Offer},
+};
 
 /// What an origin speaks, as far as it has shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,7 +49,14 @@ pub(super) struct Origin<B: RequestBody> {
     pub(super) to: Destination,
     pub(super) gate: Arc<Gate>,
     pub(super) connector: Connector,
+    offer: Offer,
     protocol: Cell<Protocol>,
+    /// The same origin over HTTP/1.1.
+    twin: OnceCell<Rc<Self>>,
+    /// The upstream has asked for HTTP/1.1.
+    is_http1_required: Cell<bool>,
+    /// The upstream has refused to speak HTTP/1.1.
+    is_http2_only: Cell<bool>,
     runway: Rc<Runway>,
     shared: RefCell<Vec<Rc<H2<B>>>>,
     /// Rings when there may be a stream.
@@ -67,9 +79,21 @@ pub(super) type Connected<B> = Result<Option<Lease<B>>, UpstreamError>;
 
 impl<B: RequestBody> Origin<B> {
     pub(super) fn new(to: Destination, connector: &Connector, bell: &Rc<Bell>) -> Rc<Self> {
+        Self::offering(if to.tls { Offer::Both } else { Offer::Http1 }, to, connector, bell)
+    }
+
+    fn offering(offer: Offer, to: Destination, connector: &Connector, bell: &Rc<Bell>) -> Rc<Self> {
+        let protocol = match offer {
+            Offer::Both => Protocol::Unknown,
+            Offer::Http1 => Protocol::Http1,
+        };
         Rc::new(Self {
             gate: connector.gate(&to),
-            protocol: Cell::new(if to.tls { Protocol::Unknown } else { Protocol::Http1 }),
+            offer,
+            protocol: Cell::new(protocol),
+            twin: OnceCell::new(),
+            is_http1_required: Cell::new(false),
+            is_http2_only: Cell::new(false),
             to,
             connector: connector.clone(),
             runway: Rc::default(),
@@ -86,9 +110,33 @@ impl<B: RequestBody> Origin<B> {
         if let Some(stack) = stacks.get(account) {
             return stack.clone();
         }
-        let stack = Stack::new(Rc::downgrade(self), self.gate.number(account));
+        let stack = Stack::new(Rc::downgrade(self), account, self.gate.number(account));
         stacks.insert(account.clone(), stack.clone());
         stack
+    }
+
+    /// The same origin over HTTP/1.1, where no two requests share a connection at a time. None where HTTP/1.1 is all it speaks, or
+    /// what it does not speak.
+    pub(super) fn twin(&self) -> Option<&Rc<Self>> {
+        let has_one = self.protocol.get() != Protocol::Http1 && !self.is_http2_only.get();
+        let twin = || Self::offering(Offer::Http1, self.to.clone(), &self.connector, &self.bell);
+        has_one.then(|| self.twin.get_or_init(twin))
+    }
+
+    /// Whether everything is to go over HTTP/1.1.
+    pub(super) fn is_http1_required(&self) -> bool {
+        self.is_http1_required.get()
+    }
+
+    /// The upstream has said so.
+    pub(super) fn require_http1(&self) {
+        self.is_http1_required.set(true);
+    }
+
+    /// HTTP/1.1 was tried in vain.
+    pub(super) fn note_http2_only(&self) {
+        self.is_http2_only.set(true);
+        self.is_http1_required.set(false);
     }
 
     pub(super) fn unsent(&self, cause: Cause) -> UpstreamError {
@@ -185,7 +233,7 @@ impl<B: RequestBody> Origin<B> {
             let connection = H1::new(Stream::Left(stream), peer, place, Rc::downgrade(stack), permit);
             return Ok(Connection::H1(connection));
         }
-        let stream = self.connector.dialer().tls(&self.to, stream).await?;
+        let stream = self.connector.dialer().tls(&self.to, stream, self.offer).await?;
         if stream.speaks_h2() {
             let connection = H2::establish(stream, peer, place, Rc::downgrade(self), permit).await?;
             return Ok(Connection::H2(connection));
@@ -265,8 +313,10 @@ impl<B: RequestBody> Origin<B> {
             connection.is_alive(now) && connection.expires().is_none_or(|expiry| expiry > now)
         });
         self.stacks.borrow_mut().retain(|_, stack| Rc::strong_count(stack) > 1 || !stack.is_unused());
+        let twin = self.twin.get().and_then(|twin| twin.sweep(now));
         let shared = self.shared.borrow();
-        shared.iter().filter_map(|connection| connection.expires()).chain(self.oldest_expiry()).min()
+        let shared = shared.iter().filter_map(|connection| connection.expires());
+        shared.chain(self.oldest_expiry()).chain(twin).min()
     }
 
     fn oldest_expiry(&self) -> Option<Instant> {

@@ -40,6 +40,10 @@ const TRIES_ON_USED: usize = 2;
 /// Tries in all. Every one but the last ended without a byte written.
 const TRIES: usize = 4;
 
+/// A request whose names, values and target take more bytes than this shares no connection. Servers' limits begin at 8 KiB, and
+/// many (nginx, Tomcat) end the whole HTTP/2 connection where one request exceeds them.
+const LARGE_HEAD: usize = 6 << 10;
+
 /// A worker's connections. Everything it does runs on the `LocalSet` from which it is used.
 pub struct Pool<B: RequestBody>(Rc<Worker<B>>);
 
@@ -198,32 +202,56 @@ impl<B: RequestBody> Lane<B> {
         request: Request<B>,
         ready: impl Fn(&mut HeaderMap) -> bool,
     ) -> impl Future<Output = Result<Reply, SendFailure<B>>> {
-        self.try_from(0, request, ready)
+        self.try_from(0, false, request, ready)
     }
 
-    /// As [`Lane::send_when`], but not on an HTTP/1.1 connection kept from before: for a request that was lost on one, since
-    /// an upstream that ends one of them has often ended them all.
+    /// As [`Lane::send_when`], for a request that was lost before. Not on an HTTP/1.1 connection kept from before, since an upstream
+    /// that ends one of them has often ended them all; and on none that is shared, where another request may have been the
+    /// reason.
     ///
     /// # Errors
     /// As there.
     pub fn send_anew(
         &self,
+        lost: &Cause,
         request: Request<B>,
         ready: impl Fn(&mut HeaderMap) -> bool,
     ) -> impl Future<Output = Result<Reply, SendFailure<B>>> {
-        self.try_from(TRIES_ON_USED, request, ready)
+        self.try_from(TRIES_ON_USED, matches!(lost, Cause::ConnectionError { .. }), request, ready)
     }
 
     fn try_from(
         &self,
         first: usize,
+        aside: bool,
         request: Request<B>,
         ready: impl Fn(&mut HeaderMap) -> bool,
     ) -> impl Future<Output = Result<Reply, SendFailure<B>>> {
         // Boxed: it would be moved from future to future, and each of them would have room for it.
         let now = Instant::now();
-        let request = Box::new(request.map(|body| Outgoing::new(body, now)));
-        self.exchange(first, request, now, ready)
+        let mut request = Box::new(request.map(|body| Outgoing::new(body, now)));
+        async move {
+            if let Some(lane) = self.aside(aside, &request) {
+                // Boxed as well: few requests need it.
+                let sent = Box::pin(lane.exchange(first, request, now, &ready)).await;
+                match sent {
+                    Err(SendFailure { error, request: Some(unsent), .. }) if error.is_http2_only() => {
+                        self.origin.note_http2_only();
+                        request = Box::new(unsent.map(|body| Outgoing::new(body, now)));
+                    }
+                    sent => return sent,
+                }
+            }
+            self.exchange(first, request, now, &ready).await
+        }
+    }
+
+    /// The same way over HTTP/1.1, for what must not share a connection.
+    fn aside(&self, aside: bool, request: &Request<Outgoing<B>>) -> Option<Self> {
+        let twin = self.origin.twin()?;
+        let is_due = aside || self.origin.is_http1_required() || is_large(request);
+        let (worker, share) = (self.worker.clone(), self.share.clone());
+        is_due.then(|| Self { worker, origin: twin.clone(), stack: twin.stack(&self.stack.account), share })
     }
 
     async fn exchange(
@@ -231,7 +259,7 @@ impl<B: RequestBody> Lane<B> {
         first: usize,
         mut request: Box<Request<Outgoing<B>>>,
         mut now: Instant,
-        ready: impl Fn(&mut HeaderMap) -> bool,
+        ready: &impl Fn(&mut HeaderMap) -> bool,
     ) -> Result<Reply, SendFailure<B>> {
         let terms = Terms {
             to: &self.origin.to,
@@ -261,6 +289,9 @@ impl<B: RequestBody> Lane<B> {
                 Ok(reply) => return Ok(reply),
                 Err(Broken::Unsent(request)) => request,
                 Err(Broken::Failed { error, reused }) => {
+                    if error.cause() == &Cause::Http11Required {
+                        self.origin.require_http1();
+                    }
                     return Err(SendFailure { error, reused, request: None });
                 }
             };
@@ -390,6 +421,12 @@ enum Turn<B: RequestBody> {
     Permit(Permit),
     /// None: look again.
     Connection(Option<Lease<B>>),
+}
+
+fn is_large<B>(request: &Request<B>) -> bool {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    target + fields.sum::<usize>() > LARGE_HEAD
 }
 
 fn untouched<B: RequestBody>(error: UpstreamError, request: Request<Outgoing<B>>) -> SendFailure<B> {

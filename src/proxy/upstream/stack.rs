@@ -20,12 +20,14 @@ use super::{
     room::Party,
     share::Share,
 };
+use crate::names::AccountId;
 
 /// The connections of one account that lie idle or are under way, and the requests of that account that wait for one.
 pub(super) struct Stack<B: RequestBody> {
     pub(super) origin: Weak<Origin<B>>,
-    /// The account, by its number at the gate.
-    account: u64,
+    pub(super) account: AccountId,
+    /// The account's number at the gate.
+    number: u64,
     /// Those who call for it, as far as they have: a handful.
     shares: RefCell<Vec<Rc<Share>>>,
     /// Where they lie in the origin's list, and for whom; the newest at the back.
@@ -44,10 +46,11 @@ struct Waiter<B: RequestBody> {
 }
 
 impl<B: RequestBody> Stack<B> {
-    pub(super) fn new(origin: Weak<Origin<B>>, account: u64) -> Rc<Self> {
+    pub(super) fn new(origin: Weak<Origin<B>>, account: &AccountId, number: u64) -> Rc<Self> {
         Rc::new(Self {
             origin,
-            account,
+            account: account.clone(),
+            number,
             shares: RefCell::default(),
             idle: RefCell::default(),
             attempts: Attempts::default(),
@@ -74,7 +77,7 @@ impl<B: RequestBody> Stack<B> {
 
     /// By what the gate knows a caller of this account.
     pub(super) fn party(&self, share: &Share) -> Party {
-        Party { account: self.account, caller: share.caller }
+        Party { account: self.number, caller: share.caller }
     }
 
     /// The connection used last of those this caller may use, unless it is too old. Whether it is alive shows when it is used.

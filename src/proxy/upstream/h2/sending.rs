@@ -87,11 +87,15 @@ fn cause(error: &h2::Error, upload: Option<&Progress>) -> Cause {
         Cause::RequestBody
     } else if is_refused(error) {
         Cause::RefusedStream
+    } else if error.is_remote() && error.reason() == Some(Reason::HTTP_1_1_REQUIRED) {
+        Cause::Http11Required
     } else if error.is_library() && error.is_reset() {
-        // This very answer is at fault. What ends the connection may be another's.
+        // This very answer is at fault.
         Cause::Protocol { reason }
-    } else {
+    } else if error.is_reset() {
         Cause::Closed { reason }
+    } else {
+        Cause::ConnectionError { reason }
     }
 }
 
