@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use marketgate::http::gate::{Framing, Limits};
 
-const LIMITS: Limits = Limits { head: 64 * 1024, fields: 100 };
+const LIMITS: Limits = Limits { head: 64 * 1024, target: 8 * 1024, fields: 100 };
 
 /// A head as an HTTP library sends it.
 const HEAD: &[u8] =

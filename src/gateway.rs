@@ -28,11 +28,15 @@ use crate::{
     grant::{Ended, LiveAccounts, Means, live},
     http::{
         listener::{self, Grace, ListenerLimits},
+        problem::Code,
         tally_metrics::TallyMetrics,
     },
-    metrics::Metrics,
-    oauth::TokenClient,
-    proxy::{Door, Worker, upstream::Connector},
+    metrics::{Metrics, Words},
+    oauth::{Class, TokenClient},
+    proxy::{
+        Door, Worker,
+        upstream::{Connector, Exceeded, UpstreamError, UpstreamMetrics},
+    },
     store::{KeyPlace, OpenError, OpenOptions, SqliteStore, Store},
     telemetry::LogMetrics,
     tls,
@@ -108,6 +112,9 @@ impl Gateway {
         let mut metrics = Metrics::new(settings.metrics.per_account);
         metrics.collect(Box::new(TallyMetrics(limits.tally.clone())));
         metrics.collect(Box::new(LogMetrics));
+        let connector = Connector::new(tls, &settings.upstream);
+        metrics.collect(Box::new(UpstreamMetrics(connector.clone())));
+        metrics.begin(settings.apps.keys(), &words());
         let metrics = Arc::new(metrics);
         let live = Arc::new(LiveAccounts::new(Means {
             clock: options.clock.clone(),
@@ -119,7 +126,6 @@ impl Gateway {
         }));
         let (apps, clock) = (settings.apps.clone(), options.clock.clone());
         let accounts = Arc::new(Accounts::new(apps, live, options.store, client, clock));
-        let connector = Connector::new(tls, &settings.upstream);
         let door = Door::new(settings, accounts.clone(), metrics.clone(), options.clock, connector);
         Ok(Self {
             door: Arc::new(door),
@@ -412,5 +418,15 @@ pub fn store_options(wanted: &StoreSettings) -> OpenOptions {
         },
         old_keys: wanted.old_keys.clone(),
         wait_for_lock: wanted.wait_for_lock,
+    }
+}
+
+/// What metrics tell apart by words of ours.
+fn words() -> Words {
+    Words {
+        codes: Code::KNOWN.iter().map(|code| code.as_str()).chain(["draining"]).collect(),
+        limits: Exceeded::LABELS.to_vec(),
+        kinds: UpstreamError::KINDS.to_vec(),
+        outcomes: Class::ALL.into_iter().map(Class::outcome).chain(["ok", "store"]).collect(),
     }
 }

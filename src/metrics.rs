@@ -1,6 +1,8 @@
 //! What is counted. The one rule: a label never holds more than configuration names and words of ours.
 
 mod answers;
+mod process;
+mod text;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,12 +12,13 @@ use std::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::text::encode,
+    encoding::text::{encode, encode_registry},
     metrics::{
         counter::Counter,
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
+        info::Info,
     },
     registry::Registry,
 };
@@ -26,6 +29,9 @@ use crate::{
 };
 
 pub use answers::Answers;
+pub use text::Format;
+
+use process::Process;
 
 /// Labels as they come: one that has no value is left out.
 type Labels = Vec<(&'static str, String)>;
@@ -34,7 +40,11 @@ type Labels = Vec<(&'static str, String)>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// What has names that are not ours.
+    common: Registry,
     per_account: bool,
+    /// Requests that were begun and have no answer's head yet.
+    pub in_flight: Gauge,
     /// Keepers that are running.
     pub keepers: Gauge,
     /// The answers of each app, where accounts have no labels of their own.
@@ -43,6 +53,7 @@ pub struct Metrics {
     durations: Family<Labels, Histogram>,
     refusals: Family<Labels, Counter>,
     overloads: Family<Labels, Counter>,
+    upstream_errors: Family<Labels, Counter>,
     refreshes: Family<Labels, Counter>,
     refresh_durations: Family<Labels, Histogram>,
     expiry: Family<Labels, Gauge<f64, AtomicU64>>,
@@ -57,6 +68,19 @@ pub struct Metrics {
     spill_bytes: Family<Labels, Gauge>,
     stored: Family<Labels, Gauge>,
     login_required_by: Family<Labels, Gauge<f64, AtomicU64>>,
+}
+
+/// The words of other parts of the program that are values of labels.
+#[derive(Debug, Default)]
+pub struct Words {
+    /// Of refusals.
+    pub codes: Vec<&'static str>,
+    /// Of limits on connections to APIs.
+    pub limits: Vec<&'static str>,
+    /// Of requests without an answer.
+    pub kinds: Vec<&'static str>,
+    /// Of token calls.
+    pub outcomes: Vec<&'static str>,
 }
 
 /// The accounts of the store, counted.
@@ -77,6 +101,11 @@ impl StoredAccounts {
     }
 }
 
+/// Seconds of a request. The bounds are those that dashboards expect.
+fn to_a_persons_patience() -> Histogram {
+    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+}
+
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.5, 12))
 }
@@ -86,13 +115,16 @@ impl Metrics {
     pub fn new(per_account: bool) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("marketgate"),
+            common: Registry::default(),
             per_account,
+            in_flight: Gauge::default(),
             keepers: Gauge::default(),
             apps: Mutex::default(),
             requests: Family::default(),
-            durations: Family::new_with_constructor(seconds),
+            durations: Family::new_with_constructor(to_a_persons_patience),
             refusals: Family::default(),
             overloads: Family::default(),
+            upstream_errors: Family::default(),
             refreshes: Family::default(),
             refresh_durations: Family::new_with_constructor(seconds),
             expiry: Family::default(),
@@ -112,17 +144,26 @@ impl Metrics {
     }
 
     fn register(&mut self) {
+        self.common.register_collector(Box::new(Process));
         let r = &mut self.registry;
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        r.register("build", "The running version", Info::new(version));
+        r.register("requests_in_flight", "Requests that have no answer yet", self.in_flight.clone());
         r.register("requests", "Requests answered, by whose answer it was", self.requests.clone());
         r.register(
             "request_duration_seconds",
-            "From the request head to the reply head",
+            "From the request head to the reply head, by the answer's hundred",
             self.durations.clone(),
         );
         r.register(
             "upstream_overloads",
             "Requests refused for want of a connection to the API, by the limit that ended their wait",
             self.overloads.clone(),
+        );
+        r.register(
+            "upstream_errors",
+            "Requests without an answer of their upstream, by RFC 9209's word for the cause",
+            self.upstream_errors.clone(),
         );
         r.register("refusals", "Answers of the proxy's own, by code", self.refusals.clone());
         r.register("refreshes", "Token calls, by outcome", self.refreshes.clone());
@@ -165,6 +206,25 @@ impl Metrics {
         r.register("replays", "Requests repeated with a fresh token", self.replays.clone());
     }
 
+    /// Has every count that an alarm may ask for stand at 0: one that begins at 1 was never less, so nothing has increased.
+    pub fn begin<'a>(&self, apps: impl Iterator<Item = &'a AppName>, words: &Words) {
+        let at_zero = |family: &Family<Labels, Counter>, label, words: &[&str]| {
+            for word in words {
+                drop(family.get_or_create(&vec![(label, (*word).to_owned())]));
+            }
+        };
+        at_zero(&self.refusals, "code", &words.codes);
+        at_zero(&self.overloads, "limit", &words.limits);
+        at_zero(&self.upstream_errors, "kind", &words.kinds);
+        for app in apps {
+            drop(self.replays.get_or_create(&vec![app_label(app)]));
+            for outcome in &words.outcomes {
+                let labels = vec![app_label(app), ("outcome", (*outcome).to_owned())];
+                drop(self.refreshes.get_or_create(&labels));
+            }
+        }
+    }
+
     /// Adds what another part of the program counts by itself.
     pub fn collect(&mut self, collector: Box<dyn Collector>) {
         self.registry.register_collector(collector);
@@ -173,8 +233,8 @@ impl Metrics {
     /// What counts the answers to an account's requests; to be kept with the account.
     pub fn answers(&self, id: &AccountId) -> Arc<Answers> {
         let make = || {
-            let durations = self.durations.get_or_create_owned(&vec![app_label(&id.app)]);
-            Arc::new(Answers::new(self.requests.clone(), durations, self.account_labels(id)))
+            let (requests, durations) = (self.requests.clone(), self.durations.clone());
+            Arc::new(Answers::new(requests, durations, app_label(&id.app), self.account_labels(id)))
         };
         if self.per_account {
             return make();
@@ -201,6 +261,11 @@ impl Metrics {
     /// A request got no connection to its upstream.
     pub fn overloaded(&self, limit: &'static str) {
         self.overloads.get_or_create(&vec![("limit", limit.to_owned())]).inc();
+    }
+
+    /// A request got no answer of its upstream.
+    pub fn upstream_failed(&self, kind: &'static str) {
+        self.upstream_errors.get_or_create(&vec![("kind", kind.to_owned())]).inc();
     }
 
     /// A request was repeated with a fresh token.
@@ -277,12 +342,16 @@ impl Metrics {
         }
     }
 
-    /// Everything in the OpenMetrics text format.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
+    /// Everything.
+    pub fn text(&self, format: Format) -> String {
+        let mut made = String::new();
         // Writing to a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        let _ = encode_registry(&mut made, &self.common);
+        let _ = encode(&mut made, &self.registry);
+        match format {
+            Format::OpenMetrics => made,
+            Format::Text => text::older(&made),
+        }
     }
 }
 

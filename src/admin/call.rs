@@ -27,6 +27,8 @@ pub(super) struct Call {
     pub(super) captures: Vec<String>,
     /// What stands behind the `?`.
     pub(super) query: String,
+    /// The `Accept` field, where there is one.
+    pub(super) accept: String,
     /// The body, read to its end.
     pub(super) body: Bytes,
     /// Whether it came to the control socket.

@@ -148,7 +148,9 @@ impl AdminDoor {
         let body = body::read(route.body, &head.headers, body).await?;
         let by_command = matches!(entrance, Entrance::Control(_));
         let query = head.uri.query().unwrap_or_default().to_owned();
-        let work = (route.answer)(Call { admin: self.clone(), captures, query, body, by_command });
+        let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let accept = accept.unwrap_or_default().to_owned();
+        let work = (route.answer)(Call { admin: self.clone(), captures, query, accept, body, by_command });
         if !changes {
             return work.await;
         }

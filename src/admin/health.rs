@@ -11,7 +11,7 @@ use super::{
     call::Call,
     router::ROUTES,
 };
-use crate::{http::problem::Problem, store::Store};
+use crate::{http::problem::Problem, metrics::Format, store::Store};
 
 /// How long what was found out of the store counts.
 const FRESH: Duration = Duration::from_secs(1);
@@ -78,8 +78,8 @@ pub(super) async fn metrics(call: Call) -> Result<Answer, Problem> {
     }
     let expiries = live.expiries();
     door.metrics.token_expiries(expiries.iter().map(|(id, at)| (id, *at)));
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(answer::with_body(StatusCode::OK, content_type, door.metrics.text()))
+    let format = Format::accepted(&call.accept);
+    Ok(answer::with_body(StatusCode::OK, format.content_type(), door.metrics.text(format)))
 }
 
 pub(super) async fn index(_: Call) -> Result<Answer, Problem> {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header::CONNECTION};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::{
@@ -27,7 +27,8 @@ use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    gate::{Gate, InFlight, Progress},
+    absolute,
+    gate::{Gate, InFlight, Progress, Violation},
     limits::ListenerLimits,
     patience::Patience,
     problem::{Code, Problem},
@@ -168,10 +169,15 @@ struct Caller<S> {
 }
 
 impl<S> Caller<S> {
-    /// Why the service is not asked at all.
-    fn refusal(&self, request: &Request<Incoming>) -> Option<Own> {
-        if is_target_too_long(request, self.limits.target) {
-            return Some(bare(StatusCode::URI_TOO_LONG));
+    /// The answer where the service is not asked at all.
+    fn refusal(&self, request: &mut Request<Incoming>, violation: Option<Violation>) -> Option<Own> {
+        let violation = violation.or_else(|| {
+            let violation = absolute::to_origin_form(request).err()?;
+            self.limits.tally.refuse(violation);
+            Some(violation)
+        });
+        if let Some(violation) = violation {
+            return Some(self.refuse(&Problem::refused(violation), request));
         }
         let place = &self.registration;
         let is_served =
@@ -180,13 +186,24 @@ impl<S> Caller<S> {
             return None;
         }
         self.limits.tally.turn_away();
-        Some(crowded(self.registration.connections(), request))
+        Some(self.refuse(&crowded(place.connections()), request))
+    }
+
+    /// Says so to the caller and, unless there have been many such lines, in the log.
+    fn refuse(&self, problem: &Problem, request: &Request<Incoming>) -> Own {
+        let request_id = uuid::Uuid::new_v4().to_string();
+        if let Some(left_out) = self.limits.tally.admit_line() {
+            let unlogged = Some(left_out).filter(|left_out| *left_out > 0);
+            let (code, status, peer) = (problem.code.as_str(), problem.code.status().as_u16(), &self.peer);
+            tracing::info!(request_id, code, status, %peer, unlogged, "refused: {}", problem.detail);
+        }
+        problem.answer(request.headers(), &request_id)
     }
 
     /// One request to the service, and its answer made fit for the connection.
     fn ask<F, B>(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Answer<B>>, Infallible>> + use<S, F, B>
     where
         S: Fn(Request<Incoming>, Peer) -> F,
@@ -197,7 +214,7 @@ impl<S> Caller<S> {
         let knows_chunks = request.version() != Version::HTTP_10;
         // Others wait for its place, or callers are to look for another server.
         let leaves = self.registration.is_reserved() || self.limits.leaving.load(Ordering::Relaxed);
-        let call = match self.refusal(&request) {
+        let call = match self.refusal(&mut request, exchange.refusal()) {
             Some(refusal) => Call::Refused(Box::new(refusal)),
             None => Call::begin(|| (self.service)(request, self.peer)),
         };
@@ -216,22 +233,19 @@ impl<S> Caller<S> {
 /// An answer of our own, whole in memory.
 type Own = Response<Full<Bytes>>;
 
-fn bare(status: StatusCode) -> Own {
-    let mut response = Own::default();
-    *response.status_mut() = status;
-    response
+/// A service has panicked; its own log line is the panic's.
+fn broken() -> Own {
+    let action = "report it, with the lines that the log has at this moment; look whether the marketplace carried the request out \
+                  before sending it again";
+    let problem = Problem::new(Code::Internal, "a defect of Marketgate ended this request", action);
+    problem.answer(&HeaderMap::new(), &uuid::Uuid::new_v4().to_string())
 }
 
-fn crowded(connections: usize, request: &Request<Incoming>) -> Own {
+fn crowded(connections: usize) -> Problem {
     let detail =
         format!("this listener has {connections} connections, and none can be closed for another one");
     let action = "ask again; where that goes on, send less at once or raise the limit on connections";
-    let problem = Problem::new(Code::Overloaded, detail, action).retry_after(Duration::from_secs(1));
-    problem.answer(request.headers(), &uuid::Uuid::new_v4().to_string())
-}
-
-fn is_target_too_long(request: &Request<Incoming>, longest: usize) -> bool {
-    request.uri().path_and_query().is_some_and(|target| target.as_str().len() > longest)
+    Problem::new(Code::Overloaded, detail, action).retry_after(Duration::from_secs(1))
 }
 
 /// A service's future, or what became of it before there was one.
@@ -259,7 +273,7 @@ impl<F> Call<F> {
         };
         response.ok_or_else(|| {
             tally.panic();
-            bare(StatusCode::INTERNAL_SERVER_ERROR)
+            broken()
         })
     }
 }

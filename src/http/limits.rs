@@ -52,7 +52,7 @@ impl ListenerLimits {
                 idle: Duration::from_secs(75),
                 head: Duration::from_secs(10),
                 stall,
-                leftovers: Duration::from_secs(1),
+                leftovers: Duration::from_secs(5),
             },
             registry: Registry::new(Room {
                 connections: limits.connections,
@@ -79,6 +79,6 @@ impl ListenerLimits {
     }
 
     pub(super) fn gate(&self) -> gate::Limits {
-        gate::Limits { head: self.head, fields: self.headers }
+        gate::Limits { head: self.head, target: self.target, fields: self.headers }
     }
 }

@@ -2,6 +2,7 @@
 //! own, and the page on which a consent ends.
 //! The rule: nothing here knows what a proxied request is for.
 
+pub mod absolute;
 pub mod callback;
 mod connection;
 pub mod gate;

@@ -26,7 +26,7 @@ pub struct TimeLimits {
     pub head: Duration,
     /// Between two pieces of a body that is wanted, or of an answer the caller should read.
     pub stall: Duration,
-    /// For reading and dropping what a caller goes on sending after the last answer.
+    /// Between two pieces of what a caller goes on sending after the last answer, which is read and dropped.
     pub leftovers: Duration,
 }
 
@@ -79,7 +79,7 @@ impl TimeLimits {
 /// What the caller has to send.
 fn owed_bytes(progress: &Progress) -> Option<Debt> {
     match progress.stage() {
-        _ if progress.is_closing() => Some((Cut::Leftovers, 0)),
+        _ if progress.is_closing() => Some((Cut::Leftovers, progress.read())),
         Stage::Body => progress.waits_for_bytes().then(|| (Cut::StalledUpload, progress.read())),
         // It is our turn; a next request may wait in front of us as long as it takes.
         _ if progress.is_in_flight() => None,

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 
+use super::gate::Violation;
 use crate::names::{AccountName, AccountRef, AppName};
 
 /// Stable codes of our own answers.
@@ -29,6 +30,12 @@ pub enum Code {
     BrowserRefused,
     /// A method that this door does not take.
     NotAllowed,
+    /// A request that was meant for a forward proxy.
+    NoForwardProxy,
+    /// The request target is too long.
+    TargetTooLong,
+    /// The head is longer than `limits.head`, or has more fields than `limits.headers`.
+    HeadTooLarge,
     /// The body is larger than `limits.body`.
     BodyTooLarge,
     /// The path names no app.
@@ -59,6 +66,30 @@ pub enum Code {
 }
 
 impl Code {
+    /// All but those that were coined elsewhere.
+    pub const KNOWN: &[Self] = &[
+        Self::AccountRequired,
+        Self::BadRoute,
+        Self::BadRequest,
+        Self::CallerUnknown,
+        Self::HostRefused,
+        Self::BrowserRefused,
+        Self::NotAllowed,
+        Self::NoForwardProxy,
+        Self::TargetTooLong,
+        Self::HeadTooLarge,
+        Self::BodyTooLarge,
+        Self::NoSuchApp,
+        Self::NoSuchAccount,
+        Self::UpstreamUnreachable,
+        Self::UpstreamBroken,
+        Self::TokenUnavailable,
+        Self::LoginRequired,
+        Self::Overloaded,
+        Self::UpstreamTimeout,
+        Self::Internal,
+    ];
+
     /// The word in `code`.
     pub fn as_str(self) -> &'static str {
         self.row().0
@@ -94,17 +125,27 @@ impl Code {
             Self::NotAllowed => {
                 ("not_allowed", S::FORBIDDEN, "http_request_denied", "The caller may not do this")
             }
+            Self::NoForwardProxy => {
+                ("no_forward_proxy", S::BAD_REQUEST, "http_request_error", "This is no forward proxy")
+            }
+            Self::TargetTooLong => {
+                ("target_too_long", S::URI_TOO_LONG, "http_request_error", "The request target is too long")
+            }
+            Self::HeadTooLarge => (
+                "head_too_large",
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "http_request_error",
+                "The request's head is too large",
+            ),
             Self::BodyTooLarge => (
                 "body_too_large",
                 S::PAYLOAD_TOO_LARGE,
                 "http_request_error",
                 "The request body is too large",
             ),
-            Self::NoSuchApp => {
-                ("no_such_app", S::MISDIRECTED_REQUEST, "destination_not_found", "No such app")
-            }
+            Self::NoSuchApp => ("no_such_app", S::BAD_REQUEST, "destination_not_found", "No such app"),
             Self::NoSuchAccount => {
-                ("no_such_account", S::MISDIRECTED_REQUEST, "destination_not_found", "No such account")
+                ("no_such_account", S::BAD_REQUEST, "destination_not_found", "No such account")
             }
             Self::UpstreamUnreachable => (
                 "upstream_unreachable",
@@ -204,6 +245,17 @@ impl Problem {
     pub fn new(code: Code, detail: impl Into<String>, action: impl Into<String>) -> Self {
         let (detail, action) = (detail.into(), action.into());
         Self { code, detail, action, about: None, retry_after: None, error: None }
+    }
+
+    /// The answer to a head that was refused.
+    pub fn refused(violation: Violation) -> Self {
+        let code = match violation {
+            Violation::Connect => Code::NoForwardProxy,
+            Violation::TargetTooLong => Code::TargetTooLong,
+            Violation::HeadTooLong | Violation::TooManyFields => Code::HeadTooLarge,
+            _ => Code::BadRequest,
+        };
+        Self::new(code, format!("the request is refused: {}", violation.sentence()), violation.help())
     }
 
     /// Names the account it is about.
@@ -319,7 +371,7 @@ mod tests {
         let problem = Problem::new(Code::NoSuchApp, "no app `x\"\r\n`", "write /depop/…")
             .about(&"x".parse().unwrap(), None);
         let response = problem.answer(&HeaderMap::new(), "r-1");
-        assert_eq!(response.status(), 421);
+        assert_eq!(response.status(), 400);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         let status = response.headers()["proxy-status"].to_str().unwrap();
         assert_eq!(

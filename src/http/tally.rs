@@ -1,9 +1,13 @@
 //! What the doors count. The rule: plain atomic numbers that only grow, so that counting never waits; how they are shown
 //! is the metrics' business.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 use super::gate::violation::Violation;
+use crate::telemetry::Rate;
 
 /// Numbers of one door, shared by its workers.
 #[derive(Debug)]
@@ -15,6 +19,7 @@ pub struct Tally {
     turned_away: AtomicU64,
     cut: [AtomicU64; Cut::ALL.len()],
     refused: [AtomicU64; Violation::ALL.len()],
+    lines: Rate,
 }
 
 /// Why a connection was cut rather than closed by either side in its own time.
@@ -76,6 +81,7 @@ impl Default for Tally {
             turned_away: AtomicU64::default(),
             cut: [const { AtomicU64::new(0) }; Cut::ALL.len()],
             refused: [const { AtomicU64::new(0) }; Violation::ALL.len()],
+            lines: Rate::default(),
         }
     }
 }
@@ -116,6 +122,11 @@ impl Tally {
     /// Requests refused for this reason.
     pub fn refusals(&self, violation: Violation) -> u64 {
         self.refused[violation as usize].load(Ordering::Relaxed)
+    }
+
+    /// Whether a line of the log may tell of a refusal now, and how many were left out before it.
+    pub(super) fn admit_line(&self) -> Option<u64> {
+        self.lines.admit(Instant::now())
     }
 
     pub(super) fn accept(&self) {

@@ -13,14 +13,24 @@ const COMMON: [u16; 12] = [200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 429
 #[derive(Debug)]
 pub struct Answers {
     requests: Family<Labels, Counter>,
-    durations: Histogram,
+    durations: Family<Labels, Histogram>,
+    app: (&'static str, String),
     labels: Labels,
     common: [OnceLock<Counter>; COMMON.len()],
+    /// By the status's hundreds; the first is 1xx.
+    hundreds: [OnceLock<Histogram>; HUNDREDS.len()],
 }
 
+const HUNDREDS: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
 impl Answers {
-    pub(super) fn new(requests: Family<Labels, Counter>, durations: Histogram, labels: Labels) -> Self {
-        Self { requests, durations, labels, common: Default::default() }
+    pub(super) fn new(
+        requests: Family<Labels, Counter>,
+        durations: Family<Labels, Histogram>,
+        app: (&'static str, String),
+        labels: Labels,
+    ) -> Self {
+        Self { requests, durations, app, labels, common: Default::default(), hundreds: Default::default() }
     }
 
     /// An answer was passed on, so long after its request's head had come.
@@ -29,7 +39,13 @@ impl Answers {
             Some(index) => self.common[index].get_or_init(|| self.counter(status)).inc(),
             None => self.counter(status).inc(),
         };
-        self.durations.observe(took.as_secs_f64());
+        // Beyond 599 as the last.
+        let hundred = usize::from(status / 100).clamp(1, HUNDREDS.len()) - 1;
+        let durations = self.hundreds[hundred].get_or_init(|| {
+            let labels = vec![self.app.clone(), ("status", HUNDREDS[hundred].to_owned())];
+            self.durations.get_or_create_owned(&labels)
+        });
+        durations.observe(took.as_secs_f64());
     }
 
     fn counter(&self, status: u16) -> Counter {

@@ -11,5 +11,6 @@ const MOST: u32 = 128 << 10;
 
 /// Bounds it for this socket and for all that it will accept. One that cannot be bounded works as well.
 pub fn bound(socket: &impl AsFd) {
+    #[cfg(target_os = "linux")]
     let _ = SockRef::from(socket).set_tcp_notsent_lowat(MOST);
 }

@@ -30,7 +30,10 @@ use super::{
 use crate::{
     accounts::Changes,
     grant::{Credential, LiveAccount, Replacement},
-    http::problem::{Problem, proxy_status},
+    http::{
+        absolute::{AbsoluteForm, no_forward_proxy},
+        problem::{Code, Problem, proxy_status},
+    },
 };
 
 /// How often a request may be repeated with another token.
@@ -70,14 +73,15 @@ impl Worker {
         body: Incoming,
         started: Instant,
     ) -> Result<(Option<Arc<LiveAccount>>, Response<ReplyBody>), Problem> {
-        let admitted = self.door.guard.admit(&head.method, &head.headers);
-        let Admitted::Request(caller) = admitted.map_err(|p| self.door.callbacks.advise(head, p))? else {
+        let admitted = self.door.guard.admit(&head.method, &head.headers).map_err(|p| self.advise(head, p));
+        let Admitted::Request(caller) = admitted? else {
             return Ok((None, preflight(&head.headers)));
         };
         record.is_of(caller.map(|caller| caller.name.as_str()));
         let apps = self.door.accounts.apps();
         let caller = caller.map_or(0, |caller| caller.number);
-        let route = record.goes(route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers)?);
+        let route = route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers);
+        let route = record.goes(route.map_err(|p| self.advise(head, p))?);
         let mut way = self.way(route, caller, started).await?;
         if let Some(answer) = placeholder::answer(route.app, &head.method, route.rest, &head.headers) {
             return Ok((None, answer.map(ReplyBody::Own)));
@@ -96,6 +100,15 @@ impl Worker {
         map_location(&mut response, route);
         explanation.write(way.live.id(), response.headers_mut());
         Ok((Some(way.live), response))
+    }
+
+    /// A refusal with what fits the one who sent this.
+    fn advise(&self, head: &Parts, problem: Problem) -> Problem {
+        let is_for_another = matches!(problem.code, Code::HostRefused | Code::NoSuchApp);
+        if is_for_another && head.extensions.get::<AbsoluteForm>().is_some() {
+            return no_forward_proxy(&head.headers);
+        }
+        self.door.callbacks.advise(head, problem)
     }
 
     /// The account, and the connections its requests go out on for this caller.
@@ -233,6 +246,7 @@ impl Worker {
             sent = Box::pin(self.send_late(outgoing, request)).await?;
         }
         let explain = |failure: SendFailure<RequestBody>| {
+            self.door.metrics.upstream_failed(failure.error.proxy_status_error());
             if let Cause::Overloaded { limit } = failure.error.cause() {
                 self.door.metrics.overloaded(limit.label());
             }

@@ -94,8 +94,9 @@ impl Guard {
         if second.is_some() {
             return Err(host_refused("two Host fields"));
         }
-        let Some(ours) = &self.hosts else { return Ok(()) };
-        let host = host.and_then(|host| host.to_str().ok()).and_then(host_name);
+        // HTTP/1.0 alone may leave it out, and no browser speaks that.
+        let (Some(ours), Some(host)) = (&self.hosts, host) else { return Ok(()) };
+        let host = Some(host).and_then(|host| host.to_str().ok()).and_then(host_name);
         let known = host.is_some_and(|host| ours.iter().any(|ours| ours.eq_ignore_ascii_case(host)));
         if known { Ok(()) } else { Err(host_refused(host.unwrap_or("no well-formed Host"))) }
     }

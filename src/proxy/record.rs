@@ -33,6 +33,7 @@ pub(super) struct Record<'a> {
 
 impl<'a> Record<'a> {
     pub(super) fn new(door: &'a Door, head: &'a Parts, started: Instant) -> Self {
+        door.metrics.in_flight.inc();
         Self {
             door,
             head,
@@ -130,6 +131,7 @@ impl<'a> Record<'a> {
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
+        self.door.metrics.in_flight.dec();
         // A defect is told where panics are.
         if !self.is_told.get() && !std::thread::panicking() {
             self.unanswered();

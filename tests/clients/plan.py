@@ -79,8 +79,8 @@ def _refusals():
         for status in (400, 401, 403, 409, 422, 429, 500, 503)
     ]
     refused.append(_other("401 to a POST", "POST", "/status/401", 401, body={"json": {"a": 1}}))
-    own = {"status": 421, "code": "no_such_app"}
-    return [*refused, {"name": "421 of Marketgate", "app": "nowhere", "method": "GET", "path": "/v3/items", "own": own}]
+    own = {"status": 400, "code": "no_such_app"}
+    return [*refused, {"name": "400 of Marketgate", "app": "nowhere", "method": "GET", "path": "/v3/items", "own": own}]
 
 
 def _walmart(feed, sku, cursor):

@@ -157,8 +157,8 @@ impl<'a> Talk<'a> {
     /// What is wrong with how the gate treats its connection.
     fn lifetime(&mut self, request: &Request, answer: Option<&Response>) -> Option<String> {
         let answer = answer?;
-        let is_bare = request.refusal.is_some_and(|refusal| refusal.code.is_none());
-        let must_end = request.closes() || (request.http10 && !request.has("connection")) || is_bare;
+        let is_end = request.refusal.is_some_and(|refusal| refusal.ends);
+        let must_end = request.closes() || (request.http10 && !request.has("connection")) || is_end;
         // An answer that came before the end of its request ends the connection, which none from an application does
         // that has read all; and so does one of unknown length to a caller that knows no chunks.
         let may_be_early = !request.wire_body.is_empty() && !answer.has("x-echo");

@@ -51,8 +51,9 @@ pub(crate) struct Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
-    /// Without one the answer is bare and ends the connection.
-    pub(crate) code: Option<&'static str>,
+    pub(crate) code: &'static str,
+    /// Whether the connection ends with it: no more can be told of where a next request begins.
+    pub(crate) ends: bool,
 }
 
 /// Where an upstream is reached, directly and through the gate.

@@ -131,7 +131,7 @@ fn a_keeper_that_breaks_costs_one_refresh_and_the_next_request_starts_another() 
 fn an_account_lives_from_its_consent_to_its_removal_by_the_api_alone() {
     run(async |w| {
         let path = "/api/accounts/wallapop/shop-1";
-        assert_eq!(refusal(&w.asked("GET", path).await), (421, "no_such_account".into()));
+        assert_eq!(refusal(&w.asked("GET", path).await), (400, "no_such_account".into()));
         w.sim.answer_consents(AutoConsent::Allow, Some("shop-1"));
         let (begun, callback) = w.consented("wallapop@shop-1").await;
         assert_is("ConsentBegun", &begun);
@@ -173,7 +173,7 @@ fn an_account_lives_from_its_consent_to_its_removal_by_the_api_alone() {
         assert_is("LoggedOut", &out);
         assert_eq!(out, json!({ "revoked": true, "why_not": null }));
         assert_eq!(w.asked("DELETE", path).await.status, 204);
-        assert_eq!(refusal(&w.asked("DELETE", path).await), (421, "no_such_account".into()));
+        assert_eq!(refusal(&w.asked("DELETE", path).await), (400, "no_such_account".into()));
         assert!(w.sim.requests().iter().all(|request| request.violations.is_empty()));
     });
 }
@@ -209,7 +209,7 @@ fn a_grant_is_put_once_and_then_unchanged() {
         assert_eq!(w.get("/sellers@shop-9/echo").await.status, 200);
         assert_eq!(
             refusal(&w.told("PUT", "/api/accounts/none/x", &grant).await),
-            (421, "no_such_app".into())
+            (400, "no_such_app".into())
         );
         assert_eq!(
             refusal(&w.asked("DELETE", "/api/accounts/any/default").await),

@@ -197,7 +197,7 @@ fn a_code_of_another_consent_connects_nobody() {
         assert_page(&page, 400, "Not connected");
         assert!(page.body.contains("code was not exchanged"), "{}", page.body);
         for account in ["victim", "attacker"] {
-            assert_eq!(w.admin(&format!("/api/accounts/wallapop/{account}")).await.status, 421);
+            assert_eq!(w.admin(&format!("/api/accounts/wallapop/{account}")).await.status, 400);
         }
     });
 }

@@ -212,7 +212,7 @@ fn answers_without_a_body_keep_their_fields_and_their_connection() {
             assert!(head.text("transfer-encoding").is_none(), "{status}");
         }
         wire.write(b"HEAD /nope/x HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-        assert_eq!(wire.head().await.unwrap().status, 421);
+        assert_eq!(wire.head().await.unwrap().status, 400);
         wire.write(b"GET /any/bytes/3 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert_eq!(wire.answer().await.unwrap().status, 200);
     });
@@ -667,7 +667,7 @@ fn a_caller_who_waits_to_be_told_to_go_on_is_told_and_not_where_he_is_refused() 
         }
         let mut wire = Wire::to(w.proxy).await;
         wire.write(head("/nope/x").as_bytes()).await;
-        assert_eq!(wire.answer().await.unwrap().status, 421);
+        assert_eq!(wire.answer().await.unwrap().status, 400);
         wire.write(b"GET /any/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         drop(wire.rest().await);
         assert!(!w.sim.requests().iter().any(|r| r.target.contains("smuggled")));

@@ -68,6 +68,7 @@ mod routing;
 mod schedules;
 mod sellers;
 mod shop;
+mod shown_metrics;
 mod signals;
 mod sim;
 mod sim_consent;

@@ -55,8 +55,8 @@ fn a_wrong_client_secret_is_told_as_that_and_asked_about_again_only_now_and_then
 #[test]
 fn an_unknown_app_or_account_is_told_with_those_there_are() {
     gate(Time::Runs, ALL_APPS, |w| async move {
-        tells(&w.get("/walmrt/v3/items").await, 421, "no_such_app", &["walmrt", "/walmart/", "/depop/"]);
-        tells(&w.get("/many@c/x").await, 421, "no_such_account", &["many", "`c`", "[apps.many.accounts.c]"]);
+        tells(&w.get("/walmrt/v3/items").await, 400, "no_such_app", &["walmrt", "/walmart/", "/depop/"]);
+        tells(&w.get("/many@c/x").await, 400, "no_such_account", &["many", "`c`", "[apps.many.accounts.c]"]);
         tells(&w.get("/many/x").await, 400, "account_required", &["/many@ACCOUNT/", "Marketgate-Account"]);
         let two = w.http.get(w.url("/many@a/x")).header("Marketgate-Account", "b");
         tells(&w.send(two).await, 400, "bad_route", &["`a`", "`b`", "Marketgate-Account"]);

@@ -281,6 +281,7 @@ impl Gate {
 /// A running program without a simulator: its marketplaces are the test's own.
 pub(crate) struct Alone {
     pub(crate) proxy: SocketAddr,
+    pub(crate) admin: SocketAddr,
     pub(crate) program: Program,
     _folder: tempfile::TempDir,
 }
@@ -293,7 +294,8 @@ impl Alone {
         std::fs::write(folder.path().join("proxy.toml"), doors(proxy, admin) + apps).unwrap();
         let program = Program::start(folder.path(), &["run"]);
         program.mentions("started");
-        Self { proxy: SocketAddr::from(([127, 0, 0, 1], proxy)), program, _folder: folder }
+        let [proxy, admin] = [proxy, admin].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        Self { proxy, admin, program, _folder: folder }
     }
 }
 

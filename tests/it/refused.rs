@@ -357,7 +357,7 @@ fn the_admin_doors_paths_are_no_paths_of_the_proxy_door() {
             for agent in ["curl/8", "kube-probe/1.30"] {
                 let request =
                     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {agent}\r\n\r\n");
-                refused(&w, path, &request, 421, "no_such_app").await;
+                refused(&w, path, &request, 400, "no_such_app").await;
             }
         }
     });

@@ -66,17 +66,17 @@ fn what_names_no_account_says_what_would() {
         let several = w.get("/many/x").await;
         assert_eq!((several.status, several.code().as_str()), (400, "account_required"));
         let unknown = w.get("/many@c/x").await;
-        assert_eq!((unknown.status, unknown.code().as_str()), (421, "no_such_account"));
+        assert_eq!((unknown.status, unknown.code().as_str()), (400, "no_such_account"));
         assert_eq!(unknown.json()["app"], "many");
         let no_app = w.get("/nope/x").await;
-        assert_eq!((no_app.status, no_app.code().as_str()), (421, "no_such_app"));
+        assert_eq!((no_app.status, no_app.code().as_str()), (400, "no_such_app"));
         assert!(no_app.json()["action"].as_str().unwrap().contains("/walmart/"), "{}", no_app.body);
         let dropped = w.get("/v3/items").await;
-        assert_eq!(dropped.status, 421);
+        assert_eq!(dropped.status, 400);
         assert!(dropped.json()["action"].as_str().unwrap().contains("Marketgate-App"), "{}", dropped.body);
         assert!(dropped.headers["proxy-status"].to_str().unwrap().starts_with("marketgate; error="));
         let root = w.get("/").await;
-        assert_eq!(root.status, 421);
+        assert_eq!(root.status, 400);
     });
 }
 
@@ -171,7 +171,7 @@ fn the_admin_door_tells_health_metrics_and_accounts_but_no_token() {
         assert_eq!(rest["accounts"][0]["app"], "golocal");
         let waited = w.admin("/api/accounts/many/a?wait=5").await.json();
         assert_eq!(waited["token"]["valid"], true);
-        for (path, code) in [("/api/accounts/x/y", 421), ("/nope", 400), ("/api/accounts?limt=1", 400)] {
+        for (path, code) in [("/api/accounts/x/y", 400), ("/nope", 400), ("/api/accounts?limt=1", 400)] {
             assert_eq!(w.admin(path).await.status, code, "{path}");
         }
         let foreign =

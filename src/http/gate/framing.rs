@@ -26,6 +26,8 @@ pub enum Stage {
 pub struct Refusal {
     /// Offset of the first refused octet in the bytes that were judged.
     pub at: usize,
+    /// Offset of the first octet of its head there, or of what else it stands in; 0 if that began earlier.
+    pub begins: usize,
     /// What is wrong with it.
     pub violation: Violation,
     /// Where in the stream it stood: a refused head was never seen by a service, a refused body may have been begun.
@@ -84,6 +86,11 @@ impl Framing {
         }
     }
 
+    /// Whether an unfinished head asks for a head alone, so that its answer has no body.
+    pub(super) fn is_for_head(&self) -> bool {
+        matches!(&self.phase, Phase::Head(head) if head.is_for_head())
+    }
+
     /// How many heads were read to their end.
     pub fn messages(&self) -> u64 {
         self.messages
@@ -104,18 +111,18 @@ impl Framing {
     pub fn judge(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            at += self.step(rest).map_err(|(offset, violation)| self.refusal(at + offset, violation))?;
+            at += self.step(rest).map_err(|(offset, violation)| self.refusal(at, at + offset, violation))?;
         }
         Ok(())
     }
 
-    fn refusal(&self, at: usize, violation: Violation) -> Refusal {
+    fn refusal(&self, begins: usize, at: usize, violation: Violation) -> Refusal {
         let stage = match self.phase {
             Phase::Head(_) => Stage::Head,
             Phase::Length(_) | Phase::Chunked(_) => Stage::Body,
             Phase::Complete => Stage::Between,
         };
-        Refusal { at, violation, stage }
+        Refusal { at, begins, violation, stage }
     }
 
     /// Reads at most to the end of a phase and says how far.

@@ -4,13 +4,20 @@
 use super::{
     Limits,
     fields::{Fields, Message, Value},
+    host::Host,
     name::Name,
-    octet::{is_blank, target_run, token_run, value_run},
+    octet::{is_blank, target_run, token_run, unencoded, value_run},
     violation::Violation,
 };
 
 /// Longest method taken.
 const LONGEST_METHOD: usize = 32;
+
+/// How a target begins in absolute form (RFC 9112 §3.2.2). The scheme's case means nothing.
+const SCHEME: &[u8; 7] = b"http://";
+
+/// The first octet of a TLS handshake (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What comes after `HTTP/1.` stands apart: the digit is data.
 const VERSION: &[u8; 7] = b"HTTP/1.";
@@ -25,8 +32,14 @@ pub(super) struct Head {
     name: Name,
     value: Value,
     fields: Fields,
-    /// So many octets of CONNECT did the method begin with.
-    connect: usize,
+    /// The method's first octets: as many as tell the ones apart that matter here.
+    method: [u8; 8],
+    /// Octets of the target.
+    target: usize,
+    /// Whether the target's query has begun.
+    in_query: bool,
+    /// The host in a target of absolute form.
+    authority: Host,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +51,9 @@ enum Place {
     /// So many octets of the method.
     Method(usize),
     TargetStart,
+    /// So many octets of the scheme of a target in absolute form.
+    Scheme(usize),
+    Authority,
     Target,
     /// So many octets of the version.
     Version(usize),
@@ -61,7 +77,10 @@ impl Head {
             name: Name::default(),
             value: Value::Opaque,
             fields: Fields::default(),
-            connect: 0,
+            method: [0; 8],
+            target: 0,
+            in_query: false,
+            authority: Host::default(),
         }
     }
 
@@ -117,9 +136,17 @@ impl Head {
             (Place::Start | Place::AfterEmptyLine, b'\r' | b' ' | b'\t') => {
                 return Err(Violation::LeadingBlank);
             }
+            (Place::Start, TLS_HANDSHAKE) => return Err(Violation::Tls),
             (Place::Start | Place::AfterEmptyLine, octet) if octet != b'\n' => (Place::Method(0), 0),
-            (Place::TargetStart, b'/') => (Place::Target, 1),
-            (Place::TargetStart, _) => return Err(Violation::TargetForm),
+            (Place::TargetStart, b'/') => (Place::Target, 0),
+            (Place::TargetStart, b'*') if self.is(b"PRI") => return Err(Violation::Http2),
+            (Place::TargetStart, _) => (Place::Scheme(0), 0),
+            (Place::Scheme(matched), octet) if SCHEME.get(matched) == Some(&octet.to_ascii_lowercase()) => {
+                (if matched + 1 == SCHEME.len() { Place::Authority } else { Place::Scheme(matched + 1) }, 1)
+            }
+            (Place::Authority, b'/') if self.authority.is_complete() => (Place::Target, 0),
+            (Place::Authority, octet) if self.authority.push(octet) => (Place::Authority, 1),
+            (Place::Scheme(_) | Place::Authority, _) => return Err(Violation::TargetForm),
             (Place::LineFeed, b'\n') => (Place::FieldStart, 1),
             (Place::EmptyLineFeed | Place::LineFeed, _) => return Err(Violation::BareCr),
             _ => return Err(Violation::BareLf),
@@ -133,12 +160,14 @@ impl Head {
         if length + run > LONGEST_METHOD {
             return Err((LONGEST_METHOD - length, Violation::Method));
         }
-        self.connect += matching(b"CONNECT", self.connect, length, &rest[..run]);
+        for (place, octet) in self.method.iter_mut().skip(length).zip(&rest[..run]) {
+            *place = *octet;
+        }
         let length = length + run;
         self.at = Place::Method(length);
         let Some(octet) = rest.get(run) else { return Ok(run) };
         match octet {
-            b' ' if length == 7 && self.connect == 7 => Err((run, Violation::Connect)),
+            b' ' if self.is(b"CONNECT") => Err((run, Violation::Connect)),
             b' ' if length > 0 => {
                 self.at = Place::TargetStart;
                 Ok(run + 1)
@@ -148,8 +177,25 @@ impl Head {
         }
     }
 
+    /// Whether the method begins with this and ends there, as far as it was kept.
+    fn is(&self, method: &[u8]) -> bool {
+        self.method.starts_with(method) && self.method[method.len()] == 0
+    }
+
+    /// Whether it asks for a head alone (RFC 9110 §9.3.2), as far as is known.
+    pub(super) fn is_for_head(&self) -> bool {
+        self.is(b"HEAD")
+    }
+
     fn target(&mut self, rest: &[u8]) -> Result<usize, (usize, Violation)> {
         let run = target_run(rest);
+        if self.target + run > self.limits.target {
+            return Err((self.limits.target - self.target, Violation::TargetTooLong));
+        }
+        if let Some(at) = unencoded(&rest[..run], &mut self.in_query) {
+            return Err((at, Violation::TargetCharacter));
+        }
+        self.target += run;
         match rest.get(run) {
             None => Ok(run),
             Some(b' ') => {
@@ -251,12 +297,4 @@ impl Head {
             _ => Err((at, Violation::BareCr)),
         }
     }
-}
-
-/// How many more octets of `word` are matched by `piece`, when `matched` are by the `before` octets that came first.
-fn matching(word: &[u8], matched: usize, before: usize, piece: &[u8]) -> usize {
-    if matched != before {
-        return 0;
-    }
-    word[matched.min(word.len())..].iter().zip(piece).take_while(|(expected, read)| expected == read).count()
 }

@@ -1,14 +1,15 @@
 //! The gate before the HTTP parser: it follows the framing of requests in the raw bytes and lets nothing ambiguous pass.
-//! The rule: bytes pass unchanged up to the first violation, and no byte after it passes at all.
+//! The rule: hyper sees whole heads that were found good, and what follows them, unchanged; of a head that is refused it
+//! sees nothing.
 //!
 //! hyper repairs much that must be refused here (design, law 10): it drops `Content-Length` beside `Transfer-Encoding`,
 //! takes equal `Content-Length` fields for one, takes LF for CRLF, cuts `#fragment` off a target. Once it has parsed a
-//! request none of this can be seen any more, so the gate looks at the bytes first, in hyper's own read buffer. It keeps
-//! counters and a little state between reads, never the bytes.
+//! request none of this can be seen any more, so the gate looks at the bytes first, in hyper's own read buffer. Only where a
+//! head comes in several pieces does it keep them until the last.
 //!
-//! A refused head is made unreadable: in the place of the first wrong octet hyper finds a NUL, answers a bare `400` in
-//! its turn (after the answers to earlier requests) and closes. A refused body ends in a read error, which the service
-//! sees as a body that broke off.
+//! In the place of a refused head hyper finds [`STAND_IN`], so that the refusal is answered in its turn, after earlier requests.
+//! [`InFlight::refusal`] tells that request from those of the caller. A refused body ends in a read error, which the service sees
+//! as a body that broke off.
 //!
 //! On the way out bytes pass untouched. Only where an answer ends with its connection (HTTP/1.0) the gate has every other
 //! end be a reset.
@@ -26,14 +27,18 @@ pub mod violation;
 mod word;
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
 pub use self::{
     framing::{Framing, Refusal, Stage},
@@ -45,30 +50,35 @@ use crate::{
     net::gather,
 };
 
-/// How long a head may be. hyper must be given the same limits: it answers 431.
+/// How long a head may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a head, its last line end included.
     pub head: usize,
+    /// Bytes of a request target.
+    pub target: usize,
     /// Header fields.
     pub fields: usize,
 }
 
-/// Bytes of an unwanted request read and dropped after the last answer, before the connection is closed.
-const LINGER: usize = 64 * 1024;
+/// How long the rest of an unwanted request is read and dropped at most. A caller who sends without looking for the answer
+/// meanwhile, as many HTTP clients do, would else be cut off before he has read it (RFC 9112 §9.6).
+const LEFTOVERS: Duration = Duration::from_secs(30);
 
-/// What hyper finds in the place of a refused head: no octet of a head may be NUL. The line ends are there because
-/// hyper parses a head that came in pieces only when it sees its end.
-const UNREADABLE: &[u8] = b"\0\r\n\r\n";
+/// How much is read at a time where a head comes in pieces, or is dropped.
+const PIECE: usize = 16 * 1024;
 
-/// What hyper finds in the place of the first field too many: a harmless one, and the end of the head.
-const ONE_FIELD_MORE: &[u8] = b"a:\r\n\r\n";
+/// What hyper finds in the place of a refused head.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\n\r\n";
+/// The same where the answer must have no body.
+const STAND_IN_FOR_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nHost: refused\r\n\r\n";
 
 /// A connection that passes only unambiguous requests.
 #[derive(Debug)]
 pub struct Gate<T> {
     io: T,
     framing: Framing,
+    held: Held,
     verdict: Verdict,
     progress: Rc<Progress>,
     tally: Arc<Tally>,
@@ -77,20 +87,44 @@ pub struct Gate<T> {
     resets: bool,
 }
 
+/// What was read and hyper has not got yet.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: Vec<u8>,
+    /// So many of them were found good; the others are of a head that has not ended.
+    good: usize,
+}
+
+impl Held {
+    /// Gives hyper what was found good, as far as there is room.
+    fn pass(&mut self, buf: &mut ReadBuf<'_>) {
+        let now = self.good.min(buf.remaining());
+        buf.put_slice(&self.bytes[..now]);
+        self.bytes.drain(..now);
+        self.good -= now;
+        if self.bytes.is_empty() {
+            // An idle connection holds nothing.
+            self.bytes = Vec::new();
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Verdict {
     Passing,
-    /// The rest of what hyper reads instead of the refused head, then end of file.
-    Unreadable(&'static [u8]),
-    /// The body breaks off with an error.
-    Broken(Violation),
+    /// The rest of what hyper reads in the place of a refused head, then nothing more.
+    StandIn(&'static [u8]),
+    /// The body breaks off with an error, once what came of it before has passed.
+    Broken(Option<Violation>),
 }
 
 #[derive(Debug)]
 enum Closing {
     Open,
-    /// Our side is shut; so many bytes more are read and dropped.
-    Lingering(usize),
+    /// The answer is written, and the rest of the request's body is read and dropped, until then at most.
+    Draining(Instant),
+    /// Our side is shut as well.
+    Lingering(Instant),
 }
 
 impl<T> Gate<T> {
@@ -99,6 +133,7 @@ impl<T> Gate<T> {
         Self {
             io,
             framing: Framing::new(limits),
+            held: Held::default(),
             verdict: Verdict::Passing,
             progress: Rc::default(),
             tally,
@@ -112,71 +147,128 @@ impl<T> Gate<T> {
         Rc::clone(&self.progress)
     }
 
-    /// Judges what was read into `buf` from `start` on, and cuts it where it must not pass.
-    fn judge(&mut self, buf: &mut ReadBuf<'_>, start: usize) -> io::Result<()> {
+    /// Judges the last bytes of `read`, those from `fresh` on, and says how many of all may pass. The others are of an unfinished
+    /// head.
+    fn judge(&mut self, read: &[u8], fresh: usize) -> usize {
         if !self.progress.is_in_flight() {
             self.framing.all_answered();
         }
-        let fresh = &buf.filled()[start..];
-        self.progress.count_read(fresh.len());
-        let judgement = self.framing.judge(fresh);
+        self.progress.count_read(read.len() - fresh);
+        let judgement = self.framing.judge(&read[fresh..]);
         self.progress.stand(self.framing.stage(), self.framing.messages());
-        let head = self.framing.head_length();
-        self.progress.hold_head(if head == 0 { 0 } else { head + buf.remaining() });
-        let Err(refusal) = judgement else { return Ok(()) };
-        buf.set_filled(start + refusal.at);
-        self.refuse(refusal);
-        // What came of a body before the violation is delivered first; the next read breaks it off.
-        if refusal.stage == Stage::Body && refusal.at > 0 { Ok(()) } else { self.stand_in(buf) }
-    }
-
-    fn refuse(&mut self, Refusal { violation, stage, .. }: Refusal) {
-        self.tally.refuse(violation);
-        self.progress.refuse();
-        self.verdict = match (violation, stage) {
-            (_, Stage::Body) => Verdict::Broken(violation),
-            // hyper has as many bytes of a head without end as it takes, and answers by itself.
-            (Violation::HeadTooLong, _) => Verdict::Unreadable(b""),
-            (Violation::TooManyFields, _) => Verdict::Unreadable(ONE_FIELD_MORE),
-            _ => Verdict::Unreadable(UNREADABLE),
-        };
+        match judgement {
+            Ok(()) => read.len() - self.framing.head_length(),
+            Err(refusal) => {
+                let Refusal { at, begins, violation, stage } = refusal;
+                self.tally.refuse(violation);
+                self.progress.refuse(violation);
+                if stage == Stage::Body {
+                    self.verdict = Verdict::Broken(Some(violation));
+                    fresh + at
+                } else {
+                    let is_for_head = self.framing.is_for_head();
+                    self.verdict = Verdict::StandIn(if is_for_head { STAND_IN_FOR_HEAD } else { STAND_IN });
+                    fresh + begins - self.framing.head_length()
+                }
+            }
+        }
     }
 
     /// Reads in the place of the connection.
-    fn stand_in(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+    fn stand_in(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.verdict {
-            Verdict::Unreadable(rest) => {
+            // The answer ends the connection.
+            Verdict::StandIn([]) => Poll::Pending,
+            Verdict::StandIn(rest) => {
                 let (now, later) = rest.split_at(rest.len().min(buf.remaining()));
                 buf.put_slice(now);
                 *rest = later;
-                Ok(())
+                Poll::Ready(Ok(()))
             }
-            Verdict::Broken(violation) => {
-                let error = io::Error::new(io::ErrorKind::InvalidData, *violation);
-                self.verdict = Verdict::Unreadable(b"");
-                Err(error)
-            }
-            Verdict::Passing => Ok(()),
+            Verdict::Broken(violation) => Poll::Ready(match violation.take() {
+                Some(violation) => Err(io::Error::new(io::ErrorKind::InvalidData, violation)),
+                None => Ok(()),
+            }),
+            Verdict::Passing => Poll::Ready(Ok(())),
         }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Gate<T> {
+    /// Reads on and judges. Nothing in `buf` afterwards: the connection has ended, or what came is held.
+    fn poll_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Came>> {
+        if self.held.bytes.is_empty() {
+            let start = buf.filled().len();
+            ready!(self.poll_bytes(cx, buf))?;
+            if buf.filled().len() == start {
+                return Poll::Ready(Ok(Came::End));
+            }
+            let good = self.judge(&buf.filled()[start..], 0);
+            if self.verdict.is_passing() {
+                self.held.bytes.extend_from_slice(&buf.filled()[start + good..]);
+            }
+            buf.set_filled(start + good);
+        } else {
+            let mut piece = [0; PIECE];
+            let mut read = ReadBuf::new(&mut piece);
+            ready!(self.poll_bytes(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(Came::End));
+            }
+            let mut bytes = mem::take(&mut self.held.bytes);
+            let fresh = bytes.len();
+            bytes.extend_from_slice(read.filled());
+            self.held.good = self.judge(&bytes, fresh);
+            if !self.verdict.is_passing() {
+                bytes.truncate(self.held.good);
+            }
+            self.held.bytes = bytes;
+        }
+        self.progress.hold_head(self.held.bytes.capacity());
+        Poll::Ready(Ok(Came::Bytes))
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.progress.wait_for_bytes(read.is_pending());
+        read
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    Bytes,
+    End,
+}
+
+impl Verdict {
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Passing)
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
-        if !matches!(gate.verdict, Verdict::Passing) {
-            return Poll::Ready(gate.stand_in(buf));
-        }
-        if gate.progress.holds_heads_back() && gate.framing.head_length() > 0 {
-            // In its turn again, behind connections that are just being closed.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         let start = buf.filled().len();
-        let read = Pin::new(&mut gate.io).poll_read(cx, buf);
-        gate.progress.wait_for_bytes(read.is_pending());
-        ready!(read)?;
-        Poll::Ready(gate.judge(buf, start))
+        loop {
+            if gate.held.good > 0 {
+                gate.held.pass(buf);
+                gate.progress.hold_head(gate.held.bytes.capacity());
+                return Poll::Ready(Ok(()));
+            }
+            if !gate.verdict.is_passing() {
+                return gate.stand_in(buf);
+            }
+            if gate.progress.holds_heads_back() && gate.framing.head_length() > 0 {
+                // In its turn again, behind connections that are just being closed.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if ready!(gate.poll_more(cx, buf))? == Came::End || buf.filled().len() > start {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
@@ -212,18 +304,34 @@ impl<T: Stream> AsyncWrite for Gate<T> {
         flushed
     }
 
-    /// Shuts our side, then reads and drops what is left of an unwanted request: closing a socket with unread bytes
-    /// resets the connection, and the caller might lose the answer it was just sent (RFC 9112 §9.6). Whoever drives the
-    /// connection bounds the time.
+    /// Reads and drops the rest of an unwanted request, shuts our side, and reads on until the caller has shut his: closing a
+    /// socket with unread bytes resets the connection, and the caller might lose the answer it was just sent (RFC 9112 §9.6).
+    /// Whoever drives the connection bounds the time in which nothing comes.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
-        if matches!(gate.closing, Closing::Open) {
-            gate.mark_end();
-            ready!(Pin::new(&mut gate.io).poll_shutdown(cx))?;
-            gate.closing = Closing::Lingering(LINGER);
-            gate.progress.close();
+        loop {
+            gate.closing = match gate.closing {
+                Closing::Open => {
+                    gate.mark_end();
+                    ready!(Pin::new(&mut gate.io).poll_flush(cx))?;
+                    gate.progress.close();
+                    Closing::Draining(Instant::now() + LEFTOVERS)
+                }
+                Closing::Draining(until) => {
+                    ready!(gate.poll_drain(cx, until));
+                    ready!(Pin::new(&mut gate.io).poll_shutdown(cx))?;
+                    Closing::Lingering(until)
+                }
+                Closing::Lingering(until) => {
+                    let expects_more = gate.progress.expects_leftovers();
+                    return if expects_more {
+                        gate.poll_drop(cx, until).map(|_| Ok(()))
+                    } else {
+                        Poll::Ready(Ok(()))
+                    };
+                }
+            };
         }
-        gate.poll_linger(cx).map(Ok)
     }
 }
 
@@ -240,21 +348,34 @@ impl<T: Stream> Gate<T> {
 }
 
 impl<T: AsyncRead + Unpin> Gate<T> {
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Closing::Lingering(left) = &mut self.closing else { return Poll::Ready(()) };
-        if !self.progress.expects_leftovers() {
-            return Poll::Ready(());
-        }
-        let mut scratch = [0; 4096];
-        while *left > 0 {
-            let mut dropped = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut dropped)) {
-                Ok(()) if !dropped.filled().is_empty() => {
-                    *left = left.saturating_sub(dropped.filled().len());
-                }
-                _ => break,
+    /// Ready when the request's body has ended, or nobody knows where it ends.
+    fn poll_drain(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        while self.verdict.is_passing() && self.framing.stage() == Stage::Body {
+            let mut piece = [0; PIECE];
+            let mut read = ReadBuf::new(&mut piece);
+            if !ready!(self.poll_piece(cx, &mut read, until)) {
+                break;
             }
+            self.judge(read.filled(), 0);
         }
         Poll::Ready(())
+    }
+
+    /// Ready when nothing more comes, or it came for long enough.
+    fn poll_drop(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        let mut piece = [0; PIECE];
+        loop {
+            let mut read = ReadBuf::new(&mut piece);
+            if !ready!(self.poll_piece(cx, &mut read, until)) {
+                return Poll::Ready(());
+            }
+            self.progress.count_read(read.filled().len());
+        }
+    }
+
+    /// False when nothing more is to be read.
+    fn poll_piece(&mut self, cx: &mut Context<'_>, read: &mut ReadBuf<'_>, until: Instant) -> Poll<bool> {
+        let came = ready!(Pin::new(&mut self.io).poll_read(cx, read)).is_ok() && !read.filled().is_empty();
+        Poll::Ready(came && Instant::now() < until)
     }
 }

@@ -56,6 +56,21 @@ pub(super) fn target_run(bytes: &[u8]) -> usize {
     run(bytes, |octet| (octet <= b' ') | (octet >= 0x7f) | (octet == b'#'))
 }
 
+/// Where in a piece of a target an octet stands that must be percent-encoded there (RFC 3986 §3.3, §3.4) and that hyper would
+/// refuse. It lets some others pass, which clients are known to send.
+pub(super) fn unencoded(target: &[u8], in_query: &mut bool) -> Option<usize> {
+    target.iter().position(|octet| match octet {
+        b'<' | b'>' => true,
+        b'`' => !*in_query,
+        b'"' => *in_query,
+        b'?' => {
+            *in_query = true;
+            false
+        }
+        _ => false,
+    })
+}
+
 /// Length of the run that may stand in a field value: anything but control characters, tab excepted
 /// (RFC 9110 §5.5; obs-text passes).
 pub(super) fn value_run(bytes: &[u8]) -> usize {

@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, io, rc::Rc, task::Poll};
 
-use super::Stage;
+use super::{Stage, Violation};
 
 /// The state of one connection, shared by those who live on its task.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Progress {
     written: Cell<u64>,
     waits_for_bytes: Cell<bool>,
     waits_for_room: Cell<bool>,
-    refused: Cell<bool>,
+    refused: Cell<Option<Violation>>,
     closing: Cell<bool>,
     owes_end: Cell<bool>,
     in_flight: Cell<usize>,
@@ -123,8 +123,8 @@ impl Progress {
         }
     }
 
-    pub(super) fn refuse(&self) {
-        self.refused.set(true);
+    pub(super) fn refuse(&self, violation: Violation) {
+        self.refused.set(Some(violation));
     }
 
     pub(super) fn close(&self) {
@@ -133,7 +133,7 @@ impl Progress {
 
     /// Whether the caller may still be sending something nobody wants.
     pub(super) fn expects_leftovers(&self) -> bool {
-        self.refused.get() || self.stage.get() != Stage::Between
+        self.refused.get().is_some() || self.stage.get() != Stage::Between
     }
 }
 
@@ -149,6 +149,12 @@ impl InFlight {
     /// Whether bytes of this very request's body are still to come; those of one sent behind it do not count.
     pub fn is_incomplete(&self) -> bool {
         self.progress.stage() == Stage::Body && self.progress.messages() == self.number
+    }
+
+    /// Why the head was refused for which this request stands; None for one that a caller sent.
+    pub fn refusal(&self) -> Option<Violation> {
+        let is_behind_all_heads = self.number > self.progress.messages();
+        self.progress.refused.get().filter(|_| is_behind_all_heads)
     }
 
     /// See [`Progress::owes_end`].

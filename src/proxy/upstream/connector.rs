@@ -3,12 +3,13 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use tokio::sync::Notify;
 
-use super::gate::Gate;
+use super::{connection_metrics::Load, gate::Gate};
 use crate::{
     config::settings::{Timeouts, UpstreamLimits, UpstreamSettings},
     net::{Destination, Dialer, Resolve},
@@ -17,6 +18,12 @@ use crate::{
 /// Limits, the way to connect and the count of connections: made once, cloned into every worker's pool.
 #[derive(Clone)]
 pub struct Connector(Arc<Shared>);
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").finish_non_exhaustive()
+    }
+}
 
 struct Shared {
     dialer: Dialer,
@@ -65,6 +72,22 @@ impl Connector {
         let mut gates = self.0.gates.lock().unwrap_or_else(PoisonError::into_inner);
         let gate = gates.entry((to.tls, to.host.clone(), to.port));
         gate.or_insert_with(|| Gate::new(limits.connections, limits.queue)).clone()
+    }
+
+    /// How much of each origin's connections is in use, by place.
+    pub(super) fn loads(&self) -> Vec<Load> {
+        let gates = self.0.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loads: Vec<_> = gates
+            .iter()
+            .map(|((tls, host, port), gate)| {
+                let scheme = if *tls { "https" } else { "http" };
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                let (connections, limit, waiting) = gate.load();
+                Load { place: format!("{scheme}://{host}:{port}"), connections, limit, waiting }
+            })
+            .collect();
+        loads.sort_by(|one, other| one.place.cmp(&other.place));
+        loads
     }
 
     /// Registers a pool's bell.

@@ -108,6 +108,9 @@ pub enum Exceeded {
 }
 
 impl Exceeded {
+    /// All of [`Exceeded::label`].
+    pub const LABELS: [&'static str; 2] = ["queue", "wait"];
+
     /// A word for it in metrics.
     pub fn label(self) -> &'static str {
         match self {
@@ -196,6 +199,27 @@ impl UpstreamError {
     pub fn is_by_caller(&self) -> bool {
         matches!(self.cause, Cause::RequestBody | Cause::Stall { side: Side::Caller, .. })
     }
+
+    /// All of [`UpstreamError::proxy_status_error`].
+    pub const KINDS: [&'static str; 17] = [
+        "dns_error",
+        "connection_refused",
+        "destination_ip_unroutable",
+        "connection_timeout",
+        "tls_certificate_error",
+        "tls_alert_received",
+        "tls_protocol_error",
+        "destination_unavailable",
+        "connection_terminated",
+        "http_response_timeout",
+        "connection_read_timeout",
+        "connection_write_timeout",
+        "http_request_error",
+        "http_response_incomplete",
+        "http_protocol_error",
+        "connection_limit_reached",
+        "proxy_internal_error",
+    ];
 
     /// The type for the `error` parameter of `Proxy-Status` (RFC 9209 §2.3).
     pub fn proxy_status_error(&self) -> &'static str {

@@ -100,6 +100,12 @@ impl Gate {
         self.queue
     }
 
+    /// Connections, how many one may have alone, and requests that wait.
+    pub(super) fn load(&self) -> (usize, usize, usize) {
+        let inside = self.lock();
+        (inside.connections.taken(), inside.connections.limit(), inside.waiting.taken())
+    }
+
     /// By what [`Party`] knows an account, in every worker. Two accounts with one number would only share their part.
     pub(super) fn number(&self, account: &AccountId) -> u64 {
         self.accounts.hash_one(account)

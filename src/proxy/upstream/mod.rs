@@ -17,6 +17,7 @@ use http_body::Body;
 mod alarm;
 mod attempt;
 mod body;
+mod connection_metrics;
 mod connector;
 mod error;
 mod exchange;
@@ -34,6 +35,7 @@ mod share;
 mod stack;
 
 pub use body::UpstreamBody;
+pub use connection_metrics::UpstreamMetrics;
 pub use connector::Connector;
 pub use error::{Cause, Exceeded, SendFailure, Side, UpstreamError};
 pub use exchange::Reply;

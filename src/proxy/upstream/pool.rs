@@ -229,19 +229,19 @@ impl<B: RequestBody> Lane<B> {
     ) -> impl Future<Output = Result<Reply, SendFailure<B>>> {
         // Boxed: it would be moved from future to future, and each of them would have room for it.
         let now = Instant::now();
-        let mut request = Box::new(request.map(|body| Outgoing::new(body, now)));
+        let request = Box::new(request.map(|body| Outgoing::new(body, now)));
         async move {
-            if let Some(lane) = self.aside(aside, &request) {
+            let request = match self.aside(aside, &request) {
+                None => request,
                 // Boxed as well: few requests need it.
-                let sent = Box::pin(lane.exchange(first, request, now, &ready)).await;
-                match sent {
+                Some(lane) => match Box::pin(lane.exchange(first, request, now, &ready)).await {
                     Err(SendFailure { error, request: Some(unsent), .. }) if error.is_http2_only() => {
                         self.origin.note_http2_only();
-                        request = Box::new(unsent.map(|body| Outgoing::new(body, now)));
+                        Box::new(unsent.map(|body| Outgoing::new(body, now)))
                     }
                     sent => return sent,
-                }
-            }
+                },
+            };
             self.exchange(first, request, now, &ready).await
         }
     }

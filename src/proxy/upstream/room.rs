@@ -45,6 +45,16 @@ impl Room {
         Self { limit, common: 0, spare: 0, held: HashMap::new(), callers: HashMap::new() }
     }
 
+    /// Places that one may have alone.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Places that are held.
+    pub(super) fn taken(&self) -> usize {
+        self.common + self.spare
+    }
+
     /// What kind of place this party may take now.
     pub(super) fn kind_for(&self, party: Party) -> Option<Kind> {
         if self.common < self.limit {
@@ -106,11 +116,6 @@ impl Room {
 
     fn of_caller(&self, caller: u32) -> OfCaller {
         self.callers.get(&caller).copied().unwrap_or_default()
-    }
-
-    #[cfg(test)]
-    pub(super) fn taken(&self) -> usize {
-        self.common + self.spare
     }
 }
 

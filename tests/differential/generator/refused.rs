@@ -27,7 +27,8 @@ const CLIMBING: [&str; 14] = [
 /// A request, and what the gate must answer.
 pub(super) fn request(dice: &mut Dice, route: Route) -> Request {
     let mut request = page::plain(dice, "/echo/x".to_owned(), route);
-    let (status, code) = match dice.below(6) {
+    let kind = dice.below(6);
+    let (status, code) = match kind {
         0 | 1 => climbing(dice, &mut request),
         2 => foreign(dice, &mut request),
         3 => too_large(dice, &mut request),
@@ -35,15 +36,17 @@ pub(super) fn request(dice: &mut Dice, route: Route) -> Request {
         4 => unknown(dice, &mut request),
         _ => malformed(dice, &mut request),
     };
-    request.refusal = Some(Refusal { status, code });
+    // Too large, or malformed.
+    let ends = matches!(kind, 3 | 5);
+    request.refusal = Some(Refusal { status, code, ends });
     request
 }
 
-type Answer = (u16, Option<&'static str>);
+type Answer = (u16, &'static str);
 
 fn climbing(dice: &mut Dice, request: &mut Request) -> Answer {
     request.rest = dice.pick(&CLIMBING).to_owned();
-    (400, Some("bad_route"))
+    (400, "bad_route")
 }
 
 /// What comes from another host, a web page, or asks to see the token.
@@ -54,38 +57,38 @@ fn foreign(dice: &mut Dice, request: &mut Request) -> Answer {
         1 => add("Sec-Fetch-Site", dice.pick(&["cross-site", "same-origin"])),
         2 => {
             request.method = "TRACE".to_owned();
-            return (403, Some("not_allowed"));
+            return (403, "not_allowed");
         }
         _ => {
             request.host = dice.pick(&["evil.test", "localhost.evil.test:80", "10.0.0.1"]);
-            return (403, Some("host_refused"));
+            return (403, "host_refused");
         }
     }
-    (403, Some("browser_refused"))
+    (403, "browser_refused")
 }
 
 fn too_large(dice: &mut Dice, request: &mut Request) -> Answer {
     match dice.below(3) {
         0 => {
             request.rest = format!("/echo/{}", "x".repeat(8300));
-            (414, None)
+            (414, "target_too_long")
         }
         1 => {
             request.fields.extend((0..110).map(|number| (format!("X-{number}"), b"1".to_vec())));
-            (431, None)
+            (431, "head_too_large")
         }
         _ => {
             request.fields.push(("X-Long".to_owned(), vec![b'a'; 70_000]));
-            (431, None)
+            (431, "head_too_large")
         }
     }
 }
 
 fn contradicting(dice: &mut Dice, request: &mut Request) -> Answer {
     let (name, value, answer) = dice.pick(&[
-        ("Marketgate-App", "other-app", (400, Some("bad_route"))),
-        ("Marketgate-Account", "not well-formed", (400, Some("bad_route"))),
-        ("Marketgate-Account", "nobody", (421, Some("no_such_account"))),
+        ("Marketgate-App", "other-app", (400, "bad_route")),
+        ("Marketgate-Account", "not well-formed", (400, "bad_route")),
+        ("Marketgate-Account", "nobody", (400, "no_such_account")),
     ]);
     request.fields.push((name.to_owned(), value.into()));
     answer
@@ -95,18 +98,14 @@ fn unknown(dice: &mut Dice, request: &mut Request) -> Answer {
     if dice.one_in(2) {
         request.fields.push(("Marketgate-Account".to_owned(), b"nobody".to_vec()));
         // With `@default` in the path the two forms disagree.
-        return if request.route == Route::Prefix {
-            (421, Some("no_such_account"))
-        } else {
-            (400, Some("bad_route"))
-        };
+        return if request.route == Route::Prefix { (400, "no_such_account") } else { (400, "bad_route") };
     }
     // As from a client that joins URLs by RFC 3986.
     request.route = Route::Missing;
-    (421, Some("no_such_app"))
+    (400, "no_such_app")
 }
 
-/// What is not proper HTTP, or could be read in two ways: a bare 400.
+/// What is not proper HTTP, or could be read in two ways.
 fn malformed(dice: &mut Dice, request: &mut Request) -> Answer {
     let mut add = |name: &str, value: &[u8]| request.fields.push((name.to_owned(), value.to_vec()));
     match dice.below(16) {
@@ -135,5 +134,5 @@ fn malformed(dice: &mut Dice, request: &mut Request) -> Answer {
             request.method = dice.pick(&["G(T", "CONNECT", "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHI"]).to_owned();
         }
     }
-    (400, None)
+    (400, if request.method == "CONNECT" { "no_forward_proxy" } else { "bad_request" })
 }

@@ -1,0 +1,193 @@
+"""Every client, every refusal, GET and uploads. The one rule: the client sees our status and code, or the run fails."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import upstream
+
+KIB, MIB = 1 << 10, 1 << 20
+KEY = "mgc_matrix-of-refusals"
+
+PLAIN = """\
+[proxy]
+listen = "127.0.0.1:{proxy}"
+[admin]
+listen = "127.0.0.1:{admin}"
+[upstream.timeouts]
+token_wait = "1s"
+head = "1s"
+"""
+APP = """
+[apps.{name}]
+provider = "generic"
+grant = "static"
+api = "http://127.0.0.1:{port}"
+api_key = "key-of-the-matrix"
+"""
+TWO_ACCOUNTS = """
+[apps.two]
+provider = "generic"
+grant = "static"
+credentials = "per-account"
+api = "http://127.0.0.1:{port}"
+[apps.two.accounts.one]
+api_key = "key-one"
+[apps.two.accounts.other]
+api_key = "key-other"
+"""
+NO_TOKEN = """
+[apps.tokenless]
+provider = "generic"
+api = "http://127.0.0.1:{port}"
+token_url = "http://127.0.0.1:{port}/token"
+client_id = "a"
+client_secret = "b"
+"""
+
+SHAPES = [("GET", 0, False)] + [("POST", size, chunked) for size in (KIB, MIB, 20 * MIB) for chunked in (False, True)]
+
+
+def configurations():
+    """By instance: what follows the addresses."""
+    silent, broken, early, closed = upstream.silent(), upstream.broken(), upstream.early(), upstream.closed()
+    ports = {"silent": silent, "broken": broken, "early": early, "closed": closed}
+    apps = "".join(APP.format(name=name, port=port) for name, port in ports.items())
+    apps += TWO_ACCOUNTS.format(port=closed) + NO_TOKEN.format(port=closed)
+    key = hashlib.sha256(KEY.encode()).hexdigest()
+    return {
+        "open": apps,
+        "small": '[limits]\nbody = "512KiB"\n' + apps,
+        "keyed": f'[callers.matrix]\nsha256 = "{key}"\n' + apps,
+    }
+
+
+def refusals():
+    """Name, instance, path, headers, status, code, and whether the shape is refused so."""
+    return [
+        ("no such app", "open", "/nope/x", {}, 400, "no_such_app", None),
+        ("account required", "open", "/two/x", {}, 400, "account_required", None),
+        ("no such account", "open", "/two@third/x", {}, 400, "no_such_account", None),
+        ("misspelt header", "open", "/closed/x", {"Marketgate-Acount": "x"}, 400, "bad_request", None),
+        ("no key", "keyed", "/closed/x", {}, 401, "caller_unknown", None),
+        ("a page's request", "open", "/closed/x", {"Sec-Fetch-Dest": "iframe"}, 403, "browser_refused", None),
+        ("body too large", "small", "/silent/x", {}, 413, "body_too_large", lambda size: size >= MIB),
+        ("target too long", "open", "/closed/" + "x" * 9000, {}, 414, "target_too_long", None),
+        ("head too large", "open", "/closed/x", {"X-Large": "x" * 70_000}, 431, "head_too_large", None),
+        ("nobody listens", "open", "/closed/x", {}, 502, "upstream_unreachable", None),
+        ("broken off", "open", "/broken/x", {}, 502, "upstream_broken", None),
+        ("no token", "open", "/tokenless/x", {}, 503, "token_unavailable", None),
+        ("no answer", "open", "/silent/x", {}, 504, "upstream_timeout", None),
+        ("the API's early answer", "open", "/early/x", {}, 413, "early", None),
+    ]
+
+
+@contextmanager
+def running(binary, directory, name, text):
+    """`marketgate run`, ready; yields its URL."""
+    folder = directory / name
+    folder.mkdir()
+    proxy, admin = upstream.closed(), upstream.closed()
+    (folder / "proxy.toml").write_text(PLAIN.format(proxy=proxy, admin=admin) + text)
+    log = open(folder / "log", "w")
+    process = subprocess.Popen([binary, "run", "--config", folder / "proxy.toml"], stderr=log, stdout=log)
+    try:
+        wait_for(f"http://127.0.0.1:{admin}/livez", process, folder / "log")
+        yield f"http://127.0.0.1:{proxy}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for(url, process, log):
+    while True:
+        if process.poll() is not None:
+            sys.exit(f"marketgate ended with {process.returncode}: {log.read_text()}")
+        try:
+            return urllib.request.urlopen(url, timeout=5).read()
+        except OSError:
+            pass
+
+
+def cases(urls):
+    """All exchanges, in order, with what is expected of each."""
+    for name, instance, path, headers, status, code, is_for in refusals():
+        for method, size, chunked in SHAPES:
+            if is_for is None or is_for(size):
+                shape = f"{method} {size >> 10} KiB{' chunked' if chunked else ''}"
+                request = {"url": urls[instance] + path, "method": method, "headers": headers, "size": size,
+                           "chunked": chunked}
+                yield f"{name}, {shape}", request, (status, code)
+
+
+def clients(work):
+    """By name: the command, and whether it takes lines of fields in the place of JSON."""
+    here = Path(__file__).parent
+    python = [sys.executable, "-B", str(here / "drivers/python.py")]
+    node = ["node", str(work / "node.mjs")]
+    found = {name: ([*python, name], False) for name in ("curl", "requests", "httpx", "aiohttp")}
+    if shutil.which("node"):
+        found |= {name: ([*node, name], False) for name in ("fetch", "undici-5", "undici-6", "undici-7", "axios")}
+    if (work / "go-client").exists():
+        found["go"] = ([str(work / "go-client")], False)
+    if (work / "java/Driver.class").exists():
+        found["java"] = (["java", "-cp", str(work / "java"), "Driver"], True)
+    return found
+
+
+def line(request, as_fields):
+    if not as_fields:
+        return json.dumps(request)
+    headers = ";".join(f"{name}={value}" for name, value in request["headers"].items())
+    chunked = str(request["chunked"]).lower()
+    return "\t".join([request["method"], request["url"], str(request["size"]), chunked, headers])
+
+
+def try_client(command, as_fields, wanted):
+    """What went wrong, by case."""
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    text = "".join(line(request, as_fields) + "\n" for _, request, _ in wanted)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, env=environment)
+    outcomes = [json.loads(one) for one in done.stdout.splitlines()]
+    if len(outcomes) != len(wanted):
+        return [f"{len(outcomes)} of {len(wanted)} answers: {done.stderr[-2000:]}"]
+    wrong = []
+    for (name, _, (status, code)), outcome in zip(wanted, outcomes, strict=True):
+        if (outcome.get("status"), outcome.get("code")) != (status, code):
+            wrong.append(f"{name}: {outcome}, not {status} {code}")
+    return wrong
+
+
+def main():
+    binary, work, *names = sys.argv[1:]
+    work = Path(work)
+    repeat = int(os.environ.get("REFUSALS_REPEAT", "1"))
+    outcomes = Counter()
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        urls = {
+            name: stack.enter_context(running(binary, Path(directory), name, text))
+            for name, text in configurations().items()
+        }
+        wanted = list(cases(urls)) * repeat
+        for name, (command, as_fields) in clients(work).items():
+            if names and name not in names:
+                continue
+            wrong = try_client(command, as_fields, wanted)
+            outcomes["failed"] += len(wrong)
+            outcomes["passed"] += len(wanted) - len(wrong)
+            print(f"{name}: {len(wanted) - len(wrong)} of {len(wanted)}", flush=True)
+            for one in wrong:
+                print(f"    {one}", flush=True)
+    print(f"{outcomes['passed']} passed, {outcomes['failed']} failed")
+    sys.exit(1 if outcomes["failed"] or not outcomes["passed"] else 0)
+
+
+main()

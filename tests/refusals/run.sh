@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# HTTP clients that nobody here wrote, against every refusal: each must see our status and code, however much it sends.
+# tests/refusals/run.sh BINARY [CLIENT…]
+set -euo pipefail
+binary=$(realpath "${1:?usage: tests/refusals/run.sh BINARY [CLIENT…]}")
+shift
+cd "$(dirname "$0")"
+work="${CARGO_TARGET_DIR:-$PWD/../../target}/refusals"
+mkdir -p "$work"
+venv=$work/venv
+# A stamp beside what it stamps: an interrupted installation is repeated, a finished one is not.
+if ! cmp -s requirements.txt "$venv/installed.txt"; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement requirements.txt
+    cp requirements.txt "$venv/installed.txt"
+fi
+cp drivers/node.mjs package.json "$work/"
+(cd "$work" && npm install --omit=dev --no-audit --no-fund --no-package-lock --loglevel=error)
+if command -v javac >/dev/null; then javac -d "$work/java" drivers/java/Driver.java; fi
+if command -v go >/dev/null; then go build -C drivers/go -o "$work/go-client" .; fi
+exec "$venv/bin/python" -B matrix.py "$binary" "$work" "$@"
