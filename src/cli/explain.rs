@@ -90,7 +90,7 @@ fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> 
         account: account.id.account.to_string(),
         provider: profile.provider.clone(),
         environment: profile.environment.clone(),
-        answered_here: placeholder::answer(route.app, &method, route.rest, &sent).is_some(),
+        answered_here: placeholder::is_asked_for(&route, &method),
         method: method.to_string(),
         url: format!("{}{target}", profile.api.origin()),
         headers: shown,

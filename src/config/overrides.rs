@@ -48,6 +48,7 @@ pub(super) fn read(app: &Section<'_>) -> Keys {
         token_lifetime: text("token_lifetime"),
         token_members: map(app, "token_members"),
         grant_ended: grant_ended(app),
+        token_paths: token_paths(app),
         expired_when: expired_when(app),
         refresh_kills_token: app.flag("refresh_kills_token"),
         refresh_token_lifetime: text("refresh_token_lifetime"),
@@ -114,6 +115,19 @@ fn scopes(app: &Section<'_>) -> Option<Vec<String>> {
     for text in texts.iter().filter(|text| text.value.is_empty() || !text.value.bytes().all(legal)) {
         let message = format!("`{}` is no scope", text.value);
         app.mistake(&text.span, Misfit::mended_by(message, "write a list: scopes = [\"read\", \"write\"]"));
+    }
+    Some(texts.into_iter().map(|text| text.value).collect())
+}
+
+fn token_paths(app: &Section<'_>) -> Option<Vec<String>> {
+    let texts = app.texts("token_paths")?;
+    let is_path = |text: &str| {
+        text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b))
+    };
+    for text in texts.iter().filter(|text| !is_path(&text.value)) {
+        let message = format!("`{}` is no path", text.value);
+        let hint = "write what follows `api` in the token request's URL: token_paths = [\"/oauth/token\"]";
+        app.mistake(&text.span, Misfit::mended_by(message, hint));
     }
     Some(texts.into_iter().map(|text| text.value).collect())
 }

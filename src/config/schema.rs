@@ -81,6 +81,7 @@ pub(super) static APP: Shape = Shape {
         "token_type",
         "token_lifetime",
         "token_members",
+        "token_paths",
         "grant_ended",
         "expired_when",
         "refresh_kills_token",

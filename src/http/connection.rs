@@ -103,6 +103,7 @@ async fn drive<C: Drainable>(
         let mut end = connection.as_mut().poll(cx);
         if end.is_pending() && !draining && stopped.as_mut().poll(cx).is_ready() {
             draining = true;
+            progress.hurry();
             connection.as_mut().drain();
             end = connection.as_mut().poll(cx);
         }

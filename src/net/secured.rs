@@ -21,6 +21,11 @@ use super::gather::Gathered;
 pub struct Secured(pub(super) TlsStream<Gathered<TcpStream>>);
 
 impl Secured {
+    /// Whether HTTP/1.1 was agreed on (RFC 7301), and not merely nothing else.
+    pub fn speaks_http1(&self) -> bool {
+        self.0.get_ref().1.alpn_protocol() == Some(b"http/1.1")
+    }
+
     /// Whether HTTP/2 was agreed on (RFC 7301).
     pub fn speaks_h2(&self) -> bool {
         self.0.get_ref().1.alpn_protocol() == Some(b"h2")

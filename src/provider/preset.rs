@@ -105,6 +105,8 @@ pub struct Keys {
     pub token_members: BTreeMap<String, String>,
     /// Refusals of the token endpoint that mean that the grant is over.
     pub grant_ended: Option<Vec<GrantEnd>>,
+    /// Paths below the API base at which clients ask for tokens: answered by the proxy.
+    pub token_paths: Option<Vec<String>>,
     /// Answers of the API beside 401 that mean that the token has expired.
     pub expired_when: Option<Vec<ExpirySignal>>,
     /// Whether the old access token ends with a refresh.
@@ -140,7 +142,15 @@ impl Keys {
             token_lifetime,
             grant_ended
         );
-        take!(expired_when, refresh_kills_token, refresh_token_lifetime, issuer, revoke_url, userinfo_url);
+        take!(
+            token_paths,
+            expired_when,
+            refresh_kills_token,
+            refresh_token_lifetime,
+            issuer,
+            revoke_url,
+            userinfo_url
+        );
         merge(&mut self.headers, &over.headers);
         merge(&mut self.token_request_headers, &over.token_request_headers);
         merge(&mut self.token_request_params, &over.token_request_params);

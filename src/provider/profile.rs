@@ -178,7 +178,7 @@ impl Checks {
             token_header: token_header?,
             token_prefix,
             headers,
-            token_paths: preset.token_paths.clone(),
+            token_paths: keys.token_paths.unwrap_or_else(|| preset.token_paths.clone()),
             expired_when: keys.expired_when.unwrap_or_default(),
             refresh_kills_token: keys.refresh_kills_token,
             refresh_at,

@@ -3,6 +3,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{self, Entry},
@@ -32,6 +33,7 @@ use crate::{
     grant::{Credential, LiveAccount, Replacement},
     http::{
         absolute::{AbsoluteForm, no_forward_proxy},
+        callback::read_form,
         problem::{Code, Problem, proxy_status},
     },
 };
@@ -74,6 +76,12 @@ impl Worker {
         started: Instant,
     ) -> Result<(Option<Arc<LiveAccount>>, Response<ReplyBody>), Problem> {
         let admitted = self.door.guard.admit(&head.method, &head.headers).map_err(|p| self.advise(head, p));
+        if let Err(problem) = &admitted
+            && problem.code == Code::CallerUnknown
+        {
+            let answer = Box::pin(self.token_for_secret(head, body)).await;
+            return Ok((None, answer.ok_or_else(|| problem.clone())?.map(ReplyBody::Own)));
+        }
         let Admitted::Request(caller) = admitted? else {
             return Ok((None, preflight(&head.headers)));
         };
@@ -83,8 +91,10 @@ impl Worker {
         let route = route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers);
         let route = record.goes(route.map_err(|p| self.advise(head, p))?);
         let mut way = self.way(route, caller, started).await?;
-        if let Some(answer) = placeholder::answer(route.app, &head.method, route.rest, &head.headers) {
-            return Ok((None, answer.map(ReplyBody::Own)));
+        if placeholder::is_asked_for(route, &head.method) {
+            let key = self.door.guard.key_shown(&head.headers);
+            let token = key.as_deref().unwrap_or(placeholder::TOKEN);
+            return Ok((None, placeholder::answer(route, &head.headers, token).map(ReplyBody::Own)));
         }
         self.check_length(&head.headers)?;
         let uploads = way.live.refresh_ends_token() && !self.can_keep(&head.headers, &body);
@@ -102,10 +112,23 @@ impl Worker {
         Ok((Some(way.live), response))
     }
 
+    /// The answer to a token request whose client shows a caller's key as its secret, in the body and nowhere else.
+    async fn token_for_secret(&self, head: &Parts, body: Incoming) -> Option<Response<Full<Bytes>>> {
+        let apps = self.door.accounts.apps();
+        let route = route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers).ok()?;
+        if !placeholder::is_asked_for(&route, &head.method) {
+            return None;
+        }
+        let form = read_form(body).await.ok()?;
+        let secret = placeholder::secret_in(&form).filter(|secret| self.door.guard.is_key(secret))?;
+        Some(placeholder::answer(&route, &head.headers, &secret))
+    }
+
     /// A refusal with what fits the one who sent this.
     fn advise(&self, head: &Parts, problem: Problem) -> Problem {
         let is_for_another = matches!(problem.code, Code::HostRefused | Code::NoSuchApp);
-        if is_for_another && head.extensions.get::<AbsoluteForm>().is_some() {
+        let is_absolute = head.extensions.get::<AbsoluteForm>().is_some();
+        if is_for_another && is_absolute && !self.door.guard.is_own_host(&head.headers) {
             return no_forward_proxy(&head.headers);
         }
         self.door.callbacks.advise(head, problem)

@@ -88,6 +88,15 @@ impl Guard {
         self.origins.iter().any(|ours| ours.as_bytes() == origin.as_bytes()).then(|| origin.clone())
     }
 
+    /// Whether this names a host that is certainly ours.
+    pub fn is_own_host(&self, headers: &HeaderMap) -> bool {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(host_name);
+        let listed = self.hosts.iter().flatten().map(String::as_str);
+        host.is_some_and(|host| {
+            OWN_HOSTS.into_iter().chain(listed).any(|ours| ours.eq_ignore_ascii_case(host))
+        })
+    }
+
     fn check_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (host, second) = (hosts.next(), hosts.next());
@@ -123,6 +132,16 @@ impl Guard {
         } else {
             Ok(None)
         }
+    }
+
+    /// The key by which this request was let in; None where callers need none.
+    pub fn key_shown(&self, headers: &HeaderMap) -> Option<String> {
+        shown_keys(headers).find(|key| self.is_key(key))
+    }
+
+    /// Whether this is a caller's key.
+    pub fn is_key(&self, key: &str) -> bool {
+        self.callers.contains_key(&sha256(key))
     }
 
     /// The first key that is a caller's tells who it is.

@@ -1,25 +1,43 @@
-//! Token paths of the vendors, answered here. The one rule: what is given out is worthless, and dropped when it comes back.
+//! Token paths of the vendors, answered here. The one rule: what is given out opens nothing but Marketgate, and to nobody whom it
+//! would not let in without.
 //!
-//! Some SDKs insist on fetching a token themselves. They get a well-formed answer, and the proxy puts the real token on
-//! their requests like on everybody's.
+//! Some SDKs insist on fetching a token themselves, and send it from then on. They get a well-formed answer, and the proxy puts
+//! the real token on their requests like on everybody's. Where callers have keys, the token is the caller's own: so the SDK
+//! shows it with every request.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body_util::Full;
+use url::form_urlencoded;
 
-use crate::{config::App, provider::GrantKind};
+use super::route::Route;
+use crate::provider::GrantKind;
 
-/// What stands for a token. Whoever reads it in a log shall know what it is.
+/// What stands for a token where callers have no keys. Whoever reads it in a log shall know what it is.
 pub const TOKEN: &str = "marketgate-placeholder-token";
 
 /// How long a client may keep it, in seconds: it is never checked.
 const LIFETIME: u32 = 3600;
 
-/// The answer to a token request, if this is one.
-pub fn answer(app: &App, method: &Method, rest: &str, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
-    let path = rest.split('?').next().unwrap_or_default();
-    let asks_for_token = method == Method::POST && app.profile.token_paths.iter().any(|known| known == path);
-    asks_for_token.then(|| if wants_xml(headers) { xml() } else { json(app.profile.grant) })
+/// Whether this asks for a token.
+pub fn is_asked_for(route: &Route<'_>, method: &Method) -> bool {
+    let path = route.rest.split('?').next().unwrap_or_default();
+    method == Method::POST && route.app.profile.token_paths.iter().any(|known| known == path)
+}
+
+/// The answer to a token request.
+pub fn answer(route: &Route<'_>, headers: &HeaderMap, token: &str) -> Response<Full<Bytes>> {
+    if wants_xml(headers) { xml(token) } else { json(route.app.profile.grant, token) }
+}
+
+/// The client's secret in the body of a token request, a form (RFC 6749 §2.3.1) or JSON.
+pub fn secret_in(body: &str) -> Option<String> {
+    if body.trim_start().starts_with('{') {
+        let document: serde_json::Value = serde_json::from_str(body).ok()?;
+        return Some(document.get("client_secret")?.as_str()?.to_owned());
+    }
+    let mut pairs = form_urlencoded::parse(body.as_bytes());
+    pairs.find_map(|(name, value)| (name == "client_secret").then(|| value.into_owned()))
 }
 
 /// Walmart's older clients read XML only.
@@ -28,18 +46,20 @@ fn wants_xml(headers: &HeaderMap) -> bool {
     accept.contains("xml") && !accept.contains("json")
 }
 
-fn json(grant: GrantKind) -> Response<Full<Bytes>> {
+fn json(grant: GrantKind, token: &str) -> Response<Full<Bytes>> {
     let mut answer =
-        serde_json::json!({ "access_token": TOKEN, "token_type": "Bearer", "expires_in": LIFETIME });
+        serde_json::json!({ "access_token": token, "token_type": "Bearer", "expires_in": LIFETIME });
     if grant != GrantKind::ClientCredentials {
-        answer["refresh_token"] = TOKEN.into();
+        answer["refresh_token"] = token.into();
     }
     respond("application/json", answer.to_string())
 }
 
-fn xml() -> Response<Full<Bytes>> {
+fn xml(token: &str) -> Response<Full<Bytes>> {
+    // A key may hold what means something in XML.
+    let token = token.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let answer = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?><OAuthTokenDTO><accessToken>{TOKEN}</accessToken>\
+        "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?><OAuthTokenDTO><accessToken>{token}</accessToken>\
          <tokenType>Bearer</tokenType><expiresIn>{LIFETIME}</expiresIn></OAuthTokenDTO>"
     );
     respond("application/xml", answer)
@@ -52,4 +72,23 @@ fn respond(content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("proxy-status", HeaderValue::from_static("marketgate; details=\"placeholder token\""));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_in_a_form_and_in_json() {
+        for body in [
+            "grant_type=client_credentials&client_id=a&client_secret=k%2F1+2",
+            "{\"grant_type\":\"client_credentials\",\"client_secret\":\"k/1 2\"}",
+            " \n{\"client_secret\":\"k/1 2\"}",
+        ] {
+            assert_eq!(secret_in(body).as_deref(), Some("k/1 2"), "{body}");
+        }
+        for body in ["", "client_id=a", "{\"client_secret\":1}", "{", "[]", "secret=x"] {
+            assert_eq!(secret_in(body), None, "{body}");
+        }
+    }
 }

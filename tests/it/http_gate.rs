@@ -864,6 +864,31 @@ proptest! {
     }
 }
 
+/// Asks for bytes so often that everything at hand would have come.
+fn read_on(gate: &mut Gate<Pieces>) -> Vec<u8> {
+    let mut passed = Vec::new();
+    for _ in 0..200 {
+        let mut piece = [0; 4096];
+        let mut buf = ReadBuf::new(&mut piece);
+        let read =
+            Pin::new(&mut *gate).poll_read(&mut Context::from_waker(std::task::Waker::noop()), &mut buf);
+        if let Poll::Ready(read) = read {
+            read.unwrap();
+            passed.extend_from_slice(buf.filled());
+        }
+    }
+    passed
+}
+
+#[test]
+fn nothing_is_kept_of_a_head_that_was_refused() {
+    let pieces =
+        vec![b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; 4096], vec![b'a'; 4096], b"\x01".to_vec()];
+    let mut gate = Gate::new(Pieces::new(pieces), LIMITS, Arc::default());
+    assert_eq!(read_on(&mut gate), STAND_IN);
+    assert_eq!(gate.progress().head_memory(), 0);
+}
+
 // ---- over sockets ----------------------------------------------------------------------------------------------
 
 #[test]

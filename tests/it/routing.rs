@@ -122,6 +122,39 @@ fn a_client_that_insists_on_fetching_a_token_gets_a_worthless_one_which_is_dropp
 }
 
 #[test]
+fn an_sdk_that_fetches_its_own_token_is_let_in_with_its_callers_key() {
+    const KEY: &str = "sdk-key-0123456789abcdef0123456789";
+    let callers = format!("[callers.sdk]\nkey = \"{KEY}\"\n");
+    let configuration =
+        callers + ALL_APPS.replace("[apps.any]", "[apps.any]\ntoken_paths = [\"/auth/o2/token\"]").as_str();
+    gate(Time::Runs, &configuration, |w| async move {
+        let form = format!("grant_type=client_credentials&client_id=a&client_secret={KEY}");
+        let json = format!("{{\"grant_type\":\"client_credentials\",\"client_secret\":\"{KEY}\"}}");
+        let at = |path: &str| w.http.post(w.url(path));
+        for request in [
+            at("/walmart/v3/token").basic_auth("client", Some(KEY)).body("grant_type=client_credentials"),
+            at("/any/auth/o2/token").body(form.clone()),
+            at("/any/auth/o2/token").header("content-type", "application/json").body(json),
+        ] {
+            let answer = w.send(request.header("accept", "application/json")).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+            assert_eq!(token, KEY);
+            assert!(answer.json()["expires_in"].is_u64());
+            assert_eq!(w.send(w.http.get(w.url("/any/x")).bearer_auth(&token)).await.status, 200);
+        }
+        let calls = w.sim.api_calls("generic");
+        for body in [form.replace(KEY, "wrong"), String::new(), "{".to_owned(), "x".repeat(200_000)] {
+            let answer = w.send(at("/any/auth/o2/token").body(body)).await;
+            assert_eq!((answer.status, answer.code().as_str()), (401, "caller_unknown"), "{}", answer.body);
+        }
+        // Anywhere else a key in the body opens nothing.
+        let answer = w.send(at("/any/x").body(form)).await;
+        assert_eq!((answer.status, w.sim.api_calls("generic")), (401, calls));
+    });
+}
+
+#[test]
 fn a_redirect_below_the_base_comes_back_through_the_route_and_others_pass() {
     gate(Time::Runs, ALL_APPS, |w| async move {
         let base = format!("http://{}/generic/api", w.sim_address);

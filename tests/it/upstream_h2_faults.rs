@@ -4,14 +4,20 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
-use tokio::time::{Instant, pause, resume, sleep};
+use tokio::{
+    task::spawn_local,
+    time::{Instant, pause, resume, sleep},
+};
 
 use crate::{
     h2_stage::{
         DATA, GOAWAY, HEADERS, LAST, RST_STREAM, SETTINGS, Stage, WINDOW_UPDATE, answer_of, idle, number,
         program,
     },
-    upstream_pool::{TestBody, begin, capped, frame, local, post, settings, settle},
+    upstream_pool::{
+        Authority, Http2, TestBody, TestPool, TlsServer, begin, capped, frame, get, local, post, settings,
+        settle,
+    },
     wire::{Wire, soon},
 };
 
@@ -135,10 +141,10 @@ fn a_request_with_a_large_head_shares_no_connection() {
 fn a_request_with_a_large_head_goes_over_http2_where_nothing_else_is_spoken() {
     local(|| async {
         let stage = Stage::set(&settings()).await;
+        let mut peer = idle(&stage).await;
         let sent = begin(&stage.pool, &stage.url, "a", large("/large"));
         let refused = stage.listener.accept().await.unwrap().0;
         assert!(stage.acceptor.accept(refused).await.is_err());
-        let mut peer = stage.accept(Some(10)).await;
         let stream = peer.request().await;
         peer.answer(stream, "yes").await;
         assert_eq!(answer_of(sent).await, "yes");
@@ -237,5 +243,24 @@ fn the_rest_of_a_request_behind_its_complete_answer_has_ten_seconds() {
         let after = start.elapsed().as_secs_f64().round();
         resume();
         assert_eq!((reset.stream, number(&reset.payload), after), (stream, 8, 10.0));
+    });
+}
+
+#[test]
+fn two_workers_that_may_have_one_connection_between_them_serve_everybody() {
+    local(|| async {
+        let authority = Authority::new();
+        let acceptor = authority.acceptor("localhost", &["h2"]);
+        let server = TlsServer::start(acceptor, Some(Http2 { streams: 100 })).await;
+        let connector = authority.connector(&capped(1, 100));
+        let pools = [TestPool::new(connector.clone()), TestPool::new(connector)];
+        // Each is read by itself: one that nobody reads would hold the connection.
+        let ask = |n: usize| spawn_local(answer_of(begin(&pools[n % 2], &server.url, "a", get("/"))));
+        let sent: Vec<_> = (0..20).map(ask).collect();
+        for one in sent {
+            soon("an answer", one).await.unwrap();
+        }
+        let connections = server.connections.get();
+        assert!(connections <= 10, "{connections} connections for two workers");
     });
 }

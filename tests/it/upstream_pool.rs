@@ -328,7 +328,7 @@ impl Authority {
         Self { file, issuer: rcgen::Issuer::new(params, key) }
     }
 
-    fn connector(&self, settings: &UpstreamSettings) -> Connector {
+    pub(crate) fn connector(&self, settings: &UpstreamSettings) -> Connector {
         Connector::new(self.trusted(), settings)
     }
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # HTTP clients that nobody here wrote, against every refusal: each must see our status and code, however much it sends.
-# tests/refusals/run.sh BINARY [CLIENT…]
+# tests/refusals/run.sh BINARY [CLIENT…], or --prepare to fetch and build the clients alone
 set -euo pipefail
-binary=$(realpath "${1:?usage: tests/refusals/run.sh BINARY [CLIENT…]}")
+binary=${1:?usage: tests/refusals/run.sh BINARY [CLIENT…]}
+[ "$binary" = --prepare ] || binary=$(realpath "$binary")
 shift
 cd "$(dirname "$0")"
 work="${CARGO_TARGET_DIR:-$PWD/../../target}/refusals"
@@ -18,4 +19,5 @@ cp drivers/node.mjs package.json "$work/"
 (cd "$work" && npm install --omit=dev --no-audit --no-fund --no-package-lock --loglevel=error)
 if command -v javac >/dev/null; then javac -d "$work/java" drivers/java/Driver.java; fi
 if command -v go >/dev/null; then go build -C drivers/go -o "$work/go-client" .; fi
+if [ "$binary" = --prepare ]; then exit; fi
 exec "$venv/bin/python" -B matrix.py "$binary" "$work" "$@"

@@ -7,7 +7,7 @@
 //! request none of this can be seen any more, so the gate looks at the bytes first, in hyper's own read buffer. Only where a
 //! head comes in several pieces does it keep them until the last.
 //!
-//! In the place of a refused head hyper finds [`STAND_IN`], so that the refusal is answered in its turn, after earlier requests.
+//! In the place of a refused head hyper finds a stand-in, so that the refusal is answered in its turn, after earlier requests.
 //! [`InFlight::refusal`] tells that request from those of the caller. A refused body ends in a read error, which the service sees
 //! as a body that broke off.
 //!
@@ -64,6 +64,9 @@ pub struct Limits {
 /// How long the rest of an unwanted request is read and dropped at most. A caller who sends without looking for the answer
 /// meanwhile, as many HTTP clients do, would else be cut off before he has read it (RFC 9112 §9.6).
 const LEFTOVERS: Duration = Duration::from_secs(30);
+
+/// The same once the program ends.
+const LEFTOVERS_AT_THE_END: Duration = Duration::from_secs(1);
 
 /// How much is read at a time where a head comes in pieces, or is dropped.
 const PIECE: usize = 16 * 1024;
@@ -221,6 +224,7 @@ impl<T: AsyncRead + Unpin> Gate<T> {
             self.held.good = self.judge(&bytes, fresh);
             if !self.verdict.is_passing() {
                 bytes.truncate(self.held.good);
+                bytes.shrink_to_fit();
             }
             self.held.bytes = bytes;
         }
@@ -376,6 +380,7 @@ impl<T: AsyncRead + Unpin> Gate<T> {
     /// False when nothing more is to be read.
     fn poll_piece(&mut self, cx: &mut Context<'_>, read: &mut ReadBuf<'_>, until: Instant) -> Poll<bool> {
         let came = ready!(Pin::new(&mut self.io).poll_read(cx, read)).is_ok() && !read.filled().is_empty();
+        let until = self.progress.hurried().map_or(until, |since| until.min(since + LEFTOVERS_AT_THE_END));
         Poll::Ready(came && Instant::now() < until)
     }
 }

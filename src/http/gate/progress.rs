@@ -3,6 +3,8 @@
 
 use std::{cell::Cell, io, rc::Rc, task::Poll};
 
+use tokio::time::Instant;
+
 use super::{Stage, Violation};
 
 /// The state of one connection, shared by those who live on its task.
@@ -19,6 +21,7 @@ pub struct Progress {
     refused: Cell<Option<Violation>>,
     closing: Cell<bool>,
     owes_end: Cell<bool>,
+    hurried: Cell<Option<Instant>>,
     in_flight: Cell<usize>,
     exchanges: Cell<u64>,
 }
@@ -67,6 +70,16 @@ impl Progress {
     /// Whether an answer is under way whose end is the connection's own, so that no other end may look like that.
     pub fn owes_end(&self) -> bool {
         self.owes_end.get()
+    }
+
+    /// The program ends: from now on there is little time for leftovers.
+    pub fn hurry(&self) {
+        self.hurried.set(Some(Instant::now()));
+    }
+
+    /// Since when there is little time.
+    pub(super) fn hurried(&self) -> Option<Instant> {
+        self.hurried.get()
     }
 
     /// Whether a request is being served, its answer's body included.

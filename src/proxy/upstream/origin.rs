@@ -33,8 +33,11 @@ use super::{
 };
 use crate::{
     names::AccountId,
-    net::{Destination, Offer},
+    net::{Destination, Offer, TlsFault},
 };
+
+/// With a smaller limit on connections, those for one request at a time would leave the others too few.
+const ENOUGH: usize = 8;
 
 /// What an origin speaks, as far as it has shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,12 +118,17 @@ impl<B: RequestBody> Origin<B> {
         stack
     }
 
-    /// The same origin over HTTP/1.1, where no two requests share a connection at a time. None where HTTP/1.1 is all it speaks, or
-    /// what it does not speak.
+    /// The same origin over HTTP/1.1, where no two requests share a connection at a time. None where HTTP/2 was not agreed on so
+    /// far, or HTTP/1.1 is not spoken.
     pub(super) fn twin(&self) -> Option<&Rc<Self>> {
-        let has_one = self.protocol.get() != Protocol::Http1 && !self.is_http2_only.get();
+        let has_one = self.protocol.get() == Protocol::Http2 && !self.is_http2_only.get();
         let twin = || Self::offering(Offer::Http1, self.to.clone(), &self.connector, &self.bell);
         has_one.then(|| self.twin.get_or_init(twin))
+    }
+
+    /// Whether there are places enough for connections that only one request uses.
+    pub(super) fn has_room_for_twin(&self) -> bool {
+        self.gate.load().1 >= ENOUGH
     }
 
     /// Whether everything is to go over HTTP/1.1.
@@ -234,6 +242,11 @@ impl<B: RequestBody> Origin<B> {
             return Ok(Connection::H1(connection));
         }
         let stream = self.connector.dialer().tls(&self.to, stream, self.offer).await?;
+        if self.offer == Offer::Http1 && !stream.speaks_http1() {
+            // The twin of an origin that has chosen HTTP/2: a server that chooses nothing now speaks nothing else.
+            let reason = "it agreed on no protocol".to_owned();
+            return Err(Cause::Tls { fault: TlsFault::NoProtocol, reason });
+        }
         if stream.speaks_h2() {
             let connection = H2::establish(stream, peer, place, Rc::downgrade(self), permit).await?;
             return Ok(Connection::H2(connection));
@@ -252,16 +265,17 @@ impl<B: RequestBody> Origin<B> {
     }
 
     /// Only a worker that has something to close takes a wish upon itself, or it would be lost.
-    fn grant_wishes(&self) {
-        while self.has_idle() && self.gate.take_wish() {
-            if !self.close_oldest() && !self.close_idle_shared() {
+    fn grant_wishes(&self, now: Instant) {
+        while self.has_spare(now) && self.gate.take_wish() {
+            if !self.close_oldest() && !self.close_idle_shared(now) {
                 return self.gate.wish();
             }
         }
     }
 
-    fn has_idle(&self) -> bool {
-        !self.idle.borrow().is_empty() || self.shared.borrow().iter().any(|connection| connection.is_idle())
+    fn has_spare(&self, now: Instant) -> bool {
+        !self.idle.borrow().is_empty()
+            || self.shared.borrow().iter().any(|connection| connection.is_spare(now))
     }
 
     fn close_oldest(&self) -> bool {
@@ -286,10 +300,10 @@ impl<B: RequestBody> Origin<B> {
         Some(connection)
     }
 
-    fn close_idle_shared(&self) -> bool {
+    fn close_idle_shared(&self, now: Instant) -> bool {
         let mut shared = self.shared.borrow_mut();
         let is_wanted =
-            |connection: &Rc<H2<B>>| connection.is_idle() && self.gate.is_wanted(connection.kind());
+            |connection: &Rc<H2<B>>| connection.is_spare(now) && self.gate.is_wanted(connection.kind());
         let idle = shared.iter().position(is_wanted);
         idle.map(|index| shared.swap_remove(index)).is_some()
     }
@@ -303,7 +317,7 @@ impl<B: RequestBody> Origin<B> {
 
     /// Closes what lay idle too long or stands in another worker's way. Returns when to look again, if anything is left.
     pub(super) fn sweep(&self, now: Instant) -> Option<Instant> {
-        self.grant_wishes();
+        self.grant_wishes(now);
         while self.oldest_expiry().is_some_and(|expiry| expiry <= now) {
             if let Some(connection) = self.take_oldest(|_| true) {
                 connection.close();
@@ -315,7 +329,10 @@ impl<B: RequestBody> Origin<B> {
         self.stacks.borrow_mut().retain(|_, stack| Rc::strong_count(stack) > 1 || !stack.is_unused());
         let twin = self.twin.get().and_then(|twin| twin.sweep(now));
         let shared = self.shared.borrow();
-        let shared = shared.iter().filter_map(|connection| connection.expires());
+        // Where somebody waits, one that has just come or become idle is looked at again soon.
+        let is_awaited = self.gate.is_awaited();
+        let soon = |connection: &Rc<H2<B>>| connection.settles().filter(|at| is_awaited && *at > now);
+        let shared = shared.iter().filter_map(|connection| soon(connection).or_else(|| connection.expires()));
         shared.chain(self.oldest_expiry()).chain(twin).min()
     }
 

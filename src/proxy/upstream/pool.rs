@@ -249,7 +249,8 @@ impl<B: RequestBody> Lane<B> {
     /// The same way over HTTP/1.1, for what must not share a connection.
     fn aside(&self, aside: bool, request: &Request<Outgoing<B>>) -> Option<Self> {
         let twin = self.origin.twin()?;
-        let is_due = aside || self.origin.is_http1_required() || is_large(request);
+        let is_due = self.origin.is_http1_required()
+            || (aside || is_large(request)) && self.origin.has_room_for_twin();
         let (worker, share) = (self.worker.clone(), self.share.clone());
         is_due.then(|| Self { worker, origin: twin.clone(), stack: twin.stack(&self.stack.account), share })
     }

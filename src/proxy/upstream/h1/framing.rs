@@ -55,6 +55,24 @@ fn length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
     Ok(Some(first))
 }
 
+/// Has what was found to be one length stand there as one number, and nothing where it is none: what follows is a reader who may
+/// take another of them. Only of an answer without a body can that be.
+pub(super) fn settle(fields: &mut HeaderMap) {
+    let mut lines = fields.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lines.next() else { return };
+    let is_alone = lines.next().is_none();
+    if is_alone
+        && matches!(first.as_bytes(), [b'0'] | [b'1'..=b'9', ..])
+        && number(first.as_bytes()).is_some()
+    {
+        return;
+    }
+    match length(fields) {
+        Ok(Some(length)) => drop(fields.insert(CONTENT_LENGTH, length.into())),
+        _ => drop(fields.remove(CONTENT_LENGTH)),
+    }
+}
+
 /// Digits and nothing else.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
     let is_plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
@@ -103,6 +121,30 @@ mod tests {
         let mut twice = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("3"))]);
         twice.append(CONTENT_LENGTH, HeaderValue::from_static("4"));
         assert!(Framing::of(&Method::GET, StatusCode::OK, Version::HTTP_11, &twice).is_err());
+    }
+
+    #[test]
+    fn one_length_is_passed_on_and_none_where_they_differ() {
+        for (lines, expected) in [
+            (&["2"][..], Some("2")),
+            (&["0"], Some("0")),
+            (&["2, 2"], Some("2")),
+            (&["2", "2"], Some("2")),
+            (&["002"], Some("2")),
+            (&[" 2 "], Some("2")),
+            (&["2, 3"], None),
+            (&["2", "x"], None),
+            (&[""], None),
+            (&[], None),
+        ] {
+            let mut fields = HeaderMap::new();
+            for line in lines {
+                fields.append(CONTENT_LENGTH, HeaderValue::from_static(line));
+            }
+            settle(&mut fields);
+            let settled: Vec<_> = fields.get_all(CONTENT_LENGTH).iter().collect();
+            assert_eq!(settled, expected.into_iter().collect::<Vec<_>>(), "{lines:?}");
+        }
     }
 
     #[test]

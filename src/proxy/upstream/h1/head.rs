@@ -12,7 +12,7 @@ use hyper::ext::ReasonPhrase;
 
 use super::{
     super::MAX_HEAD,
-    framing::{Framing, number},
+    framing::{Framing, number, settle},
 };
 
 /// Most fields of a head, as in hyper. More of them would cost an allocation for every answer; no marketplace sends half
@@ -170,6 +170,7 @@ fn parse(
     let framing = Framing::of(method, status, version, fields)?;
     // Beside a coding a length is wrong, and must not be passed on (RFC 9112 §6.3).
     let is_doubtful = !matches!(framing, Framing::Length(_)) && fields.remove(CONTENT_LENGTH).is_some();
+    settle(fields);
     let keeps_alive = version == Version::HTTP_11 && !is_doubtful && !says_close(fields);
     let mut response = Response::new(());
     *response.status_mut() = status;

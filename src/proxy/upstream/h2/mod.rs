@@ -12,6 +12,7 @@ use std::{
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -45,6 +46,9 @@ use crate::net::Secured;
 /// Our own bound on streams of one connection, where the upstream sets none: one connection is one TCP congestion
 /// window and one core's worth of TLS at the far end.
 const MAX_STREAMS: usize = 256;
+
+/// How long one without a stream is left alone although others want its place.
+const SETTLING: Duration = Duration::from_millis(10);
 
 /// Streams given up by their callers of which it is known that more may come.
 const FORGOTTEN: usize = 1024;
@@ -133,6 +137,16 @@ impl<B: RequestBody> H2<B> {
     /// When it will have been idle for too long; None while it is in use.
     pub(super) fn expires(&self) -> Option<Instant> {
         self.is_idle().then(|| self.idle_since.get() + IDLE_LIMIT)
+    }
+
+    /// Whether it may make room for another: not at once, so that those who waited for it find it first.
+    pub(super) fn is_spare(&self, now: Instant) -> bool {
+        self.is_idle() && self.idle_since.get() + SETTLING <= now
+    }
+
+    /// When that will be; None while it is in use.
+    pub(super) fn settles(&self) -> Option<Instant> {
+        self.is_idle().then(|| self.idle_since.get() + SETTLING)
     }
 
     pub(super) fn is_idle(&self) -> bool {
