@@ -37,11 +37,7 @@ fn callers_who_give_up_before_the_ping_do_not_keep_a_dead_connection_in_use() {
         }
         sleep(Duration::from_secs(6)).await;
         resume();
-        let next = stage.ask("/next");
-        let mut peer = stage.accept(Some(10)).await;
-        let stream = peer.request().await;
-        peer.answer(stream, "alive").await;
-        assert_eq!(answer_of(next).await, "alive");
+        drop(idle(&stage).await);
     });
 }
 
@@ -61,11 +57,7 @@ fn a_connection_that_takes_nothing_more_gives_its_place_back_soon_after_nobody_c
         // Idle for 55 s, and 10 s to end in order.
         sleep(Duration::from_secs(70)).await;
         resume();
-        let next = stage.ask("/next");
-        let mut peer = stage.accept(Some(10)).await;
-        let stream = peer.request().await;
-        peer.answer(stream, "alive").await;
-        assert_eq!(answer_of(next).await, "alive");
+        drop(idle(&stage).await);
     });
 }
 

@@ -141,7 +141,7 @@ impl<B: RequestBody> H2<B> {
 
     /// Whether it may make room for another: not at once, so that those who waited for it find it first.
     pub(super) fn is_spare(&self, now: Instant) -> bool {
-        self.is_idle() && self.idle_since.get() + SETTLING <= now
+        self.settles().is_some_and(|at| at <= now)
     }
 
     /// When that will be; None while it is in use.
