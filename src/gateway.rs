@@ -97,7 +97,7 @@ impl Gateway {
     /// Puts the parts together on the current runtime, which also runs the keepers.
     ///
     /// # Errors
-    /// When the certificates of `upstream.ca_file` cannot be used.
+    /// When the certificates of `upstream.ca_file` or a client certificate cannot be used.
     pub fn new(settings: &Settings, options: Options) -> Result<Self, tls::TlsError> {
         let wanted = descriptors::Wanted::of(settings, options.workers);
         let shares = wanted.share(options.descriptors);
@@ -106,7 +106,10 @@ impl Gateway {
         settings.limits.connections = shares.callers;
         settings.upstream.limits.connections = shares.upstream;
         let settings = &settings;
-        let tls = tls::client_config(settings.upstream.ca_file.as_deref())?;
+        let tls = tls::Client::open(settings.upstream.ca_file.as_deref())?;
+        for app in settings.apps.values() {
+            tls.config(app.api().transport.client_certificate.as_ref(), tls::Offer::Both)?;
+        }
         let client = TokenClient::new(tls.clone(), settings.upstream.proxy_url.as_ref());
         let limits = ListenerLimits::new(&settings.limits, settings.upstream.timeouts.stall);
         let mut metrics = Metrics::new(settings.metrics.per_account);
@@ -159,7 +162,15 @@ impl Gateway {
         let (stop, close, admin_stop) = (stop.into(), CancellationToken::new(), CancellationToken::new());
         self.door.callbacks.open();
         let local = LocalSet::new();
-        let admin = Arc::new(AdminDoor::new(self.door.clone(), &self.admin, self.liveness.clone()));
+        let word = stop.clone();
+        // Asked again it would hurry.
+        let ask_to_stop = Box::new(move || {
+            if !word.asked().is_cancelled() {
+                word.ask();
+            }
+        });
+        let admin = AdminDoor::new(self.door.clone(), &self.admin, self.liveness.clone(), Some(ask_to_stop));
+        let admin = Arc::new(admin);
         local.spawn_local(self.admin_door(admin.clone(), listeners.admin, admin_stop.clone())?);
         if let Some(control) = &listeners.control {
             local.spawn_local(self.control_door(admin.clone(), control, admin_stop.clone())?);

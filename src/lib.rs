@@ -29,8 +29,9 @@
 //! | [`oauth`] | the wire: a token call and its answer judged, a consent's address and its callback |
 //! | [`store`] | what must survive: accounts, grants, intents; its SQLite form, sealed |
 //! | [`net`] | connections opened: names, addresses, the forward proxy, TLS |
-//! | [`tls`], [`telemetry`] | certificates; log lines |
+//! | [`telemetry`] | log lines |
 //! | [`config`] | `proxy.toml`: from text to checked settings, every mistake where it stands |
+//! | [`tls`] | certificates: whom we trust, and what we show |
 //! | [`provider`] | the presets, and how a request of theirs is dressed |
 //! | [`metrics`], [`token`], [`secret`], [`clock`], [`chance`], [`names`], [`dots`] | the ground |
 //!

@@ -383,8 +383,8 @@ impl Accounts {
         Ok((record, found))
     }
 
-    /// One harmless call of the API with the new token.
-    async fn prove(&self, app: &App, account: &Account, token: &Secret) -> Option<Proof> {
+    /// One harmless call of the API with this token; None where no such call is known.
+    pub async fn prove(&self, app: &App, account: &Account, token: &Secret) -> Option<Proof> {
         let path = app.profile.probe.clone()?;
         let headers = probe_headers(app, account, token)?;
         let asked = self.client.get(&app.profile.api.below(&path), headers, API_LIMIT).await;

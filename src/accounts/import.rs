@@ -66,7 +66,7 @@ pub enum Imported {
 }
 
 /// Members that somebody gave out, and that may have been copied badly.
-const CREDENTIALS: [&str; 4] = ["refresh_token", "client_id", "client_secret", "api_key"];
+pub const CREDENTIALS: [&str; 4] = ["refresh_token", "client_id", "client_secret", "api_key"];
 
 /// Members of an import beside the provider's settings.
 const MEMBERS: [&str; 7] = [

@@ -130,6 +130,9 @@ pub(super) fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
         serde_json::error::Category::Data if error.to_string().starts_with("a member") => {
             format!("a member stands there twice, before column {}", error.column())
         }
+        serde_json::error::Category::Data if text.trim_ascii_start().starts_with(b"[") => {
+            "it is no JSON object but a list: send each of its objects by itself, or one a line where many are taken".to_owned()
+        }
         serde_json::error::Category::Data => "it is no JSON object".to_owned(),
         _ => format!("it is no JSON: there is a mistake at line {} column {}", error.line(), error.column()),
     })

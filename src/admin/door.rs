@@ -24,6 +24,7 @@ use super::{
     liveness::Liveness,
     refusal::{bad_request, draining},
     router::{self, Found, Route},
+    stop::AskToStop,
 };
 use crate::{
     config::settings::AdminSettings,
@@ -47,11 +48,17 @@ pub struct AdminDoor {
     changes: TaskTracker,
     readiness: Readiness,
     liveness: Arc<Liveness>,
+    stop: Option<AskToStop>,
 }
 
 impl AdminDoor {
-    /// An admin door beside a proxy door with these workers.
-    pub fn new(door: Arc<Door>, settings: &AdminSettings, liveness: Arc<Liveness>) -> Self {
+    /// An admin door beside a proxy door with these workers. Without `stop` nobody can end the program here.
+    pub fn new(
+        door: Arc<Door>,
+        settings: &AdminSettings,
+        liveness: Arc<Liveness>,
+        stop: Option<AskToStop>,
+    ) -> Self {
         Self {
             door,
             access: Access::new(settings.keys.clone()),
@@ -61,6 +68,7 @@ impl AdminDoor {
             changes: TaskTracker::new(),
             readiness: Readiness::default(),
             liveness,
+            stop,
         }
     }
 
@@ -116,6 +124,10 @@ impl AdminDoor {
 
     pub(super) fn readiness(&self) -> &Readiness {
         &self.readiness
+    }
+
+    pub(super) fn asks_to_stop(&self) -> Option<&AskToStop> {
+        self.stop.as_ref()
     }
 
     pub(super) fn liveness(&self) -> &Liveness {

@@ -24,6 +24,7 @@ pub mod openapi;
 mod parameters;
 mod refusal;
 pub mod router;
+pub mod stop;
 mod store;
 
 pub use control::ControlSocket;

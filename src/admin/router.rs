@@ -6,7 +6,7 @@ use http::Method;
 
 use super::{
     access::Needs, accounts, answer::Answer, body::Taken, call::Call, consents, grants, health, imports,
-    openapi, store,
+    openapi, stop, store,
 };
 use crate::{config::settings::Permission, http::problem::Problem};
 
@@ -53,6 +53,7 @@ pub static ROUTES: &[Route] = &[
     post("/api/consents/complete", CONSENT, Taken::Json, |call| Box::pin(consents::complete(call))),
     get("/api/consents/{id}", CONSENT, |call| Box::pin(consents::show(call))),
     post("/api/store/backup", Needs::Control, Taken::Json, |call| Box::pin(store::back_up(call))),
+    post("/api/stop", Needs::Permission(Permission::Stop), Taken::Nothing, |call| Box::pin(stop::stop(call))),
     post("/api/store/rekey", Needs::Control, Taken::Nothing, |call| Box::pin(store::rekey(call))),
 ];
 

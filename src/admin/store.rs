@@ -24,6 +24,10 @@ pub(super) async fn back_up(call: Call) -> Result<Answer, Problem> {
     if !path.is_absolute() {
         return Err(bad_request("`path` is not absolute", "begin it with `/`: it is this machine's"));
     }
+    if path.symlink_metadata().is_ok() {
+        let detail = format!("{} is there already, and a copy replaces nothing", path.display());
+        return Err(bad_request(detail, "name a file that is not there yet"));
+    }
     store(&call)?.backup(path).await.map_err(failed)?;
     Ok(answer::json(StatusCode::OK, &BackupReport { path: path.display().to_string() }))
 }

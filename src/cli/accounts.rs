@@ -26,7 +26,7 @@ const LONGEST_REFRESH: u32 = 90;
 
 /// Arguments of `accounts`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND")]
+#[command(subcommand_value_name = "COMMAND")]
 pub struct AccountsArguments {
     /// Only the accounts of this app
     app: Option<AppName>,
@@ -60,8 +60,6 @@ struct OneArguments {
     /// APP@ACCOUNT
     #[arg(value_parser = full_name)]
     account: AccountId,
-    #[command(flatten)]
-    server: ServerArguments,
 }
 
 /// One account to forget.
@@ -82,21 +80,44 @@ struct RemoveArguments {
 /// # Errors
 /// When nobody can be asked, or what was asked for is refused.
 pub fn run(place: &Place, arguments: &AccountsArguments) -> Result<(), Failure> {
-    match &arguments.command {
-        None => list(place, arguments),
-        Some(AccountsCommand::Show(one)) => {
-            with(place, one, async |client, id| Ok(remote::show(client, id).await?))
-        }
-        Some(AccountsCommand::Resume(one)) => {
-            with(place, one, async |client, id| Ok(remote::act(client, id, "resume").await?))
-        }
-        Some(AccountsCommand::Refresh(one)) => with(place, one, refresh),
-        Some(AccountsCommand::Remove(remove)) => forget(place, remove),
+    let Some(command) = &arguments.command else { return list(place, arguments) };
+    if arguments.app.is_some() || arguments.named_app.is_some() || arguments.state.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "APP, --app and --state choose what is listed, and this lists nothing",
+        )
+        .mend("name the one account behind the command: marketgate accounts show APP@ACCOUNT"));
     }
+    let server = &arguments.server;
+    match command {
+        AccountsCommand::Show(one) => {
+            with(place, server, one, async |client, id| Ok(remote::show(client, id).await?))
+        }
+        AccountsCommand::Resume(one) => {
+            with(place, server, one, async |client, id| Ok(remote::act(client, id, "resume").await?))
+        }
+        AccountsCommand::Refresh(one) => with(place, server, one, refresh),
+        AccountsCommand::Remove(remove) => forget(place, server, remove),
+    }
+}
+
+/// An app that is in no configuration has no accounts, and was very likely misspelt. Whoever asks another machine's Marketgate is
+/// told by that.
+fn check_app(place: &Place, arguments: &AccountsArguments, app: &AppName) -> Result<(), Failure> {
+    let Some(settings) = place.outline().ok().filter(|_| arguments.server.server.is_none()) else {
+        return Ok(());
+    };
+    if settings.apps.contains_key(app) {
+        return Ok(());
+    }
+    let known = settings.apps.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Err(Failure::new(Exit::Usage, format!("there is no app `{app}`"))
+        .mend(format!("the configuration has: {known}")))
 }
 
 fn list(place: &Place, arguments: &AccountsArguments) -> Result<(), Failure> {
     let app = arguments.app.as_ref().or(arguments.named_app.as_ref());
+    app.map_or(Ok(()), |app| check_app(place, arguments, app))?;
     let wanted = Wanted { app: app.map(AppName::as_str), state: arguments.state.as_deref() };
     let accounts =
         session::with(
@@ -138,10 +159,11 @@ fn text(accounts: &[AccountDocument]) -> String {
 /// Does something to one account, and shows it afterwards.
 fn with(
     place: &Place,
+    server: &ServerArguments,
     one: &OneArguments,
     work: impl AsyncFnOnce(&AdminClient, &AccountId) -> Result<AccountDocument, Failure>,
 ) -> Result<(), Failure> {
-    let shown = session::with(place, &one.server, async |client| work(&client, &one.account).await)?;
+    let shown = session::with(place, server, async |client| work(&client, &one.account).await)?;
     match place.output {
         // Strings and numbers always serialise.
         Output::Json => streams::data(serde_json::to_string_pretty(&shown).unwrap_or_default()),
@@ -162,11 +184,7 @@ async fn refresh(client: &AdminClient, id: &AccountId) -> Result<AccountDocument
 }
 
 fn without_token(account: &AccountDocument) -> Failure {
-    let exit = match account.state.as_str() {
-        "refused" | "login_required" => Exit::LoginRequired,
-        "store_corrupt" => Exit::Store,
-        _ => Exit::Unreachable,
-    };
+    let exit = remote::exit_of(&account.state);
     match &account.trouble {
         Some(trouble) => Failure::new(exit, &trouble.detail).mend(&trouble.action),
         None => Failure::new(exit, format!("the token call had no answer within {LONGEST_REFRESH} s"))
@@ -208,8 +226,8 @@ fn one_text(account: &AccountDocument) -> String {
     out
 }
 
-fn forget(place: &Place, arguments: &RemoveArguments) -> Result<(), Failure> {
-    let (id, server) = (&arguments.one.account, &arguments.one.server);
+fn forget(place: &Place, server: &ServerArguments, arguments: &RemoveArguments) -> Result<(), Failure> {
+    let id = &arguments.one.account;
     if !arguments.yes && !keyboard::is_a_person() {
         return Err(Failure::new(Exit::Usage, format!("removing {id} forgets its grant for good"))
             .mend("add --yes where nobody can be asked"));

@@ -3,17 +3,22 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use clap::Args;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header::HOST};
 use serde::Serialize;
 
-use super::{Exit, Failure, Output, Place, admin_client::AdminClient, run::block_on, streams};
+use super::{
+    Exit, Failure, Output, Place, admin_client::AdminClient, place::UNKNOWN, run::block_on, streams,
+};
 use crate::{
     accounts::{AccountDocument, Missing},
     config::{Account, App, Client, Credentials, Settings},
-    http::problem::Problem,
+    http::{
+        gate::Violation,
+        problem::{Code, Problem},
+    },
     names::AccountName,
     provider::Dressing,
-    proxy::{headers, outgoing, placeholder, route},
+    proxy::{guard::Guard, headers, outgoing, placeholder, route},
 };
 
 /// Arguments of `explain`.
@@ -50,7 +55,8 @@ struct Explanation {
 /// # Errors
 /// A request the proxy would refuse, with the proxy's own words.
 pub fn run(place: &Place, arguments: &ExplainArguments) -> Result<(), Failure> {
-    let settings = place.load()?;
+    // No secret is needed for what is shown.
+    let settings = place.outline()?;
     let explanation = explain(place, &settings, arguments)?;
     match place.output {
         Output::Text => streams::data(text(&explanation).trim_end()),
@@ -61,15 +67,18 @@ pub fn run(place: &Place, arguments: &ExplainArguments) -> Result<(), Failure> {
 }
 
 fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> Result<Explanation, Failure> {
-    let method =
-        Method::from_bytes(arguments.method.as_bytes()).map_err(|_| usage("the method is no method"))?;
+    let method = Method::from_bytes(arguments.method.as_bytes()).map_err(|_| {
+        usage(&format!("`{}` is no method: that comes first, then the path", arguments.method))
+    })?;
     if !arguments.path.starts_with('/') && !arguments.path.contains("://") {
         return Err(usage("the path must begin with `/`, as in a client's request"));
     }
     let uri: Uri =
-        arguments.path.parse().map_err(|_| usage("the path is no request target: begin it with `/`"))?;
+        arguments.path.parse().map_err(|_| usage(&format!("`{}` is no request target", arguments.path)))?;
     let sent = sent_headers(&arguments.header)?;
-    let route = route::find(&settings.apps, None, &uri, &sent).map_err(refused)?;
+    let route = route::find(&settings.apps, None, &uri, &sent);
+    guard(settings, &method, &sent, route.as_ref().ok())?;
+    let route = route.map_err(refused)?;
     let account = account(settings, route.app, route.account.as_ref()).map_err(refused)?;
     let profile = &route.app.profile;
     // A header may be made of the client secret: who reads an explanation need not know it.
@@ -77,13 +86,15 @@ fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> 
         "client_secret" => Some("(client_secret)".into()),
         _ => account.setting(name),
     });
+    let secrets: Vec<HeaderValue> = dressing.secrets().to_vec();
     let mut fields = headers::clean_request(&sent, profile, &dressing);
     dressing.dress(&mut fields, || "(a new UUID)".to_owned());
     let target = outgoing::target(profile.api.base_path(), route.rest)
         .ok_or_else(|| usage("the target is too long"))?;
     let token = fingerprint(place, arguments, &account);
+    fields.remove(HOST);
     let mut shown = vec![("host".to_owned(), profile.api.authority.to_string())];
-    shown.extend(fields.iter().map(|(name, value)| (name.to_string(), shown_value(value))));
+    shown.extend(fields.iter().map(|(name, value)| (name.to_string(), shown_value(value, &secrets))));
     shown.push((profile.token_header.to_string(), format!("{}<token {token}>", profile.token_prefix)));
     Ok(Explanation {
         app: route.app.name.to_string(),
@@ -96,6 +107,25 @@ fn explain(place: &Place, settings: &Settings, arguments: &ExplainArguments) -> 
         headers: shown,
         token,
     })
+}
+
+/// What `run` would say before it looks at the route. A caller's key need not be shown here.
+fn guard(
+    settings: &Settings,
+    method: &Method,
+    sent: &HeaderMap,
+    route: Option<&route::Route<'_>>,
+) -> Result<(), Failure> {
+    if *method == Method::CONNECT {
+        return Err(refused(Problem::refused(Violation::Connect)));
+    }
+    let guard = Guard::new(&settings.proxy, &settings.callers);
+    let token_header = route.map(|route| &route.app.profile.token_header);
+    match guard.admit(method, sent, token_header) {
+        Err(problem) if problem.code == Code::CallerUnknown => Ok(()),
+        Err(problem) => Err(refused(problem)),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// The account of the configuration, or one of the store as far as the configuration tells of it.
@@ -122,25 +152,39 @@ fn account(settings: &Settings, app: &App, named: Option<&AccountName>) -> Resul
         .map_err(|why| missing(Missing::Unfit(name, why)))
 }
 
-fn shown_value(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
+/// A header that is a credential, by what it is made of or by its name, is not for everybody who reads an explanation.
+fn shown_value(value: &HeaderValue, secrets: &[HeaderValue]) -> String {
+    if secrets.contains(value) && !value.as_bytes().starts_with(b"(") {
+        return "(a secret)".to_owned();
+    }
+    String::from_utf8_lossy(value.as_bytes()).replace(UNKNOWN, "(not set here)")
 }
 
+/// What a client sends, with the `Host` that it would send if it says none.
 fn sent_headers(fields: &[String]) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     for field in fields {
-        let (name, value) = field.split_once(':').ok_or_else(|| usage("write a header as 'Name: value'"))?;
-        let name: HeaderName = name.trim().parse().map_err(|_| usage("that is no header name"))?;
-        let value: HeaderValue = value.trim().parse().map_err(|_| usage("that is no header value"))?;
+        let (name, value) = field
+            .split_once(':')
+            .ok_or_else(|| usage(&format!("`{field}` is no header: write it as 'Name: value'")))?;
+        let name: HeaderName =
+            name.trim().parse().map_err(|_| usage(&format!("`{field}` begins with no header name")))?;
+        let value: HeaderValue =
+            value.trim().parse().map_err(|_| usage(&format!("`{field}` ends with no header value")))?;
         headers.append(name, value);
     }
+    headers.entry(HOST).or_insert(HeaderValue::from_static("localhost"));
     Ok(headers)
 }
 
 /// A static key is at hand; any other token only the running Marketgate knows.
 fn fingerprint(place: &Place, arguments: &ExplainArguments, account: &Account) -> String {
     if let Credentials::Key(source) = &account.credentials {
-        return source.read().map_or_else(|error| error.to_string(), |key| key.fingerprint().to_string());
+        return match source.read() {
+            Ok(key) if key.expose() == UNKNOWN => "not known here: its variable is not set".to_owned(),
+            Ok(key) => key.fingerprint().to_string(),
+            Err(error) => error.to_string(),
+        };
     }
     let unknown = "not known here: asked for at the first request";
     let Ok(client) = place.server(arguments.server.as_deref()).and_then(|server| AdminClient::new(&server))

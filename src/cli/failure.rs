@@ -26,6 +26,22 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// Its word in errors that programs read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failure => "failure",
+            Self::Usage => "usage",
+            Self::Configuration => "configuration",
+            Self::LoginRequired => "login_required",
+            Self::Unreachable => "unreachable",
+            Self::Store => "store",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         ExitCode::from(self as u8)
@@ -65,6 +81,12 @@ impl Failure {
         Self { message: format!("error: {message}"), action: None, ..self }
     }
 
+    /// The same with another exit code.
+    #[must_use]
+    pub fn with_exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Its exit code.
     pub fn exit(&self) -> Exit {
         self.exit
@@ -81,13 +103,25 @@ impl Failure {
         Self { is_told: true, ..self }
     }
 
-    /// Says so on stderr, unless it was told.
+    /// As programs read it.
+    pub fn as_data(&self) -> serde_json::Value {
+        as_data(self.exit, &self.message, self.action.as_deref())
+    }
+
+    /// Says so on stderr, unless it was told: as one JSON object where errors are to be data.
     pub fn report(&self) -> Exit {
         match &self.action {
             _ if self.is_told => {}
+            _ if streams::errors_are_data() => streams::talk(self.as_data()),
             Some(action) => streams::talk(format_args!("{}\n  help: {action}", self.message.trim_end())),
             None => streams::talk(self.message.trim_end()),
         }
         self.exit
     }
+}
+
+/// An error for programs.
+pub fn as_data(exit: Exit, message: &str, help: Option<&str>) -> serde_json::Value {
+    let message = message.trim().trim_start_matches("error: ");
+    serde_json::json!({ "error": { "code": exit.word(), "exit": exit as u8, "message": message, "help": help } })
 }

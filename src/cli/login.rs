@@ -42,7 +42,7 @@ pub struct LoginArguments {
     #[arg(long)]
     again: bool,
     /// How long to wait for the seller
-    #[arg(long, default_value = "10m", value_parser = parse_duration, value_name = "TIME")]
+    #[arg(long, allow_hyphen_values = true, default_value = "10m", value_parser = parse_duration, value_name = "TIME")]
     timeout: Duration,
     #[command(flatten)]
     server: ServerArguments,

@@ -1,12 +1,12 @@
 //! Where a command stands: which configuration, which output.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Exit, Failure, Output, streams};
+use super::{Exit, Failure, Output};
 use crate::config::{self, Loaded, Settings};
 
 /// Stands for a variable that is not set here. It has the form of a store's key, the only one that has a form.
-const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+pub(super) const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// What every command gets from the global arguments.
 #[derive(Debug)]
@@ -18,21 +18,19 @@ pub struct Place {
 }
 
 impl Place {
-    /// The configuration, checked. Its warnings go to stderr.
+    /// The configuration, checked. Its warnings are for `check` and `run` to tell.
     ///
     /// # Errors
     /// When there is none, or it is invalid: every mistake at once.
     pub fn load(&self) -> Result<Settings, Failure> {
-        let loaded = self.load_quietly()?;
-        loaded.warnings.iter().for_each(|warning| streams::talk(warning.render(colour()).trim_end()));
-        Ok(loaded.settings)
+        self.load_with_warnings().map(|loaded| loaded.settings)
     }
 
-    /// As [`Place::load`], with its warnings untold.
+    /// As [`Place::load`], with its warnings.
     ///
     /// # Errors
     /// As there.
-    pub fn load_quietly(&self) -> Result<Loaded, Failure> {
+    pub fn load_with_warnings(&self) -> Result<Loaded, Failure> {
         config::load(&self.file()?).map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))
     }
 
@@ -43,14 +41,8 @@ impl Place {
     /// When there is none, or it is invalid all the same.
     pub fn outline(&self) -> Result<Settings, Failure> {
         let path = self.file()?;
-        let unreadable =
-            |e: std::io::Error| Failure::new(Exit::Configuration, format!("{}: {e}", path.display()));
-        let text = std::fs::read_to_string(&path).map_err(unreadable)?;
-        let directory = path.parent().unwrap_or(Path::new(""));
         let variable = |name: &str| Some(std::env::var(name).unwrap_or_else(|_| UNKNOWN.to_owned()));
-        let name = path.display().to_string();
-        let loaded = config::parse(&name, &text, directory, &variable);
-        loaded
+        config::load_with(&path, &variable)
             .map(|loaded| loaded.settings)
             .map_err(|e| Failure::rendered(Exit::Configuration, e.render(colour())))
     }

@@ -107,6 +107,16 @@ pub async fn meant(client: &AdminClient, name: &AccountRef) -> Result<AccountId,
     }
 }
 
+/// What scripts are told of an account without a token, by its state.
+pub fn exit_of(state: &str) -> Exit {
+    match state {
+        "misconfigured" => Exit::Failure,
+        "login_required" | "refused" | "identity_mismatch" | "parked" => Exit::LoginRequired,
+        "store_corrupt" => Exit::Store,
+        _ => Exit::Unreachable,
+    }
+}
+
 /// Copying or sealing anew a store of many accounts takes a while.
 const WHOLE_STORE: Duration = Duration::from_secs(600);
 

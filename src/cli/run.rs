@@ -44,7 +44,7 @@ impl From<OpenError> for Failure {
 /// # Errors
 /// An invalid configuration, an address that cannot be had, a store that cannot be used, or grants that could not be stored.
 pub fn run(place: &Place) -> Result<(), Failure> {
-    let Loaded { settings, warnings } = place.load_quietly()?;
+    let Loaded { settings, warnings } = place.load_with_warnings()?;
     telemetry::start(&settings.log).map_err(|e| Failure::new(Exit::Configuration, e))?;
     let outcome = serve_these(place, &settings, &warnings);
     // A program reads that log: a line that is no JSON would be an error there.

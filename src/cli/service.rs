@@ -76,7 +76,7 @@ impl Service {
         let control = ControlSocket::bind(&path)?;
         let options = Options { store, ..Options::default() };
         let gateway = Gateway::new(&settings, options).map_err(|e| Failure::new(Exit::Failure, e))?;
-        let admin = Arc::new(AdminDoor::new(gateway.door().clone(), &settings.admin, Arc::default()));
+        let admin = Arc::new(AdminDoor::new(gateway.door().clone(), &settings.admin, Arc::default(), None));
         let client = AdminClient::of_socket(control.path());
         let limits = ListenerLimits::new(&settings.limits, settings.upstream.timeouts.stall);
         let door = admin.clone();

@@ -27,10 +27,10 @@ use crate::{admin::control::control_path, config::Settings, secret::SecretSource
 #[derive(Debug, Clone, Args)]
 pub struct ServerArguments {
     /// Ask the Marketgate whose admin door is at this URL [default: the one that serves this configuration's store]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
     /// File with the key to that admin door [default: the environment variable MARKETGATE_ADMIN_KEY]
-    #[arg(long, value_name = "FILE", requires = "server")]
+    #[arg(long, global = true, value_name = "FILE", requires = "server")]
     pub key_file: Option<PathBuf>,
 }
 

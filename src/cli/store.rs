@@ -7,7 +7,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    Exit, Failure, Output, Place, remote,
+    Exit, Failure, Output, Place,
+    progress::waiting,
+    remote,
     session::{self, ServerArguments},
     streams,
 };
@@ -59,7 +61,7 @@ fn back_up(place: &Place, to: &std::path::Path) -> Result<(), Failure> {
     let path = std::path::absolute(to).map_err(|e| Failure::new(Exit::Usage, e))?;
     let body = json!({ "path": path });
     let done: BackupReport = session::with(place, &ServerArguments::none(), async |client| {
-        Ok(remote::post(&client, "/api/store/backup", Some(body)).await?)
+        Ok(waiting("copying the store", remote::post(&client, "/api/store/backup", Some(body))).await?)
     })?;
     tell(place, &done, format_args!("the store is copied to {}; its key is not in there", done.path));
     Ok(())
@@ -67,7 +69,7 @@ fn back_up(place: &Place, to: &std::path::Path) -> Result<(), Failure> {
 
 fn rekey(place: &Place) -> Result<(), Failure> {
     let done: RekeyReport = session::with(place, &ServerArguments::none(), async |client| {
-        Ok(remote::post(&client, "/api/store/rekey", None).await?)
+        Ok(waiting("sealing the store anew", remote::post(&client, "/api/store/rekey", None)).await?)
     })?;
     let words = format!("sealed {} records anew: [store] old_keys may be removed", done.sealed);
     tell(place, &done, format_args!("{words}"));

@@ -5,7 +5,9 @@ use std::{io::Write, sync::Arc, time::Duration};
 use clap::Args;
 
 use super::{
-    Exit, Failure, Output, Place, remote,
+    Exit, Failure, Output, Place,
+    admin_client::AskError,
+    remote,
     run::block_on,
     session::{self, ServerArguments},
 };
@@ -68,7 +70,13 @@ pub fn run(place: &Place, arguments: &TokenArguments) -> Result<(), Failure> {
 fn ask(place: &Place, arguments: &TokenArguments) -> Result<remote::Token, Failure> {
     session::with(place, &arguments.server, async |client| {
         let id = remote::meant(&client, &arguments.account).await?;
-        Ok(remote::act(&client, &id, "token").await?)
+        match remote::act(&client, &id, "token").await {
+            Err(AskError::Refused(refusal)) if refusal.code == "token_unavailable" => {
+                let state = remote::show(&client, &id).await.map(|account| account.state).unwrap_or_default();
+                Err(Failure::from(refusal).with_exit(remote::exit_of(&state)))
+            }
+            other => Ok(other?),
+        }
     })
 }
 

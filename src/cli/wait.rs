@@ -20,7 +20,7 @@ pub struct WaitArguments {
     /// APP or APP@ACCOUNT whose token to wait for; without it, until the running Marketgate is ready
     account: Option<AccountRef>,
     /// How long
-    #[arg(long, default_value = "60s", value_parser = parse_duration, value_name = "TIME")]
+    #[arg(long, allow_hyphen_values = true, default_value = "60s", value_parser = parse_duration, value_name = "TIME")]
     timeout: Duration,
     #[command(flatten)]
     server: ServerArguments,
@@ -96,16 +96,16 @@ async fn attempt(client: &AdminClient, arguments: &WaitArguments) -> Result<(), 
     let wait = arguments.timeout.as_secs().saturating_sub(1).min(30);
     let path = format!("{}?wait={wait}", remote::path(&id));
     let account: AccountDocument = client.document(&path, Duration::from_secs(40)).await?;
-    if account.token.as_ref().is_some_and(|token| token.valid) {
+    // One that must log in may still have a token that is not over by its own account.
+    let exit = remote::exit_of(&account.state);
+    if exit != Exit::LoginRequired && account.token.as_ref().is_some_and(|token| token.valid) {
         return Ok(());
     }
-    let login = account.state == "login_required";
     let (detail, action) = match account.trouble {
         Some(trouble) => (trouble.detail, trouble.action),
         None => ("no token yet".to_owned(), "wait longer with --timeout".to_owned()),
     };
-    if login {
-        return Err(NotYet::Over(Failure::new(Exit::LoginRequired, detail).mend(action)));
-    }
-    Err(NotYet::Again(Failure::new(Exit::Unreachable, detail).mend(action)))
+    let failure = Failure::new(exit, detail).mend(action);
+    // Another token call may find the others changed.
+    Err(if exit == Exit::LoginRequired { NotYet::Over(failure) } else { NotYet::Again(failure) })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     ledger::{Holding, Ledger},
-    reader::{Misfit, Section, Text},
+    reader::{Misfit, Section, Text, not_one_of},
     schema,
     settings::Credentials,
 };
@@ -237,7 +237,11 @@ fn is_empty(section: &Section<'_>, id: &Text) -> bool {
 
 /// The preset's settings by their names, and free ones below `settings`.
 fn settings(section: &Section<'_>, preset: &Preset) -> BTreeMap<String, Text> {
-    let named = |name: &String| Some((name.clone(), section.scalar(name)?));
+    let named = |name: &String| {
+        let text = section.scalar(name)?;
+        warn_of_unknown(section, preset, name, &text);
+        Some((name.clone(), text))
+    };
     let mut settings: BTreeMap<String, Text> = preset.settings.iter().filter_map(named).collect();
     for (name, text) in section.map("settings") {
         match refusal(&name.value, settings.contains_key(&name.value)) {
@@ -246,6 +250,15 @@ fn settings(section: &Section<'_>, preset: &Preset) -> BTreeMap<String, Text> {
         }
     }
     settings
+}
+
+/// A vendor may have more than is known here, so this is no mistake.
+fn warn_of_unknown(section: &Section<'_>, preset: &Preset, name: &str, text: &Text) {
+    let Some(known) = preset.known_values.get(name).filter(|known| !known.contains(&text.value)) else {
+        return;
+    };
+    let misfit = not_one_of(name, &text.value, known.iter().map(String::as_str));
+    section.warning(&text.span, misfit);
 }
 
 /// Why a free setting cannot have its name.

@@ -166,6 +166,7 @@ fn app(name: &Text, section: &Section<'_>) -> Option<App> {
     let stands = templates::check_placeholders(section, &keys, &known);
     let ledger = sellers.read(app_name.as_ref()?, grant, public);
     let (name, profile, ledger) = (app_name?, profile?, ledger?);
+    warn_of_plaintext(section, &profile);
     let fits = |stands, holding| stands & templates::check_values(section, &profile, holding);
     ledger.holdings().fold(stands, fits).then(|| App {
         accounts: ledger.accounts(&name),
@@ -179,6 +180,13 @@ fn app(name: &Text, section: &Section<'_>) -> Option<App> {
 }
 
 fn app_name(name: &Text, section: &Section<'_>) -> Option<AppName> {
+    let version = name.value.strip_prefix('v').is_some_and(|rest| rest.parse::<u32>().is_ok());
+    if version {
+        let message = format!("app `{}` is called like a version in the paths of APIs", name.value);
+        let hint =
+            "a client that drops the app's name from its path would ask this app: give it another name";
+        section.warning(&name.span, Misfit::mended_by(message, hint));
+    }
     name.value
         .parse()
         .map_err(|error: NameError| section.mistake(&name.span, Misfit::new(error.to_string())))
@@ -271,6 +279,18 @@ fn profile(section: &Section<'_>, provider: &str, preset: &Preset, keys: &Keys) 
     faults.ok()
 }
 
+/// Whoever can listen there has the tokens.
+fn warn_of_plaintext(section: &Section<'_>, profile: &Profile) {
+    let tokens = profile.token_endpoint.as_ref().map(|endpoint| &endpoint.url);
+    let mut urls = tokens.into_iter().chain([&profile.api]).filter(|url| !url.tls && !url.is_loopback());
+    if let (Some(url), Some(span)) = (urls.next(), section.place("plaintext")) {
+        let message = format!("tokens cross the network in the clear on the way to {}", url.authority);
+        let hint =
+            "`plaintext` is for places where nobody else can listen, as between the containers of one pod";
+        section.warning(&span, Misfit::mended_by(message, hint));
+    }
+}
+
 /// The environment. A vendor with several has no default: sandbox and production cost differently.
 fn environment(section: &Section<'_>, preset: &Preset) -> Option<String> {
     if section.has("environment") {
@@ -302,8 +322,10 @@ fn simulator(section: &Section<'_>, environment: Option<&str>) -> Option<String>
     }
     section.parsed("simulator", |text| {
         let hint = "write the simulator's origin, such as \"http://127.0.0.1:8090\"";
-        let url: HttpUrl = text.parse().map_err(|_| {
-            Misfit::mended_by(format!("`{}` is no simulator", super::mask::without_userinfo(text)), hint)
+        let plaintext =
+            section.value("plaintext").is_some_and(|value| value.get_ref().as_bool() == Some(true));
+        let url = HttpUrl::read(text, plaintext).map_err(|why| {
+            Misfit::mended_by(why.replace(text, &super::mask::without_userinfo(text)), hint)
         })?;
         let origin = url.base_path().is_empty().then(|| url.origin());
         origin.ok_or_else(|| Misfit::mended_by(format!("`{text}` must end with its port"), hint))

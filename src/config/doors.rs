@@ -162,6 +162,9 @@ fn admin(root: &Section<'_>, callers: &[Caller], taken: &mut Addresses) -> Admin
     let admin = root.section("admin", &schema::ADMIN);
     let keys = keys::admin(&admin, callers);
     let Some(text) = admin.text("listen") else {
+        if !admin.has("listen") {
+            leave_room(root, taken);
+        }
         return AdminSettings { address: DEFAULT_ADMIN, keys };
     };
     let address = claim(&admin, taken, &text).unwrap_or(DEFAULT_ADMIN);
@@ -176,6 +179,20 @@ fn admin(root: &Section<'_>, callers: &[Caller], taken: &mut Addresses) -> Admin
         admin.mistake(&text.span, Misfit::mended_by(message, hint));
     }
     AdminSettings { address, keys }
+}
+
+/// Nothing may stand where the admin door is when the file does not say where that is.
+fn leave_room(root: &Section<'_>, taken: &Addresses) {
+    let Some((other, span)) = taken.iter().find(|(other, _)| grammar::collide(*other, DEFAULT_ADMIN)) else {
+        return;
+    };
+    let message = format!("`{other}` is where the admin door listens unless the file says otherwise");
+    let misfit =
+        Misfit::mended_by(message, "write another port here, or [admin] listen = \"127.0.0.1:PORT\"");
+    match span {
+        Some(span) => root.mistake(span, misfit),
+        None => root.absence(misfit),
+    }
 }
 
 /// The names by which callers may address the proxy door. Without callers' keys, and as long as it speaks no TLS, none but

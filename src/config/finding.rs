@@ -117,6 +117,9 @@ impl fmt::Display for Finding {
     }
 }
 
+/// So many mistakes are shown: whoever names a wrong file needs no more.
+const MOST_SHOWN: usize = 20;
+
 /// Why a `proxy.toml` cannot be used: every mistake in it.
 #[derive(Debug, Clone)]
 pub struct ConfigError {
@@ -133,10 +136,19 @@ impl ConfigError {
         &self.findings
     }
 
-    /// All of them for a terminal, each with its line, a caret and a hint, and at the end how many they are.
+    /// As many of them as anybody reads.
+    pub fn shown(&self) -> &[Finding] {
+        &self.findings[..self.findings.len().min(MOST_SHOWN)]
+    }
+
+    /// Them for a terminal, each with its line, a caret and a hint, and at the end how many they are.
     pub fn render(&self, colour: bool) -> String {
-        let mut text =
-            self.findings.iter().map(|finding| finding.render(colour) + "\n\n").collect::<String>();
+        let shown = self.shown();
+        let mut text = shown.iter().map(|finding| finding.render(colour) + "\n\n").collect::<String>();
+        if shown.len() < self.findings.len() {
+            let more = self.findings.len() - shown.len();
+            text.push_str(&format!("and {more} more, of which these may be the reason\n\n"));
+        }
         text.push_str(&self.summary());
         text
     }

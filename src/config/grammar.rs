@@ -10,7 +10,10 @@ use base64::{Engine, prelude::BASE64_STANDARD as STANDARD};
 use zeroize::Zeroizing;
 
 use super::{later, reader::Misfit};
-use crate::{provider::values, secret::Secret};
+use crate::{
+    provider::{Exception, values},
+    secret::Secret,
+};
 
 /// `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, Misfit> {
@@ -242,7 +245,30 @@ pub(super) fn forward_proxy(text: &str) -> Result<super::settings::ForwardProxy,
         host: host.trim_matches(['[', ']']).to_owned(),
         port: url.port_or_known_default().unwrap_or(80),
         authorization,
+        except: Vec::new(),
     })
+}
+
+/// A host that is reached without the forward proxy: a name, which stands for all below it too, an address, or a network as
+/// `10.0.0.0/8`.
+pub(super) fn proxy_exception(text: &str) -> Result<Exception, Misfit> {
+    let hint = "write a host such as \"api.internal\", which stands for all below it too, an address, or a network such as \
+                \"10.0.0.0/8\"";
+    let wrong = || Misfit::mended_by(format!("`{text}` is no host"), hint);
+    if text == "*" {
+        return Err(Misfit::mended_by(
+            "`*` would leave nothing for the forward proxy",
+            "remove `proxy_url` instead",
+        ));
+    }
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    if let Ok(address) = address.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Some(most), |bits| bits.parse().ok().filter(|bits| *bits <= most));
+        return bits.map(|bits| Exception::Network(address, bits)).ok_or_else(wrong);
+    }
+    let domain = host(text.trim_start_matches("*.").trim_start_matches('.')).map_err(|_| wrong())?;
+    Ok(Exception::Domain(domain))
 }
 
 /// RFC 7617 §2: user and password joined by a colon, so a user's name holds none.

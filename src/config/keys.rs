@@ -17,6 +17,9 @@ use crate::{
 /// What makes a key.
 const MAKES_A_KEY: &str = "`marketgate caller NAME` makes a key";
 
+/// A key of fewer characters may be guessed.
+const SHORTEST: usize = 16;
+
 /// The callers that may talk to the proxy door.
 pub(super) fn callers(root: &Section<'_>) -> Vec<Caller> {
     let mut callers: Vec<Caller> = Vec::new();
@@ -79,6 +82,12 @@ fn key(section: &Section<'_>) -> Option<([u8; 32], Range<usize>)> {
         (true, false) => {
             let found = section.secret("key")?;
             let secret = found.source.read().ok()?;
+            let length = secret.expose().chars().count();
+            if length < SHORTEST {
+                let message =
+                    format!("`key` has {length} characters: whoever reaches this address may guess it");
+                section.warning(&found.span, Misfit::mended_by(message, MAKES_A_KEY));
+            }
             Some((secret::sha256(secret.expose()), found.span))
         }
         (false, true) => Some((section.parsed("sha256", grammar::sha256)?, section.place("sha256")?)),

@@ -3,15 +3,19 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 use toml::de::DeValue;
 
 use super::{
     grammar,
-    reader::{Misfit, Section},
+    reader::{Misfit, Section, Text},
     schema,
-    settings::{Limits, LogFormat, LogSettings, MetricsSettings, Timeouts, UpstreamLimits, UpstreamSettings},
+    settings::{
+        ForwardProxy, Limits, LogFormat, LogSettings, MetricsSettings, Timeouts, UpstreamLimits,
+        UpstreamSettings,
+    },
+    transport,
 };
+use crate::{provider::Exception, tls};
 
 /// hyper's HTTP/1 reader does not work with a smaller buffer.
 const SMALLEST_HEAD: u64 = 8 << 10;
@@ -27,7 +31,7 @@ pub(super) fn upstream(root: &Section<'_>) -> UpstreamSettings {
     let section = root.section("upstream", &schema::UPSTREAM);
     UpstreamSettings {
         ca_file: ca_file(&section),
-        proxy_url: proxy_url(&section),
+        proxy_url: forward_proxy(&section),
         timeouts: timeouts(&section),
         limits: upstream_limits(&section),
     }
@@ -36,16 +40,8 @@ pub(super) fn upstream(root: &Section<'_>) -> UpstreamSettings {
 fn ca_file(section: &Section<'_>) -> Option<PathBuf> {
     let text = section.text("ca_file")?;
     let path = section.reading.path(&text.value);
-    let complaint = match std::fs::read(&path) {
-        Err(error) => Some(format!("{} cannot be read: {error}", path.display())),
-        Ok(pem) => {
-            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-            match certificates {
-                Ok(found) if !found.is_empty() => None,
-                _ => Some(format!("{} holds no certificate in PEM form", path.display())),
-            }
-        }
-    };
+    let complaint = transport::regular_file(&path).err();
+    let complaint = complaint.or_else(|| Some(tls::client_config(Some(&path)).err()?.to_string()));
     if let Some(complaint) = complaint {
         let hint = "write the path of a PEM file, absolute or relative to this file's directory";
         section.mistake(&text.span, Misfit::mended_by(complaint, hint));
@@ -54,7 +50,26 @@ fn ca_file(section: &Section<'_>) -> Option<PathBuf> {
     Some(path)
 }
 
-fn proxy_url(section: &Section<'_>) -> Option<super::settings::ForwardProxy> {
+fn forward_proxy(section: &Section<'_>) -> Option<ForwardProxy> {
+    let except = no_proxy(section);
+    if except.is_some() && !section.has("proxy_url") {
+        let hint = "write proxy_url = \"http://HOST:PORT\" beside it, or remove it";
+        section
+            .mistake_at("no_proxy", Misfit::mended_by("`no_proxy` has no effect without `proxy_url`", hint));
+    }
+    Some(ForwardProxy { except: except.unwrap_or_default(), ..proxy_url(section)? })
+}
+
+fn no_proxy(section: &Section<'_>) -> Option<Vec<Exception>> {
+    let read = |text: Text| {
+        let exception = grammar::proxy_exception(&text.value);
+        exception.map_err(|misfit| section.mistake(&text.span, misfit)).ok()
+    };
+    Some(section.texts("no_proxy")?.into_iter().filter_map(read).collect())
+}
+
+/// `proxy_url`, of all or of one app.
+pub(super) fn proxy_url(section: &Section<'_>) -> Option<ForwardProxy> {
     let text = section.text("proxy_url")?;
     let proxy =
         grammar::forward_proxy(&text.value).map_err(|misfit| section.mistake(&text.span, misfit)).ok()?;
@@ -75,6 +90,7 @@ fn timeouts(upstream: &Section<'_>) -> Timeouts {
         head: limit("head", default.head),
         stall: limit("stall", default.stall),
         token_wait: limit("token_wait", default.token_wait),
+        idle: limit("idle", default.idle),
     }
 }
 

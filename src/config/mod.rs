@@ -34,10 +34,12 @@ mod stored;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod values;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Read,
     ops::Range,
     path::Path,
 };
@@ -69,13 +71,61 @@ pub struct Loaded {
 /// # Errors
 /// Every mistake in it, or that it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    load_with(path, &|variable| std::env::var(variable).ok())
+}
+
+/// As [`load`], with another environment.
+///
+/// # Errors
+/// As there.
+pub fn load_with(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
     let name = path.display().to_string();
+    let text = read_file(path).map_err(|(reason, hint)| unreadable(&name, &reason, hint))?;
+    parse(&name, &text, path.parent().unwrap_or(Path::new("")), env)
+}
+
+/// A configuration is far shorter; whoever names a disk image by mistake is told so.
+const LONGEST_FILE: u64 = 16 << 20;
+
+/// The text of a file, or why there is none and what helps.
+fn read_file(path: &Path) -> Result<String, (String, &'static str)> {
     let init = "`marketgate init` writes a first one";
-    let text = std::fs::read(path).map_err(|error| unreadable(&name, &error.to_string(), init))?;
-    let text = String::from_utf8(text)
-        .map_err(|_| unreadable(&name, "it is not UTF-8 text", "save it as UTF-8, which TOML asks for"))?;
-    let directory = path.parent().unwrap_or(Path::new(""));
-    parse(&name, &text, directory, &|variable| std::env::var(variable).ok())
+    let own = "name the file itself: --config proxy.toml";
+    let cannot = |error: std::io::Error| {
+        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+        let hint = if denied { "run this as a user who may read it, or let this user" } else { init };
+        (error.to_string(), hint)
+    };
+    let found = std::fs::metadata(path).map_err(cannot)?;
+    if found.is_dir() {
+        return Err(("it is a directory".to_owned(), own));
+    }
+    if found.len() > LONGEST_FILE {
+        return Err((format!("it has {} MiB", found.len() >> 20), own));
+    }
+    let bytes = match found.is_file() {
+        true => std::fs::read(path).map_err(cannot)?,
+        false => read_in_time(path).ok_or(("it is no file, and nothing comes out of it".to_owned(), own))?,
+    };
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    let hint = "save it as UTF-8, which TOML asks for, or name the right file: --config proxy.toml";
+    text.ok_or_else(|| ("it is not UTF-8 text".to_owned(), hint))
+}
+
+/// How long a pipe may take. `<(…)` of a shell has something to say at once; one that nobody writes to never does.
+const PIPE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What comes out of a pipe or a device to its end.
+fn read_in_time(path: &Path) -> Option<Vec<u8>> {
+    let (path, (done, read)) = (path.to_owned(), std::sync::mpsc::channel());
+    // One that is never done ends with the process.
+    std::thread::spawn(move || {
+        let file = std::fs::File::open(path).ok()?;
+        let mut bytes = Vec::new();
+        file.take(LONGEST_FILE).read_to_end(&mut bytes).ok()?;
+        done.send(bytes).ok()
+    });
+    read.recv_timeout(PIPE).ok()
 }
 
 fn unreadable(name: &str, reason: &str, hint: &str) -> ConfigError {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     mask,
     reader::{Misfit, Section},
-    schema,
+    schema, transport,
 };
 use crate::provider::{ClientAuth, ExpirySignal, GrantEnd, GrantKind, Keys, ProfileError, Replay};
 
@@ -56,6 +56,8 @@ pub(super) fn read(app: &Section<'_>) -> Keys {
         issuer: text("issuer"),
         revoke_url: text("revoke_url"),
         userinfo_url: text("userinfo_url"),
+        plaintext: app.flag("plaintext"),
+        transport: transport::read(app),
     }
 }
 

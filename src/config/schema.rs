@@ -31,10 +31,10 @@ pub(super) static ADMIN_KEY: Shape = Shape { name: "admin.keys.NAME", keys: &["k
 pub(super) static STORE: Shape = Shape { name: "store", keys: &["path", "key", "old_keys", "wait_for_lock"] };
 
 pub(super) static UPSTREAM: Shape =
-    Shape { name: "upstream", keys: &["ca_file", "proxy_url", "timeouts", "limits"] };
+    Shape { name: "upstream", keys: &["ca_file", "proxy_url", "no_proxy", "timeouts", "limits"] };
 
 pub(super) static TIMEOUTS: Shape =
-    Shape { name: "upstream.timeouts", keys: &["connect", "head", "stall", "token_wait"] };
+    Shape { name: "upstream.timeouts", keys: &["connect", "head", "stall", "token_wait", "idle"] };
 
 pub(super) static UPSTREAM_LIMITS: Shape =
     Shape { name: "upstream.limits", keys: &["connections", "queue", "replay_body"] };
@@ -90,6 +90,10 @@ pub(super) static APP: Shape = Shape {
         "issuer",
         "revoke_url",
         "userinfo_url",
+        "http2",
+        "proxy_url",
+        "client_certificate",
+        "plaintext",
     ],
 };
 
@@ -100,6 +104,10 @@ pub(super) static GRANT_ENDED: Shape =
 /// One answer of an API in the list `expired_when`.
 pub(super) static EXPIRED_WHEN: Shape =
     Shape { name: "apps.NAME.expired_when", keys: &["status", "contains"] };
+
+/// The files of `client_certificate`.
+pub(super) static CLIENT_CERTIFICATE: Shape =
+    Shape { name: "apps.NAME.client_certificate", keys: &["cert", "key"] };
 
 pub(super) static ACCOUNT: Shape =
     Shape { name: "apps.NAME.accounts.SELLER", keys: &["client_id", "client_secret", "api_key", "settings"] };
@@ -136,7 +144,7 @@ const ELSEWHERE: [&str; 2] = ["env", "file"];
 
 /// Whether the key's value may be shown. A key that is not known may be a misspelt secret, so its value may not.
 pub(super) fn shows(key: &str) -> bool {
-    let shapes = || SHAPES.into_iter().chain([&GRANT_ENDED, &EXPIRED_WHEN]);
+    let shapes = || SHAPES.into_iter().chain([&GRANT_ENDED, &EXPIRED_WHEN, &CLIENT_CERTIFICATE]);
     let known = || shapes().any(|shape| shape.keys.contains(&key)) || is_setting(key);
     !SECRET.contains(&key) && (ELSEWHERE.contains(&key) || known())
 }

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 pub use super::app::{Account, App, Client, Credentials};
+pub use crate::provider::ForwardProxy;
 use crate::{
     names::{AccountName, AppName},
     secret::{Secret, SecretSource},
@@ -112,12 +113,14 @@ pub enum Permission {
     AccountsExport,
     /// Begin and complete consents.
     ConsentsWrite,
+    /// End the program.
+    Stop,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 4] =
-        [Self::AccountsRead, Self::AccountsWrite, Self::AccountsExport, Self::ConsentsWrite];
+    pub const ALL: [Self; 5] =
+        [Self::AccountsRead, Self::AccountsWrite, Self::AccountsExport, Self::ConsentsWrite, Self::Stop];
 
     /// As the configuration writes it.
     pub fn as_str(self) -> &'static str {
@@ -126,6 +129,7 @@ impl Permission {
             Self::AccountsWrite => "accounts:write",
             Self::AccountsExport => "accounts:export",
             Self::ConsentsWrite => "consents:write",
+            Self::Stop => "stop",
         }
     }
 
@@ -171,23 +175,6 @@ pub struct UpstreamSettings {
     pub limits: UpstreamLimits,
 }
 
-/// An HTTP proxy on the way out: `http://[user:password@]host:port`.
-#[derive(Clone)]
-pub struct ForwardProxy {
-    /// Its host, without brackets.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// The value of `Proxy-Authorization` (RFC 9110 §11.7.2), when the URL holds credentials.
-    pub authorization: Option<crate::secret::Secret>,
-}
-
-impl fmt::Debug for ForwardProxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ForwardProxy({}:{})", self.host, self.port)
-    }
-}
-
 /// Time limits. None of them bounds a whole exchange: bodies may take as long as they keep moving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -199,6 +186,8 @@ pub struct Timeouts {
     pub stall: Duration,
     /// How long a request waits for a token.
     pub token_wait: Duration,
+    /// How long a connection is kept that nobody uses.
+    pub idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -208,6 +197,9 @@ impl Default for Timeouts {
             head: Duration::from_secs(60),
             stall: Duration::from_secs(30),
             token_wait: Duration::from_secs(10),
+            // Load balancers before marketplaces close theirs after 60 s (the default of AWS and of nginx's upstream side): to be
+            // earlier spares the race of a request with their farewell.
+            idle: Duration::from_secs(55),
         }
     }
 }

@@ -189,6 +189,7 @@ impl Code {
 fn error_type(status: StatusCode) -> &'static str {
     match status {
         StatusCode::BAD_GATEWAY => "destination_unavailable",
+        StatusCode::SERVICE_UNAVAILABLE => "proxy_internal_response",
         _ if status.is_server_error() => "proxy_internal_error",
         _ => "http_request_error",
     }

@@ -2,7 +2,7 @@
 //! the dialled address all come from the configured origin; no request and no environment variable has a say.
 //!
 //! With a forward proxy every destination is reached through `CONNECT`, except loopback, which is on this machine and
-//! which the proxy could not reach. `http://` is for loopback only, so nothing is ever sent in absolute form.
+//! which the proxy could not reach. Nothing is ever sent in absolute form: `http://` goes through `CONNECT` as well.
 
 use std::{
     fmt, io,
@@ -12,7 +12,6 @@ use std::{
 };
 
 use http::{HeaderValue, Uri, uri::Authority};
-use rustls::AlertDescription;
 use rustls_pki_types::ServerName;
 use tokio::{
     net::TcpStream,
@@ -29,7 +28,10 @@ use super::{
     secured::Secured,
     tunnel, unsent,
 };
-use crate::{config::settings::ForwardProxy, provider::HttpUrl};
+use crate::{
+    provider::{ForwardProxy, HttpUrl, Transport, WayOut},
+    tls::{Client, Offer, TlsError},
+};
 
 /// How long one address has before the next is tried beside it (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -49,12 +51,14 @@ pub struct Destination {
     pub authority: Authority,
     /// For `Host` (RFC 9110 §7.2).
     pub host_field: HeaderValue,
+    /// How it is reached.
+    pub transport: Arc<Transport>,
 }
 
 impl Destination {
     /// Where this URL points.
     pub fn new(url: &HttpUrl) -> Self {
-        Self::at(url.tls, &url.host, url.port, &url.authority)
+        Self { transport: url.transport.clone(), ..Self::at(url.tls, &url.host, url.port, &url.authority) }
     }
 
     /// Where an address of a server points that a person gave; None where it is no `http` or `https` URL,
@@ -89,12 +93,21 @@ impl Destination {
             place: format!("{bracketed}:{port}").into(),
             authority: authority.clone(),
             host_field,
+            transport: Arc::default(),
         }
     }
 
-    /// Whether this URL points there.
+    /// Whether this URL points there, and is reached in the same way.
     pub fn is(&self, url: &HttpUrl) -> bool {
-        self.tls == url.tls && self.port == url.port && self.host == url.host
+        self.tls == url.tls
+            && self.port == url.port
+            && self.host == url.host
+            && (Arc::ptr_eq(&self.transport, &url.transport) || self.transport == url.transport)
+    }
+
+    /// What is offered there.
+    pub fn offer(&self) -> Offer {
+        if self.tls && !self.transport.http1_only { Offer::Both } else { Offer::Http1 }
     }
 
     fn is_loopback(&self) -> bool {
@@ -111,20 +124,10 @@ pub fn speaks_h2(stream: &Connected) -> bool {
     matches!(stream, Either::Right(secured) if secured.speaks_h2())
 }
 
-/// What is offered to a server (RFC 7301).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offer {
-    /// HTTP/2, and HTTP/1.1 for those who do not speak it.
-    Both,
-    /// HTTP/1.1 alone.
-    Http1,
-}
-
 /// Opens connections. Clones share everything.
 #[derive(Clone)]
 pub struct Dialer {
-    both: TlsConnector,
-    http1: TlsConnector,
+    tls: Client,
     proxy: Option<ForwardProxy>,
     names: Arc<dyn Resolve>,
 }
@@ -136,23 +139,28 @@ impl fmt::Debug for Dialer {
 }
 
 impl Dialer {
-    /// `tls` comes from [`crate::tls::client_config`]; the protocols it offers (RFC 7301) are set here. All but loopback is
-    /// reached through `proxy`, where there is one.
-    pub fn new(tls: rustls::ClientConfig, proxy: Option<&ForwardProxy>) -> Self {
+    /// All but loopback is reached through `proxy`, where there is one, unless the proxy or the destination's transport says
+    /// otherwise.
+    pub fn new(tls: impl Into<Client>, proxy: Option<&ForwardProxy>) -> Self {
         Self::resolving(tls, proxy, System)
     }
 
     /// As [`Dialer::new`], with somebody else than the operating system to ask for addresses.
     pub fn resolving(
-        mut tls: rustls::ClientConfig,
+        tls: impl Into<Client>,
         proxy: Option<&ForwardProxy>,
         names: impl Resolve + 'static,
     ) -> Self {
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let http1 = TlsConnector::from(Arc::new(tls.clone()));
-        tls.alpn_protocols.insert(0, b"h2".to_vec());
-        let both = TlsConnector::from(Arc::new(tls));
-        Self { both, http1, proxy: proxy.cloned(), names: Arc::new(names) }
+        Self { tls: tls.into(), proxy: proxy.cloned(), names: Arc::new(names) }
+    }
+
+    fn way_out<'a>(&'a self, to: &'a Destination) -> Option<&'a ForwardProxy> {
+        match &to.transport.way_out {
+            _ if to.is_loopback() => None,
+            Some(WayOut::Direct) => None,
+            Some(WayOut::Proxy(proxy)) => Some(proxy),
+            None => self.proxy.as_ref().filter(|proxy| !proxy.spares(&to.host)),
+        }
     }
 
     /// A stream on which HTTP can be spoken.
@@ -163,7 +171,7 @@ impl Dialer {
         let connected = async {
             let (stream, _) = self.tcp(to).await?;
             Ok(if to.tls {
-                Either::Right(self.tls(to, stream, Offer::Both).await?)
+                Either::Right(self.tls(to, stream, to.offer()).await?)
             } else {
                 Either::Left(stream)
             })
@@ -178,7 +186,7 @@ impl Dialer {
     /// When there is no way to it.
     pub async fn tcp(&self, to: &Destination) -> Result<(TcpStream, Option<SocketAddr>), DialError> {
         let names = &*self.names;
-        match self.proxy.as_ref().filter(|_| !to.is_loopback()) {
+        match self.way_out(to) {
             None => {
                 let stream = reach(names, &to.host, to.port).await?;
                 let peer = stream.peer_addr().ok();
@@ -203,24 +211,16 @@ impl Dialer {
             reason: format!("`{}` cannot be a server name: {e}", to.host),
         };
         let name = ServerName::try_from(to.host.clone()).map_err(no_name)?;
-        let connector = match offer {
-            Offer::Both => &self.both,
-            Offer::Http1 => &self.http1,
-        };
+        let config = self.tls.config(to.transport.client_certificate.as_ref(), offer);
+        let unusable = |e: TlsError| DialError::Tls { fault: TlsFault::OwnFile, reason: e.to_string() };
+        let connector = TlsConnector::from(config.map_err(unusable)?);
         connector.connect(name, Gathered(stream)).await.map(Secured).map_err(|e| tls_failure(&e))
     }
 }
 
 fn tls_failure(error: &io::Error) -> DialError {
     let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let fault = match of_tls {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            TlsFault::Certificate
-        }
-        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => TlsFault::NoProtocol,
-        Some(rustls::Error::AlertReceived(_)) => TlsFault::Alert,
-        _ => TlsFault::Protocol,
-    };
+    let fault = of_tls.map_or(TlsFault::Protocol, TlsFault::of);
     let reason = of_tls.map_or_else(|| error.to_string(), ToString::to_string);
     DialError::Tls { fault, reason }
 }

@@ -11,7 +11,7 @@ pub mod secured;
 mod tunnel;
 pub mod unsent;
 
-pub use dial::{Connected, Destination, Dialer, Offer, speaks_h2};
-pub use error::{DialError, TlsFault};
+pub use dial::{Connected, Destination, Dialer, speaks_h2};
+pub use error::{DialError, TlsFault, is_refused_certificate};
 pub use resolve::{Resolve, Resolving};
 pub use secured::Secured;

@@ -79,7 +79,8 @@ mod tests {
         {
             let (mut near, mut far) = tokio::io::duplex(1024);
             far.write_all(format!("{head}TLS").as_bytes()).await.unwrap();
-            let proxy = ForwardProxy { host: "egress".into(), port: 3128, authorization: None };
+            let proxy =
+                ForwardProxy { host: "egress".into(), port: 3128, authorization: None, except: Vec::new() };
             open(&mut near, &proxy, "api.test:443").await.unwrap();
             drop(far);
             let mut rest = String::new();

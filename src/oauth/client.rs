@@ -17,7 +17,12 @@ use super::{
     request::TokenRequest,
     token_error::TokenError,
 };
-use crate::{clock::Clock, config::settings::ForwardProxy, net::Dialer, provider::HttpUrl};
+use crate::{
+    clock::Clock,
+    net::Dialer,
+    provider::{ForwardProxy, HttpUrl},
+    tls::Client,
+};
 
 /// Calls token endpoints, and what stands beside them: revocation, and plain GETs with a token ([`TokenClient::get`]).
 #[derive(Debug, Clone)]
@@ -54,9 +59,7 @@ impl TokenCalls for TokenClient {
 
 impl TokenClient {
     /// A client that trusts what `tls` trusts, and reaches all but loopback through `forward_proxy`.
-    pub fn new(mut tls: rustls::ClientConfig, forward_proxy: Option<&ForwardProxy>) -> Self {
-        // Early data can be replayed by whoever records it (RFC 8446 §8): a token call must be sent once.
-        tls.enable_early_data = false;
+    pub fn new(tls: impl Into<Client>, forward_proxy: Option<&ForwardProxy>) -> Self {
         Self { dialer: Dialer::new(tls, forward_proxy) }
     }
 

@@ -28,9 +28,9 @@ use super::{
 };
 use crate::{
     net::{
-        Destination, DialError, Dialer,
+        Destination, DialError, Dialer, TlsFault,
         call::{self, Call, Sender},
-        speaks_h2,
+        is_refused_certificate, speaks_h2,
     },
     provider::HttpUrl,
 };
@@ -304,14 +304,24 @@ impl NoAnswer {
 
     /// Only a connection that never stood is proof that nothing was sent.
     fn unconnected(error: &DialError, place: &str) -> Self {
-        let wants_credentials = matches!(error, DialError::ForwardProxy { status: Some(407), .. });
         let why = detail::plain(&error.to_string());
-        let advice = wants_credentials.then_some(PROXY_CREDENTIALS);
+        let advice = match error {
+            DialError::ForwardProxy { status: Some(407), .. } => Some(PROXY_CREDENTIALS),
+            DialError::Tls { fault, .. } => Some(fault.help()),
+            _ => None,
+        };
         Self { advice, ..Self::unsent(format!("no connection to {place}: {why}")) }
     }
 
     fn broken(error: &hyper::Error, place: &str, beyond: Zeroizing<Vec<u8>>) -> Self {
         let why = reason(error);
+        if beyond.is_empty() && is_refused_certificate(&why) {
+            let advice = Some(TlsFault::ClientCertificate.help());
+            return Self {
+                advice,
+                ..Self::unsent(format!("{place} wants a client certificate, or another one: {why}"))
+            };
+        }
         Self::late(format!("the connection to {place} broke before an answer came: {why}"), beyond)
     }
 

@@ -59,6 +59,16 @@ fn misplaced(preset: &Preset, environment: &str, key: &str, url: &HttpUrl) -> Op
     ))
 }
 
+/// Whether this is a host of any marketplace that is known.
+pub(super) fn is_a_vendors(url: &HttpUrl) -> bool {
+    let environments =
+        Preset::names().filter_map(Preset::named).flat_map(|preset| preset.environments.values());
+    environments
+        .flat_map(|keys| KEYS.map(|key| place(keys, key)))
+        .flatten()
+        .any(|known| same_host(&known, url))
+}
+
 /// Where the vendor has what `key` names, in one environment of its own.
 fn own_place(preset: &Preset, environment: &str, key: &str) -> Option<HttpUrl> {
     let keys = preset.environments.get(environment)?;
@@ -74,7 +84,7 @@ fn text<'a>(keys: &'a Keys, key: &str) -> Option<&'a str> {
 }
 
 fn place(keys: &Keys, key: &str) -> Option<HttpUrl> {
-    text(keys, key)?.parse().ok()
+    HttpUrl::read(text(keys, key)?, keys.plaintext.unwrap_or(false)).ok()
 }
 
 fn is_below(own: &HttpUrl, url: &HttpUrl) -> bool {

@@ -1,13 +1,14 @@
 //! URLs of APIs and token endpoints. The one rule: what stands in an [`HttpUrl`] can be asked without betraying a token, and
 //! its path is the configured one, byte for byte.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use http::uri::Authority;
 
+use super::transport::Transport;
 use crate::dots;
 
-/// An `http` or `https` URL without userinfo, query or fragment; `http` on loopback only.
+/// An `http` or `https` URL without userinfo, query or fragment; `http` on loopback only, unless an app says `plaintext`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl {
     /// Whether the scheme is `https`.
@@ -20,11 +21,23 @@ pub struct HttpUrl {
     pub authority: Authority,
     /// The path, byte for byte as configured, a final `/` included.
     pub path: String,
+    /// How it is reached.
+    pub transport: Arc<Transport>,
 }
 
 impl FromStr for HttpUrl {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
+        Self::read(text, false)
+    }
+}
+
+impl HttpUrl {
+    /// Reads a URL. `plaintext`: `http://` may lead to another machine.
+    ///
+    /// # Errors
+    /// A sentence that names the mistake.
+    pub fn read(text: &str, plaintext: bool) -> Result<Self, String> {
         check_spelling(text)?;
         let url: url::Url = text.parse().map_err(|e| format!("`{text}` is no URL: {e}"))?;
         let tls = match url.scheme() {
@@ -39,16 +52,18 @@ impl FromStr for HttpUrl {
             return Err(format!("`{text}` must end with its path: no query, no fragment"));
         }
         let host = url.host().ok_or_else(|| format!("`{text}` names no host"))?;
-        if !tls && !is_loopback(&host) {
+        if !tls && !plaintext && !is_loopback(&host) {
             return Err(format!(
-                "`{text}`: http:// is for loopback only, or tokens cross the network in the clear"
+                "`{text}`: http:// is for loopback only, or tokens cross the network in the clear: write https://, or \
+                 plaintext = true where nobody else can listen, as within one pod"
             ));
         }
         let authority_text = &url[url::Position::BeforeHost..url::Position::AfterPort];
         let authority = authority_text.parse().map_err(|_| format!("`{text}` names no host"))?;
         let bare_host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or(if tls { 443 } else { 80 });
-        Ok(Self { tls, host: bare_host, port, authority, path: written_path(text) })
+        let transport = Arc::default();
+        Ok(Self { tls, host: bare_host, port, authority, path: written_path(text), transport })
     }
 }
 
@@ -83,6 +98,18 @@ fn is_loopback(host: &url::Host<&str>) -> bool {
 }
 
 impl HttpUrl {
+    /// The same, reached in this way.
+    #[must_use]
+    pub fn by(self, transport: &Arc<Transport>) -> Self {
+        Self { transport: transport.clone(), ..self }
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     /// `scheme://authority`.
     pub fn origin(&self) -> String {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority)

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{
     answers::GrantEnd,
     consent::Consent,
+    transport::Transport,
     values::{ClientAuth, ExpirySignal, GrantKind, Replay},
 };
 
@@ -37,6 +38,9 @@ pub struct Preset {
     /// Settings an account may carry beside its credentials (`market`, `partner_id`), for templates.
     #[serde(default)]
     pub settings: Vec<String>,
+    /// Values that a setting is known to have, where others are very likely mistakes.
+    #[serde(default)]
+    pub known_values: BTreeMap<String, Vec<String>>,
     /// How long a token usually lives, in seconds: for planning, never for judging a token.
     #[serde(default)]
     pub lifetime_seconds: Option<u32>,
@@ -121,6 +125,11 @@ pub struct Keys {
     pub revoke_url: Option<String>,
     /// Where the server says whose a token is (OpenID Connect Core §5.3).
     pub userinfo_url: Option<String>,
+    /// Whether `http://` may lead to another machine.
+    pub plaintext: Option<bool>,
+    /// How its hosts are reached; no file says so.
+    #[serde(skip)]
+    pub transport: Transport,
 }
 
 impl Keys {
@@ -149,8 +158,10 @@ impl Keys {
             refresh_token_lifetime,
             issuer,
             revoke_url,
-            userinfo_url
+            userinfo_url,
+            plaintext
         );
+        self.transport.clone_from(&over.transport);
         merge(&mut self.headers, &over.headers);
         merge(&mut self.token_request_headers, &over.token_request_headers);
         merge(&mut self.token_request_params, &over.token_request_params);

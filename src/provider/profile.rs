@@ -1,6 +1,6 @@
 //! A preset with an app's own keys laid over it, checked. The one rule: what stands in a [`Profile`] needs no second look.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
@@ -8,11 +8,12 @@ use super::{
     answers::{AnswerRules, MemberPath, TOKEN_MEMBERS, TokenTypes},
     authorization::Authorization,
     consent::{Identity, Lifetimes, Place},
-    environment::{guard_environment, unknown_environment},
+    environment::{guard_environment, is_a_vendors, unknown_environment},
     http_url::HttpUrl,
     preset::{Keys, Preset},
     profile_error::{ProfileError, fault},
     template::Template,
+    transport::Transport,
     values::{Budget, ClientAuth, ExpirySignal, GrantKind, Replay, duration},
 };
 
@@ -124,7 +125,11 @@ impl Profile {
             }
         }
         let place = preset.consent.place(environment, simulator, &own, &keys);
-        let mut checks = Checks { faults: guard_environment(preset, environment, over) };
+        let mut checks = Checks {
+            faults: guard_environment(preset, environment, over),
+            plaintext: keys.plaintext.unwrap_or(false),
+            transport: Arc::new(Transport { spellings: spellings(&keys), ..over.transport.clone() }),
+        };
         let profile = checks.profile(provider, preset, environment, keys, place);
         match profile {
             Some(profile) if checks.faults.is_empty() => Ok(profile),
@@ -133,9 +138,27 @@ impl Profile {
     }
 }
 
+/// Names of header fields as they are written, where that is not in lower case.
+fn spellings(keys: &Keys) -> Vec<(HeaderName, String)> {
+    let token_header = keys.token_header.as_deref().unwrap_or("Authorization");
+    let names = keys.headers.keys().map(String::as_str).chain([token_header]);
+    let spelled = names.filter(|name| name.bytes().any(|byte| byte.is_ascii_uppercase()));
+    spelled
+        .filter_map(|name| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, name.to_owned())))
+        .collect()
+}
+
+/// Whether everybody on the way can read what goes there.
+fn is_in_the_clear(url: &HttpUrl) -> bool {
+    !url.tls && !url.is_loopback()
+}
+
 /// Collects faults while the parts are read.
 struct Checks {
     faults: Vec<ProfileError>,
+    /// Whether `http://` may lead to another machine.
+    plaintext: bool,
+    transport: Arc<Transport>,
 }
 
 impl Checks {
@@ -229,7 +252,15 @@ impl Checks {
             ));
             return None;
         };
-        text.parse().map_err(|message: String| self.faults.push(fault(key, message))).ok()
+        let url = HttpUrl::read(text, self.plaintext).and_then(|url| {
+            match is_in_the_clear(&url) && is_a_vendors(&url) {
+                true => {
+                    Err(format!("`{text}` is a marketplace's own host, which is asked over https:// only"))
+                }
+                false => Ok(url.by(&self.transport)),
+            }
+        });
+        url.map_err(|message| self.faults.push(fault(key, message))).ok()
     }
 
     fn token_endpoint(&mut self, grant: GrantKind, keys: &Keys) -> Option<TokenEndpoint> {

@@ -4,11 +4,7 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode,
-    header::{self, Entry},
-    request::Parts,
-};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 
@@ -18,7 +14,8 @@ use super::{
     expiry::{self, Verdict},
     explanation::{Explanation, Leg},
     guard::Admitted,
-    headers, location,
+    headers,
+    location::WayBack,
     outgoing::{Outgoing, repeatable, untokened},
     placeholder,
     record::{Record, Recorded},
@@ -59,7 +56,7 @@ impl Worker {
         }
         let outcome = self.exchange(&record, head, body, started).await;
         let mut response = match outcome {
-            Ok((account, response)) => record.answered(account.as_deref(), response),
+            Ok((account, response)) => record.answered(account, response),
             Err(problem) => record.refused(&problem),
         };
         if let Some(origin) = self.door.guard.allowed_origin(&head.headers) {
@@ -75,24 +72,30 @@ impl Worker {
         body: Incoming,
         started: Instant,
     ) -> Result<(Option<Arc<LiveAccount>>, Response<ReplyBody>), Problem> {
-        let admitted = self.door.guard.admit(&head.method, &head.headers).map_err(|p| self.advise(head, p));
+        // What is wrong with it is told to those only who are let in.
+        let route = route::find(self.door.accounts.apps(), self.fixed.as_deref(), &head.uri, &head.headers);
+        let app = route.as_ref().ok().map(|route| route.app);
+        let token_header = app.map(|app| &app.profile.token_header);
+        let admitted = self.door.guard.admit(&head.method, &head.headers, token_header);
+        let admitted = admitted.map_err(|p| self.advise(head, p));
         if let Err(problem) = &admitted
             && problem.code == Code::CallerUnknown
         {
-            let answer = Box::pin(self.token_for_secret(head, body)).await;
+            let answer = match &route {
+                Ok(route) => Box::pin(self.token_for_secret(head, route, body)).await,
+                Err(_) => None,
+            };
             return Ok((None, answer.ok_or_else(|| problem.clone())?.map(ReplyBody::Own)));
         }
         let Admitted::Request(caller) = admitted? else {
             return Ok((None, preflight(&head.headers)));
         };
         record.is_of(caller.map(|caller| caller.name.as_str()));
-        let apps = self.door.accounts.apps();
         let caller = caller.map_or(0, |caller| caller.number);
-        let route = route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers);
         let route = record.goes(route.map_err(|p| self.advise(head, p))?);
         let mut way = self.way(route, caller, started).await?;
         if placeholder::is_asked_for(route, &head.method) {
-            let key = self.door.guard.key_shown(&head.headers);
+            let key = self.door.guard.key_shown(&head.headers, &route.app.profile.token_header);
             let token = key.as_deref().unwrap_or(placeholder::TOKEN);
             return Ok((None, placeholder::answer(route, &head.headers, token).map(ReplyBody::Own)));
         }
@@ -107,21 +110,25 @@ impl Worker {
         let outgoing = Outgoing::new(head, route, &way, &explanation)?;
         let mut response =
             self.forward(&outgoing, body, credential).await.map_err(|p| about(p, &way.live))?;
-        map_location(&mut response, route);
+        WayBack::of(head, route.app.api(), route.prefix).map_all(response.headers_mut());
         explanation.write(way.live.id(), response.headers_mut());
+        name_dropped(&head.headers, response.headers_mut());
         Ok((Some(way.live), response))
     }
 
     /// The answer to a token request whose client shows a caller's key as its secret, in the body and nowhere else.
-    async fn token_for_secret(&self, head: &Parts, body: Incoming) -> Option<Response<Full<Bytes>>> {
-        let apps = self.door.accounts.apps();
-        let route = route::find(apps, self.fixed.as_deref(), &head.uri, &head.headers).ok()?;
-        if !placeholder::is_asked_for(&route, &head.method) {
+    async fn token_for_secret(
+        &self,
+        head: &Parts,
+        route: &Route<'_>,
+        body: Incoming,
+    ) -> Option<Response<Full<Bytes>>> {
+        if !placeholder::is_asked_for(route, &head.method) {
             return None;
         }
         let form = read_form(body).await.ok()?;
         let secret = placeholder::secret_in(&form).filter(|secret| self.door.guard.is_key(secret))?;
-        Some(placeholder::answer(&route, &head.headers, &secret))
+        Some(placeholder::answer(route, &head.headers, &secret))
     }
 
     /// A refusal with what fits the one who sent this.
@@ -335,12 +342,19 @@ impl Worker {
     }
 }
 
-fn map_location(response: &mut Response<ReplyBody>, route: &Route<'_>) {
-    let Entry::Occupied(mut locations) = response.headers_mut().entry(header::LOCATION) else { return };
-    for location in locations.iter_mut() {
-        if let Some(mapped) = location::map(location, route.app.api(), route.prefix) {
-            *location = mapped;
-        }
+/// What callers count on and nobody passes on is named in the answer, or they would look for the reason at the marketplace.
+fn name_dropped(request: &HeaderMap, answer: &mut HeaderMap) {
+    let wants_websocket = request
+        .get(header::UPGRADE)
+        .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if wants_websocket {
+        let note = "marketgate; details=\"Upgrade is not passed on: there is no WebSocket here\"";
+        answer.append("proxy-status", HeaderValue::from_static(note));
+    }
+    if request.contains_key(header::COOKIE) {
+        let note =
+            "marketgate; details=\"Cookie is not passed on: it would be a credential of the caller's\"";
+        answer.append("proxy-status", HeaderValue::from_static(note));
     }
 }
 

@@ -62,11 +62,17 @@ impl Guard {
         Self { hosts, origins: proxy.allowed_origins.clone(), callers }
     }
 
-    /// Judges a request by its head.
+    /// Judges a request by its head. `token_header`: where the API that it is for takes tokens, if it is for one. A program that has
+    /// fetched its token here sends its key there.
     ///
     /// # Errors
     /// A problem that says which rule it broke.
-    pub fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Admitted<'_>, Problem> {
+    pub fn admit(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        token_header: Option<&HeaderName>,
+    ) -> Result<Admitted<'_>, Problem> {
         self.check_host(headers)?;
         let origin = self.check_browser(headers)?;
         check_method(method)?;
@@ -75,7 +81,7 @@ impl Guard {
             // A browser sends no credentials with a preflight.
             return Ok(Admitted::Preflight);
         }
-        self.check_caller(headers).map(Admitted::Request)
+        self.check_caller(headers, token_header).map(Admitted::Request)
     }
 
     /// The origin of a page that may read every answer, ours included; None for all that no allowed page sent.
@@ -135,8 +141,8 @@ impl Guard {
     }
 
     /// The key by which this request was let in; None where callers need none.
-    pub fn key_shown(&self, headers: &HeaderMap) -> Option<String> {
-        shown_keys(headers).find(|key| self.is_key(key))
+    pub fn key_shown(&self, headers: &HeaderMap, token_header: &HeaderName) -> Option<String> {
+        keys(headers, Some(token_header)).find(|key| self.is_key(key))
     }
 
     /// Whether this is a caller's key.
@@ -145,15 +151,21 @@ impl Guard {
     }
 
     /// The first key that is a caller's tells who it is.
-    fn check_caller(&self, headers: &HeaderMap) -> Result<Option<&KnownCaller>, Problem> {
+    fn check_caller(
+        &self,
+        headers: &HeaderMap,
+        token_header: Option<&HeaderName>,
+    ) -> Result<Option<&KnownCaller>, Problem> {
         if self.callers.is_empty() {
             return Ok(None);
         }
-        if let Some(caller) = shown_keys(headers).find_map(|key| self.callers.get(&sha256(&key))) {
+        if let Some(caller) = keys(headers, token_header).find_map(|key| self.callers.get(&sha256(&key))) {
             return Ok(Some(caller));
         }
-        let detail =
-            if shown_keys(headers).next().is_some() { "the key is not a known caller's" } else { "no key" };
+        let detail = match keys(headers, token_header).next() {
+            Some(_) => "the key is not a known caller's",
+            None => "no key",
+        };
         let action = "send your key as `Marketgate-Key: KEY`, as `Authorization: Bearer KEY` or as a Basic password; \
                           `marketgate caller NAME` makes one";
         Err(Problem::new(Code::CallerUnknown, detail, action))
@@ -196,6 +208,19 @@ fn check_method(method: &Method) -> Result<(), Problem> {
     }
     let detail = "TRACE would show the access token to the caller";
     Err(Problem::new(Code::NotAllowed, detail, "use `marketgate explain` to see what would be sent"))
+}
+
+/// Every key a request to such an API shows.
+fn keys<'a>(
+    headers: &'a HeaderMap,
+    token_header: Option<&'a HeaderName>,
+) -> impl Iterator<Item = String> + 'a {
+    // `Authorization` says by its scheme what stands there.
+    let token_header = token_header.filter(|name| *name != header::AUTHORIZATION);
+    let tokens = token_header.into_iter().flat_map(|name| headers.get_all(name));
+    // A prefix may stand before the token.
+    let tokens = tokens.filter_map(|value| value.to_str().ok()?.rsplit(' ').next().map(str::to_owned));
+    shown_keys(headers).chain(tokens)
 }
 
 /// Every key a request shows: HTTP clients differ in which header they can set.
@@ -285,11 +310,19 @@ mod tests {
         };
         let guard = Guard::new(&proxy, &[caller("books"), caller("stock")]);
         let mut headers = HeaderMap::new();
-        assert!(guard.admit(&Method::GET, &headers).is_err());
+        assert!(guard.admit(&Method::GET, &headers, None).is_err());
         headers.insert(&KEY_HEADER, HeaderValue::from_static("nobody's"));
         headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer stock"));
         let stock = KnownCaller { name: "stock".to_owned(), number: 2 };
-        assert_eq!(guard.admit(&Method::GET, &headers).unwrap(), Admitted::Request(Some(&stock)));
+        let admitted = guard.admit(&Method::GET, &headers, None).unwrap();
+        assert_eq!(admitted, Admitted::Request(Some(&stock)));
+        let own = HeaderName::from_static("wm_sec.access_token");
+        for value in ["stock", "Token stock"] {
+            let headers = HeaderMap::from_iter([(own.clone(), HeaderValue::from_static(value))]);
+            let admitted = guard.admit(&Method::GET, &headers, Some(&own)).unwrap();
+            assert_eq!(admitted, Admitted::Request(Some(&stock)));
+            assert!(guard.admit(&Method::GET, &headers, Some(&header::AUTHORIZATION)).is_err());
+        }
     }
 
     #[test]

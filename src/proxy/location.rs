@@ -1,84 +1,242 @@
-//! `Location` of a reply. The one rule: a redirect within the upstream's own origin and base comes back through the same
-//! route; every other one passes as it is, and none is ever followed by us.
+//! Addresses in the head of a reply. The one rule: one that leads to the upstream's own origin and base comes back through the
+//! same route; every other one passes as it is, and none is ever followed by us.
+//!
+//! A redirect, a `Link` to the next page (RFC 8288) or the place where a long operation is asked about would else lead a program
+//! past the proxy, where it has no credential.
 
-use http::HeaderValue;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_LOCATION, HOST, LINK, LOCATION},
+    request::Parts,
+};
 
 use crate::{dots, provider::HttpUrl};
 
-/// The `Location` a caller must see, when it is not the upstream's own: `prefix` is the route he came by.
-pub fn map(location: &HeaderValue, api: &HttpUrl, prefix: &str) -> Option<HeaderValue> {
-    let location = location.to_str().ok()?;
-    let path = match below_origin(location, api) {
-        Some(path) => path,
-        None if location.starts_with('/') && !location.starts_with("//") => location,
-        None => return None,
-    };
-    HeaderValue::from_str(&below_base(path, api, prefix)?).ok()
+/// Where a long operation is asked about, at APIs that follow Microsoft's guidelines.
+const OPERATIONS: [&str; 2] = ["operation-location", "azure-asyncoperation"];
+
+/// How a caller reaches an app.
+#[derive(Debug, Clone, Copy)]
+pub struct WayBack<'a> {
+    /// Where the upstream's API is.
+    pub api: &'a HttpUrl,
+    /// What stands before the upstream's path: empty, or `/app` or `/app@account`.
+    pub prefix: &'a str,
+    /// `http`, or `https` where whoever ends TLS in front of us says so.
+    pub scheme: &'a str,
+    /// Our own address as the caller wrote it, if he did.
+    pub host: Option<&'a str>,
 }
 
-/// A path below the base as the caller's route names it; None where some reader would leave the route.
-fn below_base(path: &str, api: &HttpUrl, prefix: &str) -> Option<String> {
-    let rest = path.strip_prefix(api.base_path())?;
-    let fits = rest.is_empty() || rest.starts_with(['/', '?', '#']);
-    if !fits || dots::refuse(rest.split('#').next().unwrap_or_default()).is_err() {
-        return None;
+impl<'a> WayBack<'a> {
+    /// The way by which this request came.
+    pub fn of(request: &'a Parts, api: &'a HttpUrl, prefix: &'a str) -> Self {
+        let text = |name: &HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
+        let behind_tls = text(&HeaderName::from_static("x-forwarded-proto"))
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        Self { api, prefix, scheme: if behind_tls { "https" } else { "http" }, host: text(&HOST) }
     }
-    let local = format!("{prefix}{rest}");
-    let local = if local.starts_with('/') { local } else { format!("/{local}") };
-    // A network-path reference (RFC 3986 §4.2) would name another host.
-    (!local.starts_with("//") && !local.starts_with("/\\")).then_some(local)
+
+    /// Maps every address in the head of a reply.
+    pub fn map_all(&self, headers: &mut HeaderMap) {
+        for (name, value) in headers.iter_mut() {
+            let mapped = match *name {
+                LOCATION | CONTENT_LOCATION => self.map_value(value),
+                LINK => self.map_links(value),
+                ref name if OPERATIONS.contains(&name.as_str()) => self.map_value(value),
+                _ => None,
+            };
+            if let Some(mapped) = mapped.and_then(|mapped| HeaderValue::from_str(&mapped).ok()) {
+                *value = mapped;
+            }
+        }
+    }
+
+    fn map_value(&self, value: &HeaderValue) -> Option<String> {
+        self.map(value.to_str().ok()?)
+    }
+
+    /// The targets of links, each between `<` and `>`. What stands in quotes is text.
+    fn map_links(&self, value: &HeaderValue) -> Option<String> {
+        let mut rest = value.to_str().ok()?;
+        let mut links = String::with_capacity(rest.len());
+        while let Some(start) = link_start(rest) {
+            let Some(end) = rest[start..].find('>') else { break };
+            let target = &rest[start..start + end];
+            links.push_str(&rest[..start]);
+            links.push_str(self.map(target).as_deref().unwrap_or(target));
+            rest = &rest[start + end..];
+        }
+        links.push_str(rest);
+        Some(links)
+    }
+
+    /// The address that a caller must see, when it is not the upstream's own. An absolute one stays absolute.
+    pub fn map(&self, address: &str) -> Option<String> {
+        let Some((scheme, authority, path)) = absolute(address) else {
+            return if address.starts_with('/') { self.below_prefix(address, true) } else { None };
+        };
+        if !self.is_upstream(scheme, authority) {
+            return None;
+        }
+        match (self.host, scheme) {
+            (None, _) => self.below_prefix(path, true),
+            (Some(host), "") => Some(format!("//{host}{}", self.below_prefix(path, false)?)),
+            (Some(host), _) => Some(format!("{}://{host}{}", self.scheme, self.below_prefix(path, false)?)),
+        }
+    }
+
+    /// A path below the base as the caller's route names it; None where some reader would leave the route.
+    fn below_prefix(&self, path: &str, alone: bool) -> Option<String> {
+        let rest = path.strip_prefix(self.api.base_path())?;
+        let fits = rest.is_empty() || rest.starts_with(['/', '?', '#']);
+        if !fits || dots::refuse(rest.split('#').next().unwrap_or_default()).is_err() {
+            return None;
+        }
+        let local = format!("{}{rest}", self.prefix);
+        let local = if local.starts_with('/') { local } else { format!("/{local}") };
+        // A network-path reference (RFC 3986 §4.2) would name another host.
+        (!alone || !local.starts_with("//") && !local.starts_with("/\\")).then_some(local)
+    }
+
+    /// Whether this is the upstream's own host, at its port, or at the usual port of either scheme where it has the usual one.
+    /// No scheme is the one by which the reply came.
+    fn is_upstream(&self, scheme: &str, authority: &str) -> bool {
+        let api = self.api;
+        let usual = |tls: bool| if tls { 443 } else { 80 };
+        let tls = match scheme {
+            "" => api.tls,
+            scheme if scheme.eq_ignore_ascii_case("https") => true,
+            scheme if scheme.eq_ignore_ascii_case("http") => false,
+            _ => return false,
+        };
+        let bare = if api.host.contains(':') { format!("[{}]", api.host) } else { api.host.clone() };
+        let Some(port) = authority.get(..bare.len()).filter(|host| host.eq_ignore_ascii_case(&bare)) else {
+            return false;
+        };
+        let port = match &authority[port.len()..] {
+            "" | ":" => Some(usual(tls)),
+            port => port.strip_prefix(':').and_then(|port| port.parse().ok()),
+        };
+        port == Some(api.port) || (api.port == usual(api.tls) && port == Some(usual(tls)))
+    }
 }
 
-/// The path of an absolute URL of this very origin; the scheme's own port may be written or not.
-fn below_origin<'a>(location: &'a str, api: &HttpUrl) -> Option<&'a str> {
-    let (scheme, rest) = location.split_once("://")?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let same_scheme = scheme.eq_ignore_ascii_case(if api.tls { "https" } else { "http" });
-    let bare = if api.host.contains(':') { format!("[{}]", api.host) } else { api.host.clone() };
-    let with_port = format!("{bare}:{}", api.port);
-    let default_port = api.port == if api.tls { 443 } else { 80 };
-    let same_authority =
-        authority.eq_ignore_ascii_case(&with_port) || (default_port && authority.eq_ignore_ascii_case(&bare));
-    (same_scheme && same_authority).then_some(path)
+/// Scheme, authority and the rest; the scheme is empty where the address begins with `//`.
+fn absolute(address: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = address.split_once("//")?;
+    let scheme = if scheme.is_empty() { scheme } else { scheme.strip_suffix(':')? };
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    scheme.bytes().all(|byte| byte.is_ascii_alphabetic()).then_some((scheme, &rest[..end], &rest[end..]))
+}
+
+/// Where the next link's target begins.
+fn link_start(links: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in links.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'<' if !quoted => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn mapped(location: &str, api: &str, prefix: &str) -> Option<String> {
-        let value = map(&HeaderValue::from_str(location).unwrap(), &api.parse().unwrap(), prefix)?;
-        Some(value.to_str().unwrap().to_owned())
+    fn mapped(address: &str, api: &str, prefix: &str) -> Option<String> {
+        let api = api.parse().unwrap();
+        WayBack { api: &api, prefix, scheme: "http", host: Some("gate:8080") }.map(address)
     }
 
     #[test]
-    fn a_redirect_below_the_base_comes_back_through_the_route() {
+    fn an_address_below_the_base_comes_back_through_the_route() {
         let api = "https://api.test/v2";
-        for (location, expected) in [
-            ("https://api.test/v2/x?y#z", Some("/shop@a/x?y#z")),
-            ("HTTPS://API.TEST:443/v2/x", Some("/shop@a/x")),
-            ("https://api.test/v2", Some("/shop@a")),
+        for (address, expected) in [
+            ("https://api.test/v2/x?y#z", Some("http://gate:8080/shop@a/x?y#z")),
+            ("HTTPS://API.TEST:443/v2/x", Some("http://gate:8080/shop@a/x")),
+            ("https://api.test/v2", Some("http://gate:8080/shop@a")),
+            ("http://api.test/v2/x", Some("http://gate:8080/shop@a/x")),
+            ("http://api.test:80/v2/x", Some("http://gate:8080/shop@a/x")),
+            ("http://api.test:443/v2/x", Some("http://gate:8080/shop@a/x")),
+            ("//api.test/v2/x", Some("//gate:8080/shop@a/x")),
             ("/v2/x%2Fy", Some("/shop@a/x%2Fy")),
             ("https://api.test/v20/x", None),
             ("/v1/x", None),
             ("x/y", None),
             ("?page=2", None),
+            ("x?next=https://api.test/v2/x", None),
             ("https://api.test/v2/../other", None),
             ("/v2/%2e%2e/other", None),
             ("//evil/v2/x", None),
-            ("http://api.test/v2/x", None),
+            ("ftp://api.test/v2/x", None),
             ("https://api.test:444/v2/x", None),
+            ("https://api.test:80/v2/x", None),
             ("https://api.test@evil/v2/x", None),
+            ("https://evil\\@api.test/v2/x", None),
+            ("https://api.test.evil/v2/x", None),
+            ("", None),
         ] {
-            assert_eq!(mapped(location, api, "/shop@a").as_deref(), expected, "{location}");
+            assert_eq!(mapped(address, api, "/shop@a").as_deref(), expected, "{address}");
         }
+        let other_port = "http://127.0.0.1:8000/v2";
+        assert_eq!(mapped("http://127.0.0.1/v2/x", other_port, "/a"), None);
+        assert_eq!(
+            mapped("https://127.0.0.1:8000/v2/x", other_port, "/a").as_deref(),
+            Some("http://gate:8080/a/x")
+        );
+        assert_eq!(
+            mapped("http://[::1]:1/x", "http://[::1]:1", "/a").as_deref(),
+            Some("http://gate:8080/a/x")
+        );
     }
 
     #[test]
     fn without_a_prefix_the_path_stays_a_path() {
-        assert_eq!(mapped("https://api.test", "https://api.test", "").as_deref(), Some("/"));
-        assert_eq!(mapped("https://api.test//evil.test/x", "https://api.test", ""), None);
-        assert_eq!(mapped("https://api.test?x", "https://api.test/", "/a").as_deref(), Some("/a?x"));
+        let at_gate = |rest: &str| Some(format!("http://gate:8080{rest}"));
+        assert_eq!(mapped("https://api.test", "https://api.test", ""), at_gate("/"));
+        assert_eq!(mapped("https://api.test//evil.test/x", "https://api.test", ""), at_gate("//evil.test/x"));
+        assert_eq!(mapped("https://api.test?x", "https://api.test/", "/a"), at_gate("/a?x"));
+        let api = "https://api.test/v2".parse().unwrap();
+        let nameless = WayBack { api: &api, prefix: "", scheme: "http", host: None };
+        assert_eq!(nameless.map("https://api.test/v2/x").as_deref(), Some("/x"));
+        assert_eq!(nameless.map("https://api.test/v2//evil.test/x"), None);
+        assert_eq!(nameless.map("/v2//evil.test/x"), None);
+    }
+
+    #[test]
+    fn of_a_reply_every_field_that_holds_an_address_is_mapped_and_no_other() {
+        let api = "https://api.test/v2".parse().unwrap();
+        let way = WayBack { api: &api, prefix: "/shop", scheme: "https", host: Some("gate") };
+        let mut headers = HeaderMap::new();
+        let fields = [
+            ("location", "/v2/a", "/shop/a"),
+            ("location", "https://api.test/v2/b", "https://gate/shop/b"),
+            ("content-location", "https://api.test/v2/c", "https://gate/shop/c"),
+            ("operation-location", "https://api.test/v2/d", "https://gate/shop/d"),
+            ("x-other", "https://api.test/v2/e", "https://api.test/v2/e"),
+            (
+                "link",
+                "<https://api.test/v2/items?page=2>; rel=next; title=\"a \\\"<https://api.test/v2/>\", </v2/x,y>;rel=\"last\"",
+                "<https://gate/shop/items?page=2>; rel=next; title=\"a \\\"<https://api.test/v2/>\", </shop/x,y>;rel=\"last\"",
+            ),
+            ("link", "<https://else.test/v2/>; rel=help", "<https://else.test/v2/>; rel=help"),
+            ("link", "<https://api.test/v2/unfinished", "<https://api.test/v2/unfinished"),
+        ];
+        for (name, value, _) in fields {
+            headers.append(name, value.parse().unwrap());
+        }
+        way.map_all(&mut headers);
+        for name in ["location", "content-location", "operation-location", "x-other", "link"] {
+            let found: Vec<_> = headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
+            let expected: Vec<_> =
+                fields.iter().filter(|(field, ..)| *field == name).map(|(_, _, mapped)| *mapped).collect();
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -19,10 +19,13 @@ pub const TOKEN: &str = "marketgate-placeholder-token";
 /// How long a client may keep it, in seconds: it is never checked.
 const LIFETIME: u32 = 3600;
 
-/// Whether this asks for a token.
+/// Whether this asks for a token. A slash at the end means nothing: whoever writes one means no resource of the marketplace's.
 pub fn is_asked_for(route: &Route<'_>, method: &Method) -> bool {
-    let path = route.rest.split('?').next().unwrap_or_default();
-    method == Method::POST && route.app.profile.token_paths.iter().any(|known| known == path)
+    fn place(path: &str) -> &str {
+        path.split('?').next().unwrap_or_default().trim_end_matches('/')
+    }
+    method == Method::POST
+        && route.app.profile.token_paths.iter().any(|known| place(known) == place(route.rest))
 }
 
 /// The answer to a token request.

@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, OnceCell},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -13,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Bytes;
 
 use super::{body::ReplyBody, door::Door, route::Route, upstream::UpstreamError};
-use crate::{grant::LiveAccount, http::problem::Problem, names::AccountId};
+use crate::{grant::LiveAccount, http::problem::Problem, names::AccountId, telemetry::Rate};
 
 /// What of a path is logged, in bytes.
 const LONGEST_LOGGED: usize = 256;
@@ -57,16 +58,19 @@ impl<'a> Record<'a> {
     /// There is an answer to a request of this account, or to one of none.
     pub(super) fn answered(
         self,
-        account: Option<&LiveAccount>,
+        account: Option<Arc<LiveAccount>>,
         response: Response<ReplyBody>,
     ) -> Response<Recorded> {
         self.is_told.set(true);
         let status = response.status().as_u16();
-        if let Some(live) = account {
+        if let Some(live) = &account {
             live.answers().count(status, self.started.elapsed());
         }
-        let line = self.door.access_log.then(|| Box::new(self.line(status, account.map(LiveAccount::id))));
-        response.map(|body| Recorded::new(body, line))
+        let line = self
+            .door
+            .access_log
+            .then(|| Box::new(self.line(status, account.as_deref().map(LiveAccount::id))));
+        response.map(|body| Recorded::new(body, line, account))
     }
 
     /// The request is answered by ourselves, with this problem.
@@ -84,7 +88,7 @@ impl<'a> Record<'a> {
                 "refused: {}", problem.detail);
         }
         let response = problem.answer(&self.head.headers, &request_id);
-        response.map(|own| Recorded::new(ReplyBody::Own(own), None))
+        response.map(|own| Recorded::new(ReplyBody::Own(own), None, None))
     }
 
     /// Nobody is there any more to be answered.
@@ -171,16 +175,27 @@ impl Drop for Line {
     }
 }
 
+/// An answer broke off whose head was passed on: whoever gets a part of it hears nothing of the reason.
+fn log_broken(error: &UpstreamError, account: &AccountId) {
+    static LINES: Rate = Rate::new();
+    if let Some(left_out) = LINES.admit(Instant::now()) {
+        let unlogged = Some(left_out).filter(|left_out| *left_out > 0);
+        tracing::info!(%account, kind = error.proxy_status_error(), unlogged, "an answer broke off: {error}");
+    }
+}
+
 /// An answer's body, with the line that is written when it has ended.
 #[derive(Debug)]
 pub struct Recorded {
     body: ReplyBody,
     line: Option<Box<Line>>,
+    /// Whose answer it is, if the marketplace gave it.
+    account: Option<Arc<LiveAccount>>,
 }
 
 impl Recorded {
-    fn new(body: ReplyBody, line: Option<Box<Line>>) -> Self {
-        let mut recorded = Self { body, line };
+    fn new(body: ReplyBody, line: Option<Box<Line>>, account: Option<Arc<LiveAccount>>) -> Self {
+        let mut recorded = Self { body, line, account };
         recorded.look_for_end();
         recorded
     }
@@ -212,6 +227,9 @@ impl Body for Recorded {
             if matches!(frame, Some(Ok(_))) {
                 self.look_for_end();
             }
+        }
+        if let (Some(Err(error)), Some(live)) = (&frame, self.account.take()) {
+            log_broken(error, live.id());
         }
         Poll::Ready(frame)
     }

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -68,14 +69,23 @@ async fn welcome(world: Arc<World>, socket: TcpStream, peer: SocketAddr, tls: Op
     let connection = Connection { number, peer: peer.ip(), tls: tls.is_some(), switch };
     match tls {
         None => converse(world, socket, connection, false).await,
-        Some(tls) => {
-            if let Ok(socket) = tls.accept(socket).await {
+        Some(tls) => match tls.accept(socket).into_fallible().await {
+            Ok(socket) => {
                 let http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
                 converse(world, socket, connection, http2).await;
             }
-        }
+            Err((_, socket)) => let_it_be_read(socket).await,
+        },
     }
     drop(open);
+}
+
+/// Closes a connection whose handshake failed so that the alert arrives: with unread bytes it would end with a reset.
+async fn let_it_be_read(mut socket: TcpStream) {
+    let _ = socket.shutdown().await;
+    let mut nowhere = tokio::io::sink();
+    let rest = tokio::io::copy(&mut socket, &mut nowhere);
+    let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
 }
 
 async fn converse<S: Socket + Send + 'static>(

@@ -20,6 +20,11 @@ struct Window {
 }
 
 impl Rate {
+    /// Nothing is written yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Window { began: None, written: 0, left_out: 0 }))
+    }
+
     /// Whether a line may be written now, with how many were left out since the last one.
     pub fn admit(&self, now: Instant) -> Option<u64> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);

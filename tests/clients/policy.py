@@ -12,6 +12,8 @@ MOMENTS = {"date", "x-next-replenishment-time"}
 PER_CONNECTION = {"connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "trailer"}
 # Taken from replies: they would act on the caller for the marketplace's origin.
 TAKEN_FROM_REPLIES = {"set-cookie"}
+# Addresses: those below the API's base lead back through Marketgate.
+ADDRESSES = {"location", "content-location", "operation-location"}
 # The credential is Marketgate's own, and 100-continue is a matter of each hop.
 TAKEN_FROM_REQUESTS = PER_CONNECTION | {"authorization", "wm_sec.access_token", "expect", "marketgate-app"}
 
@@ -119,7 +121,7 @@ def _compare_headers(exchange, direct, proxied, surface):
         dropped = dropped | {"content-length"}
     kept = [pair for pair in direct.headers if not pair[0].startswith("access-control-")]
     here, there = _crossing(kept, dropped), _crossing(proxied.headers, dropped)
-    expected = [[name, _location(value, surface) if name == "location" else value] for name, value in here]
+    expected = [[name, _address(value, surface) if name in ADDRESSES else value] for name, value in here]
     found = _compare("headers", expected, there)
     for name in TAKEN_FROM_REPLIES:
         if proxied.header(name) is not None:
@@ -131,11 +133,11 @@ def _compare_headers(exchange, direct, proxied, surface):
     return found
 
 
-def _location(location, surface):
-    """A redirect below the API's base comes back through the same route, any other one as it is."""
-    if location.startswith(surface["api"]):
-        return surface["prefix"] + location.removeprefix(surface["api"])
-    return location
+def _address(address, surface):
+    """An address below the API's base comes back through the same route, an absolute one as the caller reaches the gate."""
+    if address.startswith(surface["api"]):
+        return surface["gate"] + surface["prefix"] + address.removeprefix(surface["api"])
+    return address
 
 
 def _compare_arrivals(exchange, direct, proxied):

@@ -54,6 +54,10 @@ class Client:
         """What stands before the path of the API."""
         return {"prefix": f"/{app}", "account": f"/{app}@default", "header": "", "port": ""}[self.route]
 
+    def address(self, gate, app):
+        """Where the client reaches Marketgate."""
+        return gate.ports.get(app, gate.url) if self.route == "port" else gate.url
+
     def _routed(self, gate, app):
         match self.route:
             case "prefix" | "account":
@@ -63,7 +67,7 @@ class Client:
                 headers = {"Marketgate-App": app} if app in BASES else {}
                 return {"base": f"{gate.url}/{app}", "base_path": "", "headers": headers}
             case "port":
-                return {"base": gate.ports.get(app, gate.url), "base_path": "", "headers": {}}
+                return {"base": self.address(gate, app), "base_path": "", "headers": {}}
 
     def _with_login(self, apps):
         if self.logs_in:
@@ -158,7 +162,8 @@ class Stage:
         name = exchange["name"]
         if "own" in exchange:
             return policy.own_answer(exchange, proxied[name])
-        surface = {"api": self.simulator_url + BASES[exchange["app"]], "prefix": client.prefix(exchange["app"])}
+        app = exchange["app"]
+        surface = {"api": self.simulator_url + BASES[app], "gate": client.address(self.gate, app), "prefix": client.prefix(app)}
         return policy.differences(exchange, direct[name], proxied[name], surface)
 
     def judge_vendor_client(self, sku):

@@ -44,10 +44,12 @@ pub(crate) enum Rule {
     ForgedStatus,
     /// … what a browser would show as a page is confined.
     Confined,
-    /// … a `Location` below the API comes back through the same route.
+    /// … an address below the API comes back through the same route.
     Location,
     /// Own answers: a 401 that is passed on says how old the token was.
     PassedOn401,
+    /// … and what callers count on and nobody passes on is named.
+    Dropped,
     /// Limits to know: informational answers are not passed on.
     Informational,
     /// … and `Expect: 100-continue` is answered by the gate itself.
@@ -63,7 +65,7 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Credentials,
         Self::Identity,
         Self::OneHop,
@@ -82,6 +84,7 @@ impl Rule {
         Self::Confined,
         Self::Location,
         Self::PassedOn401,
+        Self::Dropped,
         Self::Informational,
         Self::Expectation,
         Self::ReplyTrailers,
@@ -118,6 +121,10 @@ pub(crate) fn echoed(response: &Response) -> Option<Arrived> {
         .filter(|response| response.has("x-echo"))
         .and_then(|response| Arrived::read(&response.body))
 }
+
+const NO_WEBSOCKET: &[u8] = b"marketgate; details=\"Upgrade is not passed on: there is no WebSocket here\"";
+const NO_COOKIE: &[u8] =
+    b"marketgate; details=\"Cookie is not passed on: it would be a credential of the caller's\"";
 
 /// Fields for one hop only. The coding of the body is of one hop too, but it is put on again.
 const ONE_HOP: [&str; 10] = [
@@ -208,8 +215,13 @@ fn returning(request: &Request, way: &Way, mut response: Response, rules: &mut V
         rules.extend(rule);
         rule.is_none()
     });
-    for (_, value) in response.fields.iter_mut().filter(|(name, _)| name == "location") {
-        if let Some(mapped) = mapped(value, request, way) {
+    for (name, value) in &mut response.fields {
+        let mapped = match name.as_str() {
+            "location" | "content-location" | "operation-location" => mapped(value, request, way),
+            "link" => mapped_links(value, request, way),
+            _ => None,
+        };
+        if let Some(mapped) = mapped.filter(|mapped| mapped != value) {
             *value = mapped;
             rules.push(Rule::Location);
         }
@@ -225,6 +237,18 @@ fn returning(request: &Request, way: &Way, mut response: Response, rules: &mut V
         let status = format!("marketgate; received-status=401; details=\"{details}\"");
         response.fields.push(("proxy-status".to_owned(), status.into_bytes()));
         rules.push(Rule::PassedOn401);
+    }
+    if request
+        .values("upgrade")
+        .next()
+        .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+    {
+        response.fields.push(("proxy-status".to_owned(), NO_WEBSOCKET.to_vec()));
+        rules.push(Rule::Dropped);
+    }
+    if request.has("cookie") {
+        response.fields.push(("proxy-status".to_owned(), NO_COOKIE.to_vec()));
+        rules.push(Rule::Dropped);
     }
     if !std::mem::take(&mut response.informational).is_empty() {
         rules.push(Rule::Informational);
@@ -322,13 +346,17 @@ fn framing(direct: Framing, http10: bool) -> Framing {
     }
 }
 
-/// "A `Location` below the app's own `api` comes back through the same route, unless some reader would take the result
-/// for a place outside the route."
-fn mapped(location: &[u8], request: &Request, way: &Way) -> Option<Vec<u8>> {
-    let location = std::str::from_utf8(location).ok()?;
-    let path = match location.strip_prefix(&way.origin) {
+/// "An address below the app's own `api` comes back through the same route, unless some reader would take the result for a
+/// place outside the route. An absolute one stays absolute."
+fn mapped(address: &[u8], request: &Request, way: &Way) -> Option<Vec<u8>> {
+    let address = std::str::from_utf8(address).ok()?;
+    let (_, authority) = way.origin.split_once("://")?;
+    let absolute = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| address.strip_prefix(scheme)?.strip_prefix(authority));
+    let path = match absolute {
         Some(path) => path,
-        None if location.starts_with('/') && !location.starts_with("//") => location,
+        None if address.starts_with('/') && !address.starts_with("//") => address,
         None => return None,
     };
     let rest = path.strip_prefix(way.base)?;
@@ -338,5 +366,32 @@ fn mapped(location: &[u8], request: &Request, way: &Way) -> Option<Vec<u8>> {
     let climbs = plain_path.split('/').any(|segment| segment == "." || segment == "..");
     let local = format!("{}{rest}", request.prefix(way));
     let local = if local.starts_with('/') { local } else { format!("/{local}") };
+    let local = match absolute {
+        Some(_) => format!("{}://{}{local}", scheme(request), request.host),
+        None => local,
+    };
     (ends_a_segment && !climbs && !local.starts_with("//")).then(|| local.into_bytes())
+}
+
+/// Each target of a `Link`, which stands between angle brackets. The generator writes none within quotes.
+fn mapped_links(links: &[u8], request: &Request, way: &Way) -> Option<Vec<u8>> {
+    let links = std::str::from_utf8(links).ok()?;
+    let part = |(number, part): (usize, &str)| match part.split_once('>').filter(|_| number > 0) {
+        Some((target, rest)) => {
+            let mapped =
+                mapped(target.as_bytes(), request, way).and_then(|mapped| String::from_utf8(mapped).ok());
+            format!("{}>{rest}", mapped.as_deref().unwrap_or(target))
+        }
+        None => part.to_owned(),
+    };
+    Some(links.split('<').enumerate().map(part).collect::<Vec<_>>().join("<").into_bytes())
+}
+
+/// Whoever ends TLS before the gate says so.
+fn scheme(request: &Request) -> &'static str {
+    let told = request.fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-proto"));
+    match told {
+        Some((_, value)) if value.trim_ascii().eq_ignore_ascii_case(b"https") => "https",
+        _ => "http",
+    }
 }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use marketgate::sim::Simulator;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{
+    RootCertStore, ServerConfig,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 /// A certificate authority nobody trusts unless told to.
 pub(crate) struct Authority {
@@ -34,6 +37,32 @@ impl Authority {
 
     /// A server with a certificate of this authority that speaks `protocols`.
     pub(crate) fn server(&self, leaf: Leaf, protocols: &[&str]) -> Arc<ServerConfig> {
+        self.serve(leaf, protocols, None)
+    }
+
+    /// The same, for clients with a certificate of this authority only.
+    pub(crate) fn server_that_asks_for_certificates(&self, protocols: &[&str]) -> Arc<ServerConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        self.serve(Leaf::Good, protocols, Some(verifier))
+    }
+
+    /// A client's certificate and its key, in PEM form.
+    pub(crate) fn client(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+        (certificate.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn serve(
+        &self,
+        leaf: Leaf,
+        protocols: &[&str],
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Arc<ServerConfig> {
         let names = match leaf {
             Leaf::ForAnother => vec!["other.test".to_owned()],
             Leaf::Good | Leaf::Expired => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
@@ -48,7 +77,11 @@ impl Authority {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let server =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let mut server = server.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        let server = match clients {
+            None => server.with_no_client_auth(),
+            Some(verifier) => server.with_client_cert_verifier(verifier),
+        };
+        let mut server = server.with_single_cert(vec![certificate], key).unwrap();
         server.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Arc::new(server)
     }

@@ -37,7 +37,7 @@ fn a_credential_of_ours_is_cut_out_of_an_answers_head_wherever_it_stands() {
             assert_eq!(values(&headers, "x-echo"), ["***", "Bearer ***, ***"]);
             assert_eq!(values(&headers, "www-authenticate"), ["Bearer error=\"x\", t=\"***\""]);
             assert_eq!(values(&headers, "location"), ["/canned/y?t=***&u=***"]);
-            assert_eq!(values(&headers, "link"), ["</z?t=***>; rel=next"]);
+            assert_eq!(values(&headers, "link"), ["</canned/z?t=***>; rel=next"]);
             assert_eq!(values(&headers, "x-other"), ["key-canne"]);
             assert_eq!(body, "key-canned", "bodies stay as they are");
         },

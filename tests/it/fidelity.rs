@@ -335,7 +335,7 @@ fn of_a_reply_only_what_is_meant_for_this_hop_or_a_browser_is_taken_and_nothing_
         assert_eq!(all("x-many"), ["c", "a, b", "c"]);
         let kept = [
             ("x-other", "1"),
-            ("link", "</2>; rel=next"),
+            ("link", "</canned/2>; rel=next"),
             ("etag", "\"x\""),
             ("content-encoding", "gzip"),
             ("content-type", "application/x-own"),

@@ -7,8 +7,11 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -870,14 +873,47 @@ fn read_on(gate: &mut Gate<Pieces>) -> Vec<u8> {
     for _ in 0..200 {
         let mut piece = [0; 4096];
         let mut buf = ReadBuf::new(&mut piece);
-        let read =
-            Pin::new(&mut *gate).poll_read(&mut Context::from_waker(std::task::Waker::noop()), &mut buf);
+        let read = Pin::new(&mut *gate).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf);
         if let Poll::Ready(read) = read {
             read.unwrap();
             passed.extend_from_slice(buf.filled());
         }
     }
     passed
+}
+
+#[test]
+fn of_a_head_behind_a_request_in_flight_one_piece_is_read_until_that_is_answered() {
+    let begun = [GOOD, b"GET /next HTTP/1.1\r\nX: "].concat();
+    let more = vec![b'a'; 4096];
+    let end = b"\r\nHost: a\r\n\r\n".to_vec();
+    let mut gate = Gate::new(Pieces::new(vec![begun, more.clone(), end]), LIMITS, Arc::default());
+    let mut piece = [0; 256];
+    let mut buf = ReadBuf::new(&mut piece);
+    let mut context = Context::from_waker(Waker::noop());
+    while Pin::new(&mut gate).poll_read(&mut context, &mut buf).is_pending() {}
+    assert_eq!(buf.filled(), GOOD);
+    let exchange = gate.progress().begin_exchange();
+    assert_eq!(read_on(&mut gate), b"");
+    assert!(gate.progress().head_memory() < 256, "{}", gate.progress().head_memory());
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let read =
+        Pin::new(&mut gate).poll_read(&mut Context::from_waker(&waker), &mut ReadBuf::new(&mut [0; 256]));
+    assert!(read.is_pending() && !woken.0.load(Relaxed));
+    drop(exchange);
+    assert!(woken.0.load(Relaxed), "nobody asks for the rest of the head");
+    assert_eq!(read_on(&mut gate).len(), "GET /next HTTP/1.1\r\nX: \r\nHost: a\r\n\r\n".len() + more.len());
+}
+
+/// Whether a waker was used.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 #[test]

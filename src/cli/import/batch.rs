@@ -4,7 +4,7 @@
 use std::{
     fmt::Write as _,
     fs::File,
-    io::{BufRead, BufReader, IsTerminal, Write},
+    io::{BufRead, BufReader, Write},
     path::Path,
 };
 
@@ -19,6 +19,7 @@ use crate::{
     cli::{
         Exit, Failure, Output, Place,
         admin_client::{AdminClient, Refusal},
+        progress::{Progress, grouped},
         streams,
     },
 };
@@ -47,6 +48,7 @@ pub(super) async fn import(
     let mut results = arguments.results.as_deref().map(open_results).transpose()?;
     let sender = Sender::new(client, &arguments.account.app, arguments);
     let mut summary = Summary::default();
+    let mut progress = Progress::begin("lines", lines_of(file));
     while let Some(piece) = pieces.recv().await {
         let piece = piece.map_err(|e| {
             broken_off(Failure::new(Exit::Failure, format!("{}: {e}", file.display())), &summary)
@@ -63,14 +65,29 @@ pub(super) async fn import(
                 write_down(results, &outcome)?;
             }
         }
-        if std::io::stderr().is_terminal() {
-            streams::ask(format_args!("\r{} lines", grouped(summary.lines())));
-        }
+        progress.reach(summary.lines() as u64);
     }
-    if std::io::stderr().is_terminal() {
-        streams::talk("");
-    }
+    progress.end();
     summary.print(place, arguments)
+}
+
+/// How many lines a file has, if it is one that can be read twice.
+fn lines_of(file: &Path) -> Option<u64> {
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut source = BufReader::new(File::open(file).ok()?);
+    let (mut lines, mut ends) = (0, true);
+    loop {
+        let piece = source.fill_buf().ok()?;
+        if piece.is_empty() {
+            return Some(lines + u64::from(!ends));
+        }
+        lines += memchr::memchr_iter(b'\n', piece).count() as u64;
+        ends = piece.ends_with(b"\n");
+        let length = piece.len();
+        source.consume(length);
+    }
 }
 
 /// The file's pieces, read by a thread of its own, so that a slow pipe stops nobody.
@@ -120,7 +137,7 @@ fn write_down(results: &mut File, outcome: &Outcome) -> Result<(), Failure> {
 fn broken_off(failure: Failure, summary: &Summary) -> Failure {
     streams::talk(format_args!(
         "broken off after {} lines; run it again, what is in is left as it is",
-        grouped(summary.lines())
+        grouped(summary.lines() as u64)
     ));
     failure
 }
@@ -165,10 +182,14 @@ impl Summary {
             return Ok(());
         }
         let what = match (self.refused, self.not_working) {
-            (refused, 0) => format!("{} lines were refused", grouped(refused)),
-            (0, not) => format!("{} grants do not work", grouped(not)),
+            (refused, 0) => format!("{} lines were refused", grouped(refused as u64)),
+            (0, not) => format!("{} grants do not work", grouped(not as u64)),
             (refused, not) => {
-                format!("{} lines were refused, and {} grants do not work", grouped(refused), grouped(not))
+                format!(
+                    "{} lines were refused, and {} grants do not work",
+                    grouped(refused as u64),
+                    grouped(not as u64)
+                )
             }
         };
         let failure = Failure::new(Exit::Failure, what);
@@ -192,23 +213,10 @@ impl Summary {
         for (number, (word, count)) in counts.into_iter().flatten().enumerate() {
             let between = if number == 0 { "" } else { " · " };
             // Writing to a String cannot fail.
-            let _ = write!(text, "{between}{word} {}", grouped(count));
+            let _ = write!(text, "{between}{word} {}", grouped(count as u64));
         }
         text
     }
-}
-
-/// A number with its thousands apart.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]

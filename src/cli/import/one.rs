@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{ImportArguments, Outcome, Sender};
 use crate::{
-    accounts::import::Imported,
+    accounts::import::{CREDENTIALS, Imported},
     cli::{
         Exit, Failure, Output, Place,
         admin_client::AdminClient,
@@ -96,8 +96,9 @@ fn members(kind: Option<GrantKind>, lines: &[Zeroizing<String>]) -> Result<Map<S
     if lines.first().is_some_and(|line| line.trim_start().starts_with('{')) {
         let text = Zeroizing::new(lines.iter().map(|line| line.as_str()).collect::<Vec<_>>().join("\n"));
         // The parser's message would not show the text, but where it breaks says little as well.
-        return serde_json::from_str(&text)
-            .map_err(|_| Failure::new(Exit::Usage, "stdin holds no JSON object").mend(wanted(kind)));
+        let members = serde_json::from_str(&text)
+            .map_err(|_| Failure::new(Exit::Usage, "stdin holds no JSON object").mend(wanted(kind)))?;
+        return misspelt(&members).map_or(Ok(members), Err);
     }
     if let [line, ..] = lines
         && line.trim_start().starts_with('[')
@@ -120,6 +121,17 @@ fn members(kind: Option<GrantKind>, lines: &[Zeroizing<String>]) -> Result<Map<S
     }
     let pair = |(name, line): (&&str, &Zeroizing<String>)| ((*name).to_owned(), Value::from(line.trim()));
     Ok(names.iter().zip(lines).map(pair).collect())
+}
+
+/// A credential whose name is nearly one that is known. Settings may have any name.
+fn misspelt(members: &Map<String, Value>) -> Option<Failure> {
+    if CREDENTIALS.iter().any(|known| members.contains_key(*known)) {
+        return None;
+    }
+    let near = |name: &String| CREDENTIALS.into_iter().find(|known| strsim::jaro_winkler(known, name) > 0.9);
+    let (name, meant) = members.keys().find_map(|name| Some((name, near(name)?)))?;
+    let message = format!("stdin has a member `{name}`, which is none that is known");
+    Some(Failure::new(Exit::Usage, message).mend(format!("did you mean `{meant}`?")))
 }
 
 fn nothing(kind: Option<GrantKind>) -> Failure {
@@ -160,6 +172,9 @@ mod tests {
         );
         assert_eq!(read(key, &["pak_1"]), Some(json!({ "api_key": "pak_1" })));
         assert_eq!(read(None, &["{\"api_key\":", " \"k\"}"]), Some(json!({ "api_key": "k" })));
+        assert_eq!(read(None, &["{\"refresh_tok\": \"rt\"}"]), None);
+        assert_eq!(read(None, &["{\"refreshToken\": \"rt\"}"]), None);
+        assert!(read(code, &["{\"refresh_token\": \"rt\", \"market\": \"us\"}"]).is_some());
         for (kind, lines) in
             [(code, &[][..]), (code, &["a", "b"]), (client, &["a"]), (None, &["a"]), (key, &["{\"a\"", "b"])]
         {

@@ -147,7 +147,7 @@ fn listeners_of_their_own_name_what_they_stand_for() {
 fn limits_and_the_way_out_say_what_is_wrong_with_them() {
     check_each(&[
         ("[upstream]\nca_file = \"absent.pem\"", (2, 11, "/nowhere/absent.pem cannot be read")),
-        ("[upstream]\nca_file = \"/dev/null\"", (2, 11, "/dev/null holds no certificate in PEM form")),
+        ("[upstream]\nca_file = \"/dev/null\"", (2, 11, "/dev/null is no regular file")),
         ("[upstream]\nproxy_url = \"https://egress:3128\"", (2, 13, "must begin with http://")),
         ("[upstream]\nproxy_url = \"egress\"", (2, 13, "`proxy_url` is no URL | write \"http://host:port\"")),
         ("[upstream]\nproxy_url = \"http://egress:3128/x\"", (2, 13, "no path, no query")),
@@ -555,7 +555,7 @@ fn admin_keys_say_who_holds_them_and_what_for() {
                 1,
                 1,
                 "admin key `ops`: needs `allow`: what its holder may do | write a list of \"accounts:read\", \
-                 \"accounts:write\", \"accounts:export\", \"consents:write\"",
+                 \"accounts:write\", \"accounts:export\", \"consents:write\", \"stop\"",
             ),
         ),
         (&format!("[admin.keys.ops]\n{key}allow = []"), (3, 9, "admin key `ops`: `allow` is an empty list")),

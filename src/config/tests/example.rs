@@ -59,7 +59,13 @@ fn with_sections(wanted: impl Fn(usize) -> bool) -> (String, usize) {
 fn read(text: &str) -> Loaded {
     let directory = tempfile::tempdir().unwrap();
     let ca = rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap();
-    std::fs::write(directory.path().join("corporate-ca.pem"), ca.cert.pem()).unwrap();
+    for (file, text) in [
+        ("corporate-ca.pem", ca.cert.pem()),
+        ("client.pem", ca.cert.pem()),
+        ("client.key", ca.signing_key.serialize_pem()),
+    ] {
+        std::fs::write(directory.path().join(file), text).unwrap();
+    }
     let variable = |name: &str| {
         Some(if name == "HTTPS_PROXY" { "http://egress:3128".to_owned() } else { format!("value-of-{name}") })
     };

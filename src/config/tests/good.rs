@@ -334,8 +334,8 @@ fn admin_keys_open_the_admin_door_to_other_machines_for_what_they_allow() {
     let keys = loaded(&text).settings.admin.keys;
     let key = |name: &str| keys.iter().find(|key| key.name == name).unwrap();
     let may = |name: &str| Permission::ALL.map(|permission| key(name).may(permission));
-    assert_eq!(may("ops"), [true, true, false, true]);
-    assert_eq!(may("backend"), [false, false, true, true]);
+    assert_eq!(may("ops"), [true, true, false, true, false]);
+    assert_eq!(may("backend"), [false, false, true, true, false]);
     assert_eq!(key("ops").sha256, [0; 32]);
     assert_eq!(key("backend").sha256, secret::sha256("a-secret"));
 }

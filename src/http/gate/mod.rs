@@ -5,7 +5,7 @@
 //! hyper repairs much that must be refused here (design, law 10): it drops `Content-Length` beside `Transfer-Encoding`,
 //! takes equal `Content-Length` fields for one, takes LF for CRLF, cuts `#fragment` off a target. Once it has parsed a
 //! request none of this can be seen any more, so the gate looks at the bytes first, in hyper's own read buffer. Only where a
-//! head comes in several pieces does it keep them until the last.
+//! head comes in several pieces does it keep them until the last; behind a request in flight it waits for them with the first.
 //!
 //! In the place of a refused head hyper finds a stand-in, so that the refusal is answered in its turn, after earlier requests.
 //! [`InFlight::refusal`] tells that request from those of the caller. A refused body ends in a read error, which the service sees
@@ -264,10 +264,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
             if !gate.verdict.is_passing() {
                 return gate.stand_in(buf);
             }
-            if gate.progress.holds_heads_back() && gate.framing.head_length() > 0 {
-                // In its turn again, behind connections that are just being closed.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+            if gate.framing.head_length() > 0 {
+                if gate.progress.is_in_flight() {
+                    // Its turn comes when the request before it is answered; until then it takes no more memory.
+                    gate.progress.wake_when_answered(cx);
+                    return Poll::Pending;
+                }
+                if gate.progress.holds_heads_back() {
+                    // In its turn again, behind connections that are just being closed.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
             if ready!(gate.poll_more(cx, buf))? == Came::End || buf.filled().len() > start {
                 return Poll::Ready(Ok(()));

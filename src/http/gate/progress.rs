@@ -1,7 +1,12 @@
 //! What is going on on one connection, seen from its bytes. The rule: the gate and the service write it, the one who
 //! limits the connection in time reads it.
 
-use std::{cell::Cell, io, rc::Rc, task::Poll};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
 
 use tokio::time::Instant;
 
@@ -24,6 +29,7 @@ pub struct Progress {
     hurried: Cell<Option<Instant>>,
     in_flight: Cell<usize>,
     exchanges: Cell<u64>,
+    waits_for_answer: RefCell<Option<Waker>>,
 }
 
 impl Progress {
@@ -121,6 +127,11 @@ impl Progress {
         self.read.set(self.read.get() + bytes as u64);
     }
 
+    /// Wakes the reader as soon as a request in flight is answered.
+    pub(super) fn wake_when_answered(&self, cx: &Context<'_>) {
+        self.waits_for_answer.replace(Some(cx.waker().clone()));
+    }
+
     pub(super) fn wait_for_bytes(&self, waits: bool) {
         self.waits_for_bytes.set(waits);
     }
@@ -179,5 +190,8 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.progress.in_flight.set(self.progress.in_flight.get() - 1);
+        if let Some(reader) = self.progress.waits_for_answer.take() {
+            reader.wake();
+        }
     }
 }

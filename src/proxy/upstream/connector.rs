@@ -13,6 +13,7 @@ use super::{connection_metrics::Load, gate::Gate};
 use crate::{
     config::settings::{Timeouts, UpstreamLimits, UpstreamSettings},
     net::{Destination, Dialer, Resolve},
+    tls::Client,
 };
 
 /// Limits, the way to connect and the count of connections: made once, cloned into every worker's pool.
@@ -34,14 +35,14 @@ struct Shared {
 }
 
 impl Connector {
-    /// `tls` comes from [`crate::tls::client_config`].
-    pub fn new(tls: rustls::ClientConfig, settings: &UpstreamSettings) -> Self {
+    /// Opens connections as these settings say.
+    pub fn new(tls: impl Into<Client>, settings: &UpstreamSettings) -> Self {
         Self::over(Dialer::new(tls, settings.proxy_url.as_ref()), settings)
     }
 
     /// As [`Connector::new`], with somebody else than the operating system to ask for addresses.
     pub fn resolving(
-        tls: rustls::ClientConfig,
+        tls: impl Into<Client>,
         settings: &UpstreamSettings,
         names: impl Resolve + 'static,
     ) -> Self {

@@ -161,7 +161,9 @@ impl UpstreamError {
 
     /// After the request, or a part of it, may have gone out.
     pub(super) fn sent(place: &Arc<str>, cause: Cause) -> Self {
-        let may_have_arrived = !matches!(cause, Cause::RefusedStream | Cause::Http11Required);
+        // A refused certificate of ours comes after the handshake, and before anything that was sent is looked at.
+        let may_have_arrived =
+            !matches!(cause, Cause::RefusedStream | Cause::Http11Required | Cause::Tls { .. });
         Self { cause, place: place.clone(), may_have_arrived }
     }
 
@@ -201,7 +203,7 @@ impl UpstreamError {
     }
 
     /// All of [`UpstreamError::proxy_status_error`].
-    pub const KINDS: [&'static str; 17] = [
+    pub const KINDS: [&'static str; 18] = [
         "dns_error",
         "connection_refused",
         "destination_ip_unroutable",
@@ -218,6 +220,7 @@ impl UpstreamError {
         "http_response_incomplete",
         "http_protocol_error",
         "connection_limit_reached",
+        "proxy_configuration_error",
         "proxy_internal_error",
     ];
 
@@ -228,9 +231,13 @@ impl UpstreamError {
             Cause::Refused => "connection_refused",
             Cause::Unreachable { .. } => "destination_ip_unroutable",
             Cause::ConnectTimeout { .. } => "connection_timeout",
-            Cause::Tls { fault: TlsFault::Certificate, .. } => "tls_certificate_error",
-            Cause::Tls { fault: TlsFault::Alert | TlsFault::NoProtocol, .. } => "tls_alert_received",
-            Cause::Tls { fault: TlsFault::Protocol, .. } => "tls_protocol_error",
+            Cause::Tls { fault, .. } if fault.is_of_certificate() => "tls_certificate_error",
+            Cause::Tls {
+                fault: TlsFault::Alert | TlsFault::NoProtocol | TlsFault::ClientCertificate,
+                ..
+            } => "tls_alert_received",
+            Cause::Tls { fault: TlsFault::OwnFile, .. } => "proxy_configuration_error",
+            Cause::Tls { .. } => "tls_protocol_error",
             Cause::ForwardProxy { .. } | Cause::RefusedStream | Cause::Http11Required | Cause::NotReady => {
                 "destination_unavailable"
             }
@@ -264,21 +271,20 @@ impl UpstreamError {
             Cause::ConnectTimeout { limit } => format!(
                 "{place} gave no connection within {limit:?}: a firewall may drop the packets (is `upstream.proxy_url` needed?), or the marketplace is down; the limit is `upstream.timeouts.connect`"
             ),
-            Cause::Tls { fault: TlsFault::Certificate, reason } if reason.contains("CaUsedAsEndEntity") => {
-                format!(
-                    "{place} shows a certificate authority's certificate as its own: make the server's with \
-                 basicConstraints=CA:FALSE, and name it or its issuer in `upstream.ca_file`"
-                )
+            Cause::Tls { fault, reason } if fault.is_of_certificate() => {
+                format!("the certificate of {place} is not trusted ({reason}): {}", fault.help())
             }
-            Cause::Tls { fault: TlsFault::Certificate, reason } => format!(
-                "the certificate of {place} is not trusted ({reason}): where a company's proxy intercepts TLS, name its certificate authority in `upstream.ca_file`"
-            ),
             Cause::Tls { fault: TlsFault::NoProtocol, reason } => format!(
-                "{place} speaks none of the protocols that Marketgate offers ({reason}): is this an HTTP server?"
+                "{place} speaks none of the protocols that Marketgate offers ({reason}): {}",
+                TlsFault::NoProtocol.help()
             ),
-            Cause::Tls { reason, .. } => format!(
-                "no TLS handshake with {place} ({reason}): it may not speak TLS on this port, or something on the way interferes"
+            Cause::Tls { fault: TlsFault::ClientCertificate, reason } => format!(
+                "{place} wants a client certificate, or another one ({reason}): {}",
+                TlsFault::ClientCertificate.help()
             ),
+            Cause::Tls { fault, reason } => {
+                format!("no TLS handshake with {place} ({reason}): {}", fault.help())
+            }
             Cause::ForwardProxy { proxy, status: Some(407), .. } => format!(
                 "the forward proxy {proxy} wants other credentials (407): correct user and password in `upstream.proxy_url`"
             ),
@@ -354,12 +360,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_self_signed_authority_in_a_servers_place_is_told_from_an_unknown_one() {
-        let sentence = |reason: &str| {
-            let cause = Cause::Tls { fault: TlsFault::Certificate, reason: reason.to_owned() };
-            UpstreamError::unsent(&"api.test:443".into(), cause).sentence()
+    fn each_fault_of_a_certificate_is_told_with_what_helps() {
+        let sentence = |fault: TlsFault| {
+            let cause = Cause::Tls { fault, reason: "why".to_owned() };
+            UpstreamError::sent(&"api.test:443".into(), cause).sentence()
         };
-        assert!(sentence("invalid peer certificate: Other(CaUsedAsEndEntity)").contains("CA:FALSE"));
-        assert!(sentence("invalid peer certificate: UnknownIssuer").contains("is not trusted"));
+        for (fault, help) in [
+            (TlsFault::Expired, "must renew it"),
+            (TlsFault::NotYetValid, "clock"),
+            (TlsFault::WrongName, "as the certificate names it"),
+            (TlsFault::UnknownIssuer, "`upstream.ca_file`"),
+            (TlsFault::Authority, "CA:FALSE"),
+            (TlsFault::ClientCertificate, "`client_certificate`"),
+        ] {
+            assert!(sentence(fault).contains(help), "{}", sentence(fault));
+        }
     }
 }

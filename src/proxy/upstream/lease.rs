@@ -3,6 +3,8 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use tokio::time::Instant;
+
 use super::{RequestBody, h1::H1, h2::H2, share::InUse, stack::Stack};
 
 /// A connection, or one stream of it, that a request may use. Unused, it goes back by itself.
@@ -15,6 +17,16 @@ pub(super) enum Connection<B: RequestBody> {
     H1(Rc<H1<B>>),
     /// With one stream reserved.
     H2(Rc<H2<B>>),
+}
+
+impl<B: RequestBody> Connection<B> {
+    /// When nobody used it for the last time, over HTTP/1.1.
+    pub(super) fn fell_idle(&self) -> Option<Instant> {
+        match self {
+            Self::H1(connection) => connection.fell_idle(),
+            Self::H2(_) => None,
+        }
+    }
 }
 
 impl<B: RequestBody> Lease<B> {

@@ -41,10 +41,6 @@ pub use error::{Cause, Exceeded, SendFailure, Side, UpstreamError};
 pub use exchange::Reply;
 pub use pool::{Lane, Pool};
 
-/// Longest time a connection lies idle. Load balancers before marketplaces close theirs after 60 s (the default of AWS
-/// and of nginx's upstream side); to be earlier than they are spares the race of a request with their farewell.
-const IDLE_LIMIT: Duration = Duration::from_secs(55);
-
 /// Longest life of a connection on which new requests are sent, so that a changed DNS answer and a rolling restart
 /// behind a load balancer are noticed.
 const MAX_AGE: Duration = Duration::from_secs(300);

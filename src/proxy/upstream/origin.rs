@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -17,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    IDLE_LIMIT, RequestBody,
+    RequestBody,
     attempt::{Attempt, Maker},
     connector::Connector,
     error::{Cause, UpstreamError},
@@ -33,7 +34,8 @@ use super::{
 };
 use crate::{
     names::AccountId,
-    net::{Destination, Offer, TlsFault},
+    net::{Destination, TlsFault},
+    tls::Offer,
 };
 
 /// With a smaller limit on connections, those for one request at a time would leave the others too few.
@@ -82,7 +84,7 @@ pub(super) type Connected<B> = Result<Option<Lease<B>>, UpstreamError>;
 
 impl<B: RequestBody> Origin<B> {
     pub(super) fn new(to: Destination, connector: &Connector, bell: &Rc<Bell>) -> Rc<Self> {
-        Self::offering(if to.tls { Offer::Both } else { Offer::Http1 }, to, connector, bell)
+        Self::offering(to.offer(), to, connector, bell)
     }
 
     fn offering(offer: Offer, to: Destination, connector: &Connector, bell: &Rc<Bell>) -> Rc<Self> {
@@ -124,6 +126,11 @@ impl<B: RequestBody> Origin<B> {
         let has_one = self.protocol.get() == Protocol::Http2 && !self.is_http2_only.get();
         let twin = || Self::offering(Offer::Http1, self.to.clone(), &self.connector, &self.bell);
         has_one.then(|| self.twin.get_or_init(twin))
+    }
+
+    /// Whether it stands beside an origin that has chosen HTTP/2.
+    fn is_twin(&self) -> bool {
+        self.offer != self.to.offer()
     }
 
     /// Whether there are places enough for connections that only one request uses.
@@ -238,11 +245,11 @@ impl<B: RequestBody> Origin<B> {
         let place = &self.to.place;
         let (stream, peer) = self.connector.dialer().tcp(&self.to).await?;
         if !self.to.tls {
-            let connection = H1::new(Stream::Left(stream), peer, place, Rc::downgrade(stack), permit);
+            let connection = H1::new(Stream::Left(stream), peer, &self.to, Rc::downgrade(stack), permit);
             return Ok(Connection::H1(connection));
         }
         let stream = self.connector.dialer().tls(&self.to, stream, self.offer).await?;
-        if self.offer == Offer::Http1 && !stream.speaks_http1() {
+        if self.is_twin() && !stream.speaks_http1() {
             // The twin of an origin that has chosen HTTP/2: a server that chooses nothing now speaks nothing else.
             let reason = "it agreed on no protocol".to_owned();
             return Err(Cause::Tls { fault: TlsFault::NoProtocol, reason });
@@ -252,8 +259,23 @@ impl<B: RequestBody> Origin<B> {
             return Ok(Connection::H2(connection));
         }
         let stream = Stream::Right(Box::new(stream));
-        let connection = H1::new(stream, peer, place, Rc::downgrade(stack), permit);
+        let connection = H1::new(stream, peer, &self.to, Rc::downgrade(stack), permit);
         Ok(Connection::H1(connection))
+    }
+
+    /// How long a connection is kept that nobody uses.
+    pub(super) fn idle_limit(&self) -> Duration {
+        self.connector.timeouts().idle
+    }
+
+    /// A connection that fell idle then had been closed when it was used. So have those, very likely, that have lain idle for as
+    /// long or longer.
+    pub(super) fn doubt(&self, fell_idle: Instant) {
+        while self.idle.borrow().oldest_since().is_some_and(|since| since <= fell_idle) {
+            if let Some(connection) = self.take_oldest(|_| true) {
+                connection.close();
+            }
+        }
     }
 
     /// Somebody waits for a permit: the oldest idle connection makes room, here or, failing that, at another worker's.
@@ -337,6 +359,6 @@ impl<B: RequestBody> Origin<B> {
     }
 
     fn oldest_expiry(&self) -> Option<Instant> {
-        self.idle.borrow().oldest_since().map(|since| since + IDLE_LIMIT)
+        self.idle.borrow().oldest_since().map(|since| since + self.idle_limit())
     }
 }

@@ -286,12 +286,15 @@ impl<B: RequestBody> Lane<B> {
                 }
             }
             let Some(connection) = lease.take() else { continue };
+            let fell_idle = connection.fell_idle();
             request = match terms.exchange(connection, request, now).await {
                 Ok(reply) => return Ok(reply),
                 Err(Broken::Unsent(request)) => request,
                 Err(Broken::Failed { error, reused }) => {
-                    if error.cause() == &Cause::Http11Required {
-                        self.origin.require_http1();
+                    match (error.cause(), fell_idle) {
+                        (Cause::Http11Required, _) => self.origin.require_http1(),
+                        (Cause::Closed { .. }, Some(since)) => self.origin.doubt(since),
+                        _ => {}
                     }
                     return Err(SendFailure { error, reused, request: None });
                 }

@@ -85,8 +85,7 @@ impl<B: RequestBody> Stack<B> {
         loop {
             let place = self.last_for(caller)?;
             let Some(connection) = origin.idle.borrow_mut().take(place) else { continue };
-            connection.lay(None);
-            if connection.is_young(now) {
+            if connection.take_up(now, origin.idle_limit()) && connection.is_young(now) {
                 return Some(connection);
             }
             connection.close();
@@ -131,7 +130,7 @@ impl<B: RequestBody> Stack<B> {
             Some(connection) if origin.gate.is_wanted(connection.kind()) => connection.close(),
             Some(connection) => {
                 let place = origin.idle.borrow_mut().put(connection.clone(), now);
-                connection.lay(Some(place));
+                connection.lay(place, now);
                 stack.idle.borrow_mut().push_back((place, connection.only()));
                 origin.mind_idle();
             }

@@ -1,7 +1,7 @@
 //! The heads of requests and answers (RFC 9112 §2–5). The one rule: an answer's head is whole, unambiguous and within
 //! bounds, or it is none.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{
@@ -14,6 +14,7 @@ use super::{
     super::MAX_HEAD,
     framing::{Framing, number, settle},
 };
+use crate::provider::Transport;
 
 /// Most fields of a head, as in hyper. More of them would cost an allocation for every answer; no marketplace sends half
 /// as many.
@@ -30,7 +31,12 @@ pub(super) enum RequestFraming {
 }
 
 /// Writes a request's head, with the fields that belong to its framing.
-pub(super) fn write<B>(request: &Request<B>, framing: RequestFraming, out: &mut Vec<u8>) {
+pub(super) fn write<B>(
+    request: &Request<B>,
+    framing: RequestFraming,
+    transport: &Transport,
+    out: &mut Vec<u8>,
+) {
     // Most heads fit.
     out.reserve(1024);
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
@@ -47,11 +53,11 @@ pub(super) fn write<B>(request: &Request<B>, framing: RequestFraming, out: &mut 
             (RequestFraming::Length(length), &CONTENT_LENGTH) => {
                 // As it came, leading zeros and all, if it says the same.
                 if !is_framed && number(value.as_bytes()) == Some(length) {
-                    write_field(name, value, out);
+                    write_field(transport.spelling(name), value, out);
                     is_framed = true;
                 }
             }
-            _ => write_field(name, value, out),
+            _ => write_field(transport.spelling(name), value, out),
         }
     }
     match framing {
@@ -64,8 +70,8 @@ pub(super) fn write<B>(request: &Request<B>, framing: RequestFraming, out: &mut 
     out.put_slice(b"\r\n");
 }
 
-fn write_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
-    let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+fn write_field(name: &str, value: &HeaderValue, out: &mut Vec<u8>) {
+    let (name, value) = (name.as_bytes(), value.as_bytes());
     out.reserve(name.len() + value.len() + 4);
     out.put_slice(name);
     out.put_slice(b": ");
@@ -80,6 +86,8 @@ pub(super) struct Head {
     pub(super) framing: Framing,
     /// Whether the connection may carry another exchange (RFC 9112 §9.3). Not after an answer in HTTP/1.0.
     pub(super) keeps_alive: bool,
+    /// How long the upstream keeps the connection when nobody uses it, where it says so.
+    pub(super) kept_for: Option<Duration>,
 }
 
 /// Reads the heads of answers as their bytes come in.
@@ -172,6 +180,7 @@ fn parse(
     let is_doubtful = !matches!(framing, Framing::Length(_)) && fields.remove(CONTENT_LENGTH).is_some();
     settle(fields);
     let keeps_alive = version == Version::HTTP_11 && !is_doubtful && !says_close(fields);
+    let kept_for = kept_for(fields);
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.version_mut() = version;
@@ -181,7 +190,7 @@ fn parse(
     if let Some(reason) = own.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok()) {
         response.extensions_mut().insert(reason);
     }
-    Ok(Some((length, Some(Head { response, framing, keeps_alive }))))
+    Ok(Some((length, Some(Head { response, framing, keeps_alive, kept_for }))))
 }
 
 /// All values share one copy of the head's bytes.
@@ -201,6 +210,18 @@ pub(super) fn fill(
         fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| malformed())?);
     }
     Ok(())
+}
+
+/// The `timeout` of `Keep-Alive` (RFC 2068 §19.7.1.1), which servers still send.
+fn kept_for(fields: &HeaderMap) -> Option<Duration> {
+    static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    let mut parameters = fields.get(&KEEP_ALIVE)?.to_str().ok()?.split([',', ';']);
+    let timeout = parameters.find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        let seconds = value.trim().trim_matches('"').parse::<u32>().ok()?;
+        name.trim().eq_ignore_ascii_case("timeout").then_some(seconds)
+    });
+    timeout.map(|seconds| Duration::from_secs(seconds.into()))
 }
 
 fn says_close(fields: &HeaderMap) -> bool {

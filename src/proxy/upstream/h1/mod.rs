@@ -46,10 +46,14 @@ use super::{
     room::{Kind, Party},
     stack::Stack,
 };
+use crate::{net::Destination, provider::Transport};
 
 /// How long the end of a request may take to be written when its answer is complete. A peer that leaves it unread for
 /// longer will not read it.
 const SETTLING: Duration = Duration::from_secs(1);
+
+/// So much earlier than an upstream announced a connection is given up.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// An established connection. Dropping it cuts it off, unless it was told to close in order.
 pub(super) struct H1<B: RequestBody> {
@@ -62,6 +66,11 @@ pub(super) struct H1<B: RequestBody> {
     used: Cell<bool>,
     /// Where it lies while nobody uses it.
     lies: Cell<Option<Place>>,
+    /// When nobody used it for the last time.
+    fell_idle: Cell<Option<Instant>>,
+    /// How long the upstream keeps it, by its own account.
+    announced: Cell<Option<Duration>>,
+    transport: Arc<Transport>,
     /// For whom it was opened, and on what kind of permit.
     owner: Party,
     kind: Kind,
@@ -73,7 +82,7 @@ impl<B: RequestBody> H1<B> {
     pub(super) fn new(
         stream: Stream,
         peer: Option<SocketAddr>,
-        place: &Arc<str>,
+        to: &Destination,
         stack: Weak<Stack<B>>,
         permit: Permit,
     ) -> Rc<Self> {
@@ -83,9 +92,12 @@ impl<B: RequestBody> H1<B> {
             stack,
             born: Instant::now(),
             peer,
-            place: place.clone(),
+            place: to.place.clone(),
             used: Cell::new(false),
             lies: Cell::new(None),
+            fell_idle: Cell::new(None),
+            announced: Cell::new(None),
+            transport: to.transport.clone(),
             owner,
             kind,
             watch: Watch::new(),
@@ -129,9 +141,24 @@ impl<B: RequestBody> H1<B> {
         (self.kind == Kind::Spare).then_some(self.owner.caller)
     }
 
-    /// It lies idle from now on, or no longer.
-    pub(super) fn lay(&self, place: Option<Place>) {
-        self.lies.set(place);
+    /// It lies idle from now on.
+    pub(super) fn lay(&self, place: Place, now: Instant) {
+        self.lies.set(Some(place));
+        self.fell_idle.set(Some(now));
+    }
+
+    /// It lies idle no longer. False when it did so for longer than it is kept: `limit` at most, and less where the upstream
+    /// announced less. That is not used to its end, since the upstream's farewell may be on its way or be lost.
+    pub(super) fn take_up(&self, now: Instant, limit: Duration) -> bool {
+        self.lies.set(None);
+        let announced = self.announced.get().map(|time| time - (time / 2).min(MARGIN));
+        let kept = announced.map_or(limit, |announced| announced.min(limit));
+        self.fell_idle.get().is_none_or(|since| now < since + kept)
+    }
+
+    /// When nobody used it for the last time.
+    pub(super) fn fell_idle(&self) -> Option<Instant> {
+        self.fell_idle.get()
     }
 
     /// Closes an idle connection with TLS's and TCP's own farewells instead of cutting it off.

@@ -17,6 +17,7 @@ use super::{
     head::{self, Head, Reader},
     upload::{self, Broken, Upload},
 };
+use crate::net::{TlsFault, is_refused_certificate};
 
 /// The way of a request to the head of its answer.
 pub(in super::super) struct Sending<B: RequestBody> {
@@ -76,7 +77,7 @@ impl<B: RequestBody> Begun<B> {
     /// Nothing is written yet: what the body has at hand goes out with the head.
     fn new(connection: &H1<B>, request: Request<Outgoing<B>>, cx: &mut Context<'_>) -> Self {
         let framing = upload::framing(request.body());
-        head::write(&request, framing, &mut connection.wire.borrow_mut().outbox.small);
+        head::write(&request, framing, &connection.transport, &mut connection.wire.borrow_mut().outbox.small);
         let (parts, body) = request.into_parts();
         Self {
             method: parts.method,
@@ -123,12 +124,16 @@ impl<B: RequestBody> Begun<B> {
             None if nothing_came => "not a byte of an answer came".to_owned(),
             None => "within the answer's head".to_owned(),
         };
-        Cause::Closed { reason }
+        match nothing_came && is_refused_certificate(&reason) {
+            true => Cause::Tls { fault: TlsFault::ClientCertificate, reason },
+            false => Cause::Closed { reason },
+        }
     }
 
     /// The rest of the exchange. An answer may come before the request has ended, which then goes on by itself: its caller
     /// may not read before he has written.
     fn receive(self, connection: &H1<B>, head: Head) -> Response<Receiving> {
+        connection.announced.set(head.kept_for);
         let wire = connection.wire.clone();
         let upload = self.upload.filter(|_| self.refused.is_none());
         let sender = upload.map(|mut upload| {

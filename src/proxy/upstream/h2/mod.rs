@@ -32,7 +32,7 @@ pub(super) use sending::Sending;
 
 use self::{upload::Upload, window::CONNECTION_WINDOW, wire::Wire};
 use super::{
-    IDLE_LIMIT, MAX_AGE, MAX_HEAD, RequestBody,
+    MAX_AGE, MAX_HEAD, RequestBody,
     error::Cause,
     gate::Permit,
     lease::{Carrier, Ending},
@@ -136,7 +136,8 @@ impl<B: RequestBody> H2<B> {
 
     /// When it will have been idle for too long; None while it is in use.
     pub(super) fn expires(&self) -> Option<Instant> {
-        self.is_idle().then(|| self.idle_since.get() + IDLE_LIMIT)
+        let limit = self.origin.upgrade().map_or(Duration::ZERO, |origin| origin.idle_limit());
+        self.is_idle().then(|| self.idle_since.get() + limit)
     }
 
     /// Whether it may make room for another: not at once, so that those who waited for it find it first.

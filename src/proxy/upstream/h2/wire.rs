@@ -14,8 +14,9 @@ use bytes::Bytes;
 use h2::{Ping, PingPong, client::Connection};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{super::error::Cause, super::gate::Permit, window::Window};
+use super::{super::error::Cause, super::gate::Permit, window::Window, words};
 use crate::net::Secured;
+use crate::net::{TlsFault, is_refused_certificate};
 
 /// After this long without a frame while an answer is awaited, a PING asks whether the upstream is still there. Not
 /// oftener: servers answer eager pings with ENHANCE_YOUR_CALM (RFC 9113 §7).
@@ -44,6 +45,8 @@ pub(super) struct Wire {
     /// When nobody could use the connection any more.
     left: Cell<Option<Instant>>,
     driver: RefCell<Waker>,
+    /// Why it has ended.
+    why: Cell<Option<String>>,
     /// Who waits for the upstream's SETTINGS.
     awaiting: RefCell<Option<Waker>>,
 }
@@ -62,6 +65,7 @@ impl Wire {
             was_heard: Cell::new(true),
             left: Cell::new(None),
             driver: RefCell::new(Waker::noop().clone()),
+            why: Cell::default(),
             awaiting: RefCell::default(),
         })
     }
@@ -163,7 +167,11 @@ impl Wire {
                 return Poll::Ready(Ok(()));
             }
             if self.connection.borrow().is_none() {
-                return Poll::Ready(Err(Cause::Protocol { reason: "no HTTP/2 SETTINGS came".to_owned() }));
+                let refused = self.why.take().filter(|why| is_refused_certificate(why));
+                return Poll::Ready(Err(match refused {
+                    Some(reason) => Cause::Tls { fault: TlsFault::ClientCertificate, reason },
+                    None => Cause::Protocol { reason: "no HTTP/2 SETTINGS came".to_owned() },
+                }));
             }
             *self.awaiting.borrow_mut() = Some(cx.waker().clone());
             Poll::Pending
@@ -191,6 +199,7 @@ impl Wire {
         });
         if let Err(reason) = ended.await {
             tracing::debug!(%reason, "an upstream connection ended");
+            self.why.set(Some(reason));
         }
         self.connection.take();
         if let Some(waiting) = self.awaiting.take() {
@@ -201,7 +210,7 @@ impl Wire {
     fn poll_connection(&self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
         self.driver.borrow_mut().clone_from(cx.waker());
         match self.connection.borrow_mut().as_mut() {
-            Some(connection) => Pin::new(connection).poll(cx).map_err(|error| error.to_string()),
+            Some(connection) => Pin::new(connection).poll(cx).map_err(|error| words(&error)),
             None => Poll::Ready(Ok(())),
         }
     }
