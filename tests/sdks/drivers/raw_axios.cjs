@@ -1,5 +1,5 @@
-// axios alone: raw_axios.cjs PLAN STYLE, where STYLE is `global` or `instance`, or `none` or `none-instance` for the same requests
-// without the interceptor. Those of an instance come in parts, with `baseURL` and `params`.
+// axios alone: raw_axios.cjs PLAN STYLE, where STYLE is `global` or `instance`; `none` and `none-instance` send the same
+// without the interceptor. An instance gets its URLs in parts, with `baseURL` and `params`.
 const { readFileSync } = require("node:fs");
 
 const axios = require("axios");
