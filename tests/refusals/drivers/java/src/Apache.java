@@ -1,6 +1,7 @@
 // Apache HttpClient 5, classic.
 
 import java.io.ByteArrayInputStream;
+import org.apache.hc.client5.http.config.RequestConfig;
 import org.apache.hc.client5.http.impl.classic.CloseableHttpClient;
 import org.apache.hc.client5.http.impl.classic.HttpClients;
 import org.apache.hc.core5.http.ContentType;
@@ -9,9 +10,12 @@ import org.apache.hc.core5.http.io.entity.ByteArrayEntity;
 import org.apache.hc.core5.http.io.entity.EntityUtils;
 import org.apache.hc.core5.http.io.entity.InputStreamEntity;
 import org.apache.hc.core5.http.io.support.ClassicRequestBuilder;
+import org.apache.hc.core5.util.Timeout;
 
 final class Apache implements Driver.Client {
-    private final CloseableHttpClient client = HttpClients.createDefault();
+    // Otherwise it would wait for ever.
+    private static final RequestConfig TIMEOUT = RequestConfig.custom().setResponseTimeout(Timeout.ofSeconds(Driver.SECONDS)).build();
+    private final CloseableHttpClient client = HttpClients.custom().setDefaultRequestConfig(TIMEOUT).build();
 
     @Override
     public Driver.Answer send(Driver.Request asked) throws Exception {

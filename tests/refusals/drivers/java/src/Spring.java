@@ -1,6 +1,8 @@
 // Spring's WebClient over Reactor Netty.
 
+import java.net.URI;
 import java.time.Duration;
+import java.util.Arrays;
 import org.springframework.core.io.buffer.DataBuffer;
 import org.springframework.core.io.buffer.DefaultDataBufferFactory;
 import org.springframework.http.HttpMethod;
@@ -14,7 +16,7 @@ final class Spring implements Driver.Client {
 
     @Override
     public Driver.Answer send(Driver.Request asked) throws Exception {
-        var request = client.method(HttpMethod.valueOf(asked.method())).uri(java.net.URI.create(asked.url()));
+        var request = client.method(HttpMethod.valueOf(asked.method())).uri(URI.create(asked.url()));
         asked.headers().forEach(request::header);
         if (asked.body() != null && asked.chunked()) {
             request.body(BodyInserters.fromDataBuffers(pieces(asked.body())));
@@ -29,7 +31,7 @@ final class Spring implements Driver.Client {
     private static Flux<DataBuffer> pieces(byte[] body) {
         var count = (body.length + PIECE - 1) / PIECE;
         return Flux.range(0, count).map(index -> {
-            var piece = java.util.Arrays.copyOfRange(body, index * PIECE, Math.min(body.length, (index + 1) * PIECE));
+            var piece = Arrays.copyOfRange(body, index * PIECE, Math.min(body.length, (index + 1) * PIECE));
             return DefaultDataBufferFactory.sharedInstance.wrap(piece);
         });
     }
