@@ -18,7 +18,7 @@ import upstream
 
 KIB, MIB = 1 << 10, 1 << 20
 KEY = "mgc_matrix-of-refusals"
-# Most of the time a client waits for what we are to say.
+# Clients mostly wait for answers, so several of them share a core.
 AT_ONCE = 3 * (os.cpu_count() or 1)
 
 PLAIN = """\
@@ -29,7 +29,7 @@ listen = "127.0.0.1:{admin}"
 [upstream.timeouts]
 token_wait = "1s"
 """
-# Where no answer is to come. Elsewhere one is, however busy the machine may be.
+# For the upstream that never answers. The others do, and on a busy machine that may take longer than this.
 IMPATIENT = """\
 head = "1s"
 """
@@ -126,19 +126,19 @@ def wait_for(url, process, log):
 
 
 def asked(name, url, headers, method, size, chunked):
-    """A case's name, and what a client is handed for it."""
+    """The name of a case, and its request."""
     shape = f"{method} {size >> 10} KiB{' chunked' if chunked else ''}"
     request = {"url": url, "method": method, "headers": headers, "size": size, "chunked": chunked}
     return f"{name}, {shape}", request
 
 
 def controls():
-    """Without us: a client sends what it is asked to send, and makes up no answer where there is none."""
+    """Without Marketgate: the client sends the body as asked, and reports an error when the server resets."""
     mirror, resets = upstream.mirror(), upstream.resets()
     for method, size, chunked in SHAPES:
         how = "none" if size == 0 else "chunked" if chunked else "measured"
-        yield *asked("what is sent", f"http://127.0.0.1:{mirror}/{size}", {}, method, size, chunked), (200, how)
-        yield *asked("a server that resets", f"http://127.0.0.1:{resets}/x", {}, method, size, chunked), (None, None)
+        yield *asked("control: what is sent", f"http://127.0.0.1:{mirror}/{size}", {}, method, size, chunked), (200, how)
+        yield *asked("control: the server resets", f"http://127.0.0.1:{resets}/x", {}, method, size, chunked), (None, None)
 
 
 def cases(urls):
@@ -151,11 +151,11 @@ def cases(urls):
 
 
 def clients(work):
-    """By name: the command, and whether it takes lines of fields in the place of JSON. The slowest come first."""
+    """By name: the command, and whether it takes lines of fields in the place of JSON. The slowest start first."""
     here = Path(__file__).parent
     found, missing = {}, []
     if (work / "java/made").exists():
-        # Compiled simply: none of them runs for long enough to gain from more.
+        # These processes are too short-lived for the optimizing compiler to pay off.
         java = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{work}/java/classes:{work}/java/lib/*", "Driver"]
         names = ("httpclient5-async", "httpclient5", "vertx", "webclient", "okhttp", "java.net.http")
         found |= {name: ([*java, name], True) for name in names}
@@ -182,7 +182,7 @@ def clients(work):
 
 
 def guzzle():
-    """Whether PHP has what it takes."""
+    """Whether PHP is installed with curl and Guzzle."""
     test = 'exit((int) !(extension_loaded("curl") && stream_resolve_include_path("GuzzleHttp/autoload.php")));'
     return shutil.which("php") and subprocess.run(["php", "-r", test]).returncode == 0
 
@@ -196,7 +196,7 @@ def line(request, as_fields):
 
 
 def try_client(command, as_fields, wanted):
-    """How many went wrong, what to say of them, and how long it took."""
+    """The number of failed cases, a message for each, and the seconds it took."""
     started = time.monotonic()
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     text = "".join(line(request, as_fields) + "\n" for _, request, _ in wanted)

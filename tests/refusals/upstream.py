@@ -1,4 +1,4 @@
-"""Upstreams that behave badly, each on a port of its own, and the servers that the clients themselves are tried against."""
+"""Upstreams that behave badly, and servers to check the clients themselves with; each on a port of its own."""
 
 import re
 import socket
@@ -63,11 +63,11 @@ def early():
 
 
 def mirror():
-    """Answers how the body came, once all of it is there: `none`, `measured` or `chunked`. The path is its size."""
+    """Reads the whole body and answers how it was framed: `none`, `measured` or `chunked`. The path is the size to expect."""
 
     def answer(connection):
         with connection.makefile("rb") as stream:
-            while head := b"".join(iter(stream.readline, b"\r\n")).lower():
+            while head := b"".join(_lines(stream)).lower():
                 if b"expect: 100-continue" in head:
                     connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
                 how, size = _body(head, stream)
@@ -78,8 +78,14 @@ def mirror():
     return _serve(answer)
 
 
+def _lines(stream):
+    """Up to the empty line, or the end."""
+    while (line := stream.readline()) not in (b"\r\n", b""):
+        yield line
+
+
 def _body(head, stream):
-    """How it was framed, and how much it was."""
+    """Its framing and its size."""
     if b"transfer-encoding: chunked" in head:
         total = 0
         while size := int(stream.readline(), 16):
@@ -93,7 +99,7 @@ def _body(head, stream):
 
 
 def resets():
-    """Resets the connection behind the request's head."""
+    """Resets the connection after the request's head."""
 
     def answer(connection):
         _head(connection)
