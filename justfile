@@ -24,6 +24,7 @@ ci:
 # Clients in several languages against the built program
 clients: _release
     tests/clients/run.sh target/release/marketgate
+    tests/sdks/run.sh target/release/marketgate
 
 # Real authorization servers
 servers *names: _release

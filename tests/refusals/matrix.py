@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,6 +18,8 @@ import upstream
 
 KIB, MIB = 1 << 10, 1 << 20
 KEY = "mgc_matrix-of-refusals"
+# Clients mostly wait for answers, so several of them share a core.
+AT_ONCE = 3 * (os.cpu_count() or 1)
 
 PLAIN = """\
 [proxy]
@@ -24,6 +28,9 @@ listen = "127.0.0.1:{proxy}"
 listen = "127.0.0.1:{admin}"
 [upstream.timeouts]
 token_wait = "1s"
+"""
+# For the upstream that never answers. The others do, and on a busy machine that may take longer than this.
+IMPATIENT = """\
 head = "1s"
 """
 APP = """
@@ -65,6 +72,7 @@ def configurations():
     key = hashlib.sha256(KEY.encode()).hexdigest()
     return {
         "open": apps,
+        "impatient": IMPATIENT + apps,
         "small": '[limits]\nbody = "512KiB"\n' + apps,
         "keyed": f'[callers.matrix]\nsha256 = "{key}"\n' + apps,
     }
@@ -85,7 +93,7 @@ def refusals():
         ("nobody listens", "open", "/closed/x", {}, 502, "upstream_unreachable", None),
         ("broken off", "open", "/broken/x", {}, 502, "upstream_broken", None),
         ("no token", "open", "/tokenless/x", {}, 503, "token_unavailable", None),
-        ("no answer", "open", "/silent/x", {}, 504, "upstream_timeout", None),
+        ("no answer", "impatient", "/silent/x", {}, 504, "upstream_timeout", None),
         ("the API's early answer", "open", "/early/x", {}, 413, "early", None),
     ]
 
@@ -117,30 +125,66 @@ def wait_for(url, process, log):
             pass
 
 
+def asked(name, url, headers, method, size, chunked):
+    """The name of a case, and its request."""
+    shape = f"{method} {size >> 10} KiB{' chunked' if chunked else ''}"
+    request = {"url": url, "method": method, "headers": headers, "size": size, "chunked": chunked}
+    return f"{name}, {shape}", request
+
+
+def controls():
+    """Without Marketgate: the client sends the body as asked, and reports an error when the server resets."""
+    mirror, resets = upstream.mirror(), upstream.resets()
+    for method, size, chunked in SHAPES:
+        how = "none" if size == 0 else "chunked" if chunked else "measured"
+        yield *asked("control: what is sent", f"http://127.0.0.1:{mirror}/{size}", {}, method, size, chunked), (200, how)
+        yield *asked("control: the server resets", f"http://127.0.0.1:{resets}/x", {}, method, size, chunked), (None, None)
+
+
 def cases(urls):
     """All exchanges, in order, with what is expected of each."""
+    yield from controls()
     for name, instance, path, headers, status, code, is_for in refusals():
         for method, size, chunked in SHAPES:
             if is_for is None or is_for(size):
-                shape = f"{method} {size >> 10} KiB{' chunked' if chunked else ''}"
-                request = {"url": urls[instance] + path, "method": method, "headers": headers, "size": size,
-                           "chunked": chunked}
-                yield f"{name}, {shape}", request, (status, code)
+                yield *asked(name, urls[instance] + path, headers, method, size, chunked), (status, code)
 
 
 def clients(work):
-    """By name: the command, and whether it takes lines of fields in the place of JSON."""
+    """By name: the command, and whether it takes lines of fields in the place of JSON. The slowest start first."""
     here = Path(__file__).parent
+    found, missing = {}, []
+    if (work / "java/made").exists():
+        # These processes are too short-lived for the optimizing compiler to pay off.
+        java = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{work}/java/classes:{work}/java/lib/*", "Driver"]
+        names = ("httpclient5-async", "httpclient5", "vertx", "webclient", "okhttp", "java.net.http")
+        found |= {name: ([*java, name], True) for name in names}
+    else:
+        missing.append("Java and Maven")
     python = [sys.executable, "-B", str(here / "drivers/python.py")]
-    node = ["node", str(work / "node.mjs")]
-    found = {name: ([*python, name], False) for name in ("curl", "requests", "httpx", "aiohttp")}
+    found |= {name: ([*python, name], False) for name in ("curl", "requests", "httpx", "aiohttp")}
     if shutil.which("node"):
+        node = ["node", str(work / "node.mjs")]
         found |= {name: ([*node, name], False) for name in ("fetch", "undici-5", "undici-6", "undici-7", "axios")}
+    else:
+        missing.append("Node")
+    if guzzle():
+        found["guzzle"] = (["php", str(here / "drivers/guzzle.php")], False)
+    else:
+        missing.append("PHP with curl and Guzzle")
     if (work / "go-client").exists():
-        found["go"] = ([str(work / "go-client")], False)
-    if (work / "java/Driver.class").exists():
-        found["java"] = (["java", "-cp", str(work / "java"), "Driver"], True)
+        found |= {name: ([str(work / "go-client"), name], False) for name in ("net/http", "resty", "fasthttp")}
+    else:
+        missing.append("Go")
+    if missing and os.environ.get("CI"):
+        sys.exit(f"not installed: {', '.join(missing)}")
     return found
+
+
+def guzzle():
+    """Whether PHP is installed with curl and Guzzle."""
+    test = 'exit((int) !(extension_loaded("curl") && stream_resolve_include_path("GuzzleHttp/autoload.php")));'
+    return shutil.which("php") and subprocess.run(["php", "-r", test]).returncode == 0
 
 
 def line(request, as_fields):
@@ -152,18 +196,25 @@ def line(request, as_fields):
 
 
 def try_client(command, as_fields, wanted):
-    """What went wrong, by case."""
+    """The number of failed cases, a message for each, and the seconds it took."""
+    started = time.monotonic()
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     text = "".join(line(request, as_fields) + "\n" for _, request, _ in wanted)
-    done = subprocess.run(command, input=text, capture_output=True, text=True, env=environment)
-    outcomes = [json.loads(one) for one in done.stdout.splitlines()]
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, env=environment, timeout=2 * len(wanted))
+        printed, why = done.stdout, f"ended with {done.returncode}: {done.stderr[-2000:]}"
+    except subprocess.TimeoutExpired as error:
+        printed, why = (error.stdout or b"").decode(), "took too long"
+    outcomes = [json.loads(one) for one in printed.splitlines()]
     if len(outcomes) != len(wanted):
-        return [f"{len(outcomes)} of {len(wanted)} answers: {done.stderr[-2000:]}"]
+        last = wanted[len(outcomes)][0] if len(outcomes) < len(wanted) else "all"
+        wrong = [f"{len(outcomes)} of {len(wanted)} answers, up to {last}: {why}"]
+        return len(wanted), wrong, time.monotonic() - started
     wrong = []
     for (name, _, (status, code)), outcome in zip(wanted, outcomes, strict=True):
         if (outcome.get("status"), outcome.get("code")) != (status, code):
             wrong.append(f"{name}: {outcome}, not {status} {code}")
-    return wrong
+    return len(wrong), wrong, time.monotonic() - started
 
 
 def main():
@@ -177,15 +228,15 @@ def main():
             for name, text in configurations().items()
         }
         wanted = list(cases(urls)) * repeat
-        for name, (command, as_fields) in clients(work).items():
-            if names and name not in names:
-                continue
-            wrong = try_client(command, as_fields, wanted)
-            outcomes["failed"] += len(wrong)
-            outcomes["passed"] += len(wanted) - len(wrong)
-            print(f"{name}: {len(wanted) - len(wrong)} of {len(wanted)}", flush=True)
-            for one in wrong:
-                print(f"    {one}", flush=True)
+        chosen = {name: how for name, how in clients(work).items() if not names or name in names}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            tried = pool.map(lambda how: try_client(*how, wanted), chosen.values())
+            for name, (failed, wrong, seconds) in zip(chosen, tried, strict=True):
+                outcomes["failed"] += failed
+                outcomes["passed"] += len(wanted) - failed
+                print(f"{name}: {len(wanted) - failed} of {len(wanted)}, {seconds:.0f} s", flush=True)
+                for one in wrong:
+                    print(f"    {one}", flush=True)
     print(f"{outcomes['passed']} passed, {outcomes['failed']} failed")
     sys.exit(1 if outcomes["failed"] or not outcomes["passed"] else 0)
 

@@ -8,16 +8,24 @@ shift
 cd "$(dirname "$0")"
 work="${CARGO_TARGET_DIR:-$PWD/../../target}/refusals"
 mkdir -p "$work"
-venv=$work/venv
 # A stamp beside what it stamps: an interrupted installation is repeated, a finished one is not.
+venv=$work/venv
 if ! cmp -s requirements.txt "$venv/installed.txt"; then
     python3 -m venv --clear "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement requirements.txt
     cp requirements.txt "$venv/installed.txt"
 fi
 cp drivers/node.mjs package.json "$work/"
-(cd "$work" && npm install --omit=dev --no-audit --no-fund --no-package-lock --loglevel=error)
-if command -v javac >/dev/null; then javac -d "$work/java" drivers/java/Driver.java; fi
+if ! cmp -s package.json "$work/node_modules/installed.json"; then
+    (cd "$work" && npm install --omit=dev --no-audit --no-fund --no-package-lock --loglevel=error)
+    cp package.json "$work/node_modules/installed.json"
+fi
+java=$work/java
+if command -v mvn >/dev/null && ! cat drivers/java/pom.xml drivers/java/src/* | cmp -s - "$java/made"; then
+    rm -rf "$java"
+    mvn --quiet --batch-mode --no-transfer-progress compile --file drivers/java/pom.xml "-Doutput=$java"
+    cat drivers/java/pom.xml drivers/java/src/* >"$java/made"
+fi
 if command -v go >/dev/null; then go build -C drivers/go -o "$work/go-client" .; fi
 if [ "$binary" = --prepare ]; then exit; fi
 exec "$venv/bin/python" -B matrix.py "$binary" "$work" "$@"
