@@ -192,6 +192,18 @@ fn stamp(path: &Path) -> Stamp {
     Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }
 
+/// Longer than any bundle of authorities.
+const LONGEST: u64 = 16 << 20;
+
+/// Whether a file can be read to its end: a pipe in its place would hold up every connection.
+fn can_be_read(path: &Path) -> Result<(), String> {
+    let found = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    match found.is_file() && found.len() <= LONGEST {
+        true => Ok(()),
+        false => Err("it is no regular file, or far too long".to_owned()),
+    }
+}
+
 fn build(ca_file: Option<&Path>, certificate: Option<&ClientCertificate>) -> Result<ClientConfig, TlsError> {
     static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(system_roots);
     let mut roots = SYSTEM.clone();
@@ -229,6 +241,9 @@ fn read_certificate(
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let unusable =
         |path: &Path, reason: String| TlsError::ClientCertificate { path: path.to_owned(), reason };
+    for path in [&files.cert, &files.key] {
+        can_be_read(path).map_err(|reason| unusable(path, reason))?;
+    }
     let chain = CertificateDer::pem_file_iter(&files.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = chain.map_err(|e| unusable(&files.cert, reason(&e)))?;
     if chain.is_empty() {
@@ -265,6 +280,7 @@ fn system_roots() -> RootCertStore {
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     let path_buf = || path.to_path_buf();
     let unreadable = |e: pem::Error| TlsError::Unreadable { path: path_buf(), reason: reason(&e) };
+    can_be_read(path).map_err(|reason| TlsError::Unreadable { path: path_buf(), reason })?;
     let mut number = 0;
     for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
         number += 1;
@@ -364,6 +380,10 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &second));
         std::fs::write(&key, "torn").unwrap();
         assert!(Arc::ptr_eq(&second, &get()) && Arc::ptr_eq(&second, &get()));
+        // A pipe would never come to its end.
+        std::fs::remove_file(&key).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&key).status().unwrap().success());
+        assert!(Arc::ptr_eq(&second, &get()));
         place(&self_signed());
         assert!(!Arc::ptr_eq(&second, &get()));
         assert_eq!(get().alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);

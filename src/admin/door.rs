@@ -24,7 +24,7 @@ use super::{
     liveness::Liveness,
     refusal::{bad_request, draining},
     router::{self, Found, Route},
-    stop::AskToStop,
+    stop::{self, AskToStop},
 };
 use crate::{
     config::settings::AdminSettings,
@@ -154,7 +154,7 @@ impl AdminDoor {
     ) -> Result<Answer, Problem> {
         let visitor = self.access.admit(entrance, route.needs, &head.headers)?;
         let changes = route.method != Method::GET;
-        if changes && self.draining.is_cancelled() {
+        if changes && self.draining.is_cancelled() && route.path != stop::PATH {
             return Err(draining());
         }
         let body = body::read(route.body, &head.headers, body).await?;

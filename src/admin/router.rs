@@ -53,7 +53,7 @@ pub static ROUTES: &[Route] = &[
     post("/api/consents/complete", CONSENT, Taken::Json, |call| Box::pin(consents::complete(call))),
     get("/api/consents/{id}", CONSENT, |call| Box::pin(consents::show(call))),
     post("/api/store/backup", Needs::Control, Taken::Json, |call| Box::pin(store::back_up(call))),
-    post("/api/stop", Needs::Permission(Permission::Stop), Taken::Nothing, |call| Box::pin(stop::stop(call))),
+    post(stop::PATH, Needs::Permission(Permission::Stop), Taken::Nothing, |call| Box::pin(stop::stop(call))),
     post("/api/store/rekey", Needs::Control, Taken::Nothing, |call| Box::pin(store::rekey(call))),
 ];
 

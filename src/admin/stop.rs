@@ -9,6 +9,9 @@ use super::{
 };
 use crate::http::problem::Problem;
 
+/// Where.
+pub(super) const PATH: &str = "/api/stop";
+
 /// What has the program end in order.
 pub type AskToStop = Box<dyn Fn() + Send + Sync>;
 

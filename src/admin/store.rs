@@ -24,6 +24,12 @@ pub(super) async fn back_up(call: Call) -> Result<Answer, Problem> {
     if !path.is_absolute() {
         return Err(bad_request("`path` is not absolute", "begin it with `/`: it is this machine's"));
     }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if ["-wal", "-journal", "-shm", ".lock", ".mark", ".spill", ".sock"].iter().any(|end| name.ends_with(end))
+    {
+        let detail = format!("{name} is what a store calls a file of its own");
+        return Err(bad_request(detail, "name the copy otherwise, such as backup.db"));
+    }
     if path.symlink_metadata().is_ok() {
         let detail = format!("{} is there already, and a copy replaces nothing", path.display());
         return Err(bad_request(detail, "name a file that is not there yet"));

@@ -43,7 +43,7 @@ pub fn run(place: &Place, arguments: &InitArguments) -> Result<(), Failure> {
         return Err(already_there(&file));
     }
     let mut choices = match arguments.provider.as_slice() {
-        [] => ask(arguments.grant)?,
+        [] => ask(arguments)?,
         named => named.iter().map(|text| choice(text, arguments.grant)).collect::<Result<Vec<_>, _>>()?,
     };
     if let Some(name) = &arguments.name {
@@ -79,7 +79,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
     let mut file = file.map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => already_there(path),
-        _ => Failure::new(Exit::Failure, format!("{}: {e}", path.display())),
+        _ => Failure::new(Exit::Failure, format!("{}: {e}", path.display()))
+            .mend("name a file in a directory that you may write to, or print it with --stdout"),
     })?;
     file.write_all(text.as_bytes())
         .map_err(|e| Failure::new(Exit::Failure, format!("{}: {e}", path.display())))
@@ -158,13 +159,13 @@ fn refuse_repetition(choices: &[ProviderChoice]) -> Result<(), Failure> {
     let repeated =
         choices.iter().enumerate().find(|(at, c)| choices[..*at].iter().any(|d| d.app_name == c.app_name));
     repeated.map_or(Ok(()), |(_, choice)| {
-        Err(Failure::new(Exit::Usage, format!("`{}` is named twice", choice.provider))
-            .mend("name it once; copy its section in the file and give the copy another name"))
+        Err(Failure::new(Exit::Usage, format!("two apps would be called `{}`", choice.app_name))
+            .mend("name each marketplace once; copy its section in the file and give the copy another name"))
     })
 }
 
 /// Asks a person: which marketplaces, and of each what it leaves open.
-fn ask(grant: Option<GrantKind>) -> Result<Vec<ProviderChoice>, Failure> {
+fn ask(arguments: &InitArguments) -> Result<Vec<ProviderChoice>, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::new(Exit::Usage, "no provider was named")
             .mend("marketgate init --provider walmart-marketplace"));
@@ -180,11 +181,12 @@ fn ask(grant: Option<GrantKind>) -> Result<Vec<ProviderChoice>, Failure> {
             Failure::new(Exit::Usage, "no provider was named").mend("answer with a number, such as 1")
         );
     }
-    words.into_iter().map(|word| ask_about(word, grant)).collect()
+    words.into_iter().map(|word| ask_about(word, arguments)).collect()
 }
 
 /// The environment, the grant and the name, as far as there is a choice. An empty answer takes what stands first.
-fn ask_about(provider: &str, grant: Option<GrantKind>) -> Result<ProviderChoice, Failure> {
+fn ask_about(provider: &str, arguments: &InitArguments) -> Result<ProviderChoice, Failure> {
+    let grant = arguments.grant;
     let mut chosen = choice(provider, grant)?;
     let Some(preset) = Preset::named(&chosen.provider) else { return Ok(chosen) };
     let environments = std::iter::once(chosen.environment.as_str())
@@ -211,6 +213,9 @@ fn ask_about(provider: &str, grant: Option<GrantKind>) -> Result<ProviderChoice,
                 .map_err(|why| Failure::new(Exit::Usage, format!("no grant `{word}`")).mend(why))?;
             chosen.grant = Some(wanted);
         }
+    }
+    if arguments.name.is_some() {
+        return Ok(chosen);
     }
     streams::talk(format_args!("What shall programs call it in their URLs? [{}]", chosen.app_name));
     let name = answer(&[])?;

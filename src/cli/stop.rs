@@ -35,9 +35,10 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub fn run(place: &Place, arguments: &StopArguments) -> Result<(), Failure> {
     block_on(async {
         let client = running(place, &arguments.server).await?;
+        let stopped = instance(&client).await.ok().flatten();
         client.send(Method::POST, "/api/stop", Body::Empty, LIMIT).await?;
         let begun = Instant::now();
-        while !matches!(client.text("/livez", LIMIT).await, Err(AskError::NotRunning { .. })) {
+        while is_there(&client, stopped.as_deref()).await {
             if begun.elapsed() >= arguments.timeout {
                 return still_running(arguments.timeout);
             }
@@ -46,6 +47,20 @@ pub fn run(place: &Place, arguments: &StopArguments) -> Result<(), Failure> {
         streams::talk("it has ended");
         Ok(())
     })
+}
+
+/// When the process began that answers, as its metrics tell.
+async fn instance(client: &AdminClient) -> Result<Option<String>, AskError> {
+    let metrics = client.text("/metrics", LIMIT).await?;
+    Ok(metrics.lines().find(|line| line.starts_with("process_start_time_seconds ")).map(str::to_owned))
+}
+
+/// Whether it still runs. Somebody may have started another one in its place.
+async fn is_there(client: &AdminClient, stopped: Option<&str>) -> bool {
+    match instance(client).await {
+        Err(error) => !matches!(error, AskError::NotRunning { .. }),
+        Ok(now) => now.is_none() || stopped.is_none() || now.as_deref() == stopped,
+    }
 }
 
 /// Whoever serves this configuration; a command never begins to serve only to be stopped.

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use super::grammar;
+use super::{grammar, read_file};
 
 /// Where the admin door listens unless the configuration says otherwise.
 pub const DEFAULT_ADMIN: SocketAddr =
@@ -15,7 +15,7 @@ pub const DEFAULT_ADMIN: SocketAddr =
 /// A file that cannot be read, is no TOML, or whose `admin.listen` is no address.
 pub fn admin_address(path: &Path) -> Result<SocketAddr, String> {
     let name = path.display();
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{name} cannot be read: {e}"))?;
+    let text = read_file(path).map_err(|(reason, _)| format!("{name} cannot be read: {reason}"))?;
     // The parser's own message would show a line of the file, and a line may hold a secret.
     let tree: toml::Table = text.parse().map_err(|_| format!("{name} is no well-formed TOML"))?;
     let Some(listen) = tree.get("admin").and_then(|admin| admin.get("listen")) else {

@@ -159,7 +159,7 @@ impl TlsFault {
 }
 
 /// Alerts by which a server refuses our certificate, or the want of one.
-const ABOUT_CERTIFICATE: [AlertDescription; 8] = [
+const ABOUT_CERTIFICATE: [AlertDescription; 9] = [
     AlertDescription::CertificateRequired,
     AlertDescription::BadCertificate,
     AlertDescription::UnsupportedCertificate,
@@ -168,6 +168,8 @@ const ABOUT_CERTIFICATE: [AlertDescription; 8] = [
     AlertDescription::CertificateUnknown,
     AlertDescription::UnknownCA,
     AlertDescription::AccessDenied,
+    // Its signature is wrong, or its issuer another one of the same name.
+    AlertDescription::DecryptError,
 ];
 
 /// Whether a connection failed in these words because the server refused our certificate. Over TLS 1.3 it does so when the handshake

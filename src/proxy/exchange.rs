@@ -110,7 +110,7 @@ impl Worker {
         let outgoing = Outgoing::new(head, route, &way, &explanation)?;
         let mut response =
             self.forward(&outgoing, body, credential).await.map_err(|p| about(p, &way.live))?;
-        WayBack::of(head, route.app.api(), route.prefix).map_all(response.headers_mut());
+        WayBack::of(head, route.app.api(), route.prefix, route.rest).map_all(response.headers_mut());
         explanation.write(way.live.id(), response.headers_mut());
         name_dropped(&head.headers, response.headers_mut());
         Ok((Some(way.live), response))

@@ -228,7 +228,9 @@ impl Body for Recorded {
                 self.look_for_end();
             }
         }
-        if let (Some(Err(error)), Some(live)) = (&frame, self.account.take()) {
+        if let Some(Err(error)) = &frame
+            && let Some(live) = self.account.take()
+        {
             log_broken(error, live.id());
         }
         Poll::Ready(frame)

@@ -349,16 +349,27 @@ fn framing(direct: Framing, http10: bool) -> Framing {
 /// "An address below the app's own `api` comes back through the same route, unless some reader would take the result for a
 /// place outside the route. An absolute one stays absolute."
 fn mapped(address: &[u8], request: &Request, way: &Way) -> Option<Vec<u8>> {
-    let address = std::str::from_utf8(address).ok()?;
+    // Each octet a character, whatever it means.
+    let address: String = address.iter().copied().map(char::from).collect();
     let (_, authority) = way.origin.split_once("://")?;
     let absolute = ["http://", "https://"]
         .iter()
         .find_map(|scheme| address.strip_prefix(scheme)?.strip_prefix(authority));
     let path = match absolute {
         Some(path) => path,
-        None if address.starts_with('/') && !address.starts_with("//") => address,
+        None if address.starts_with('/') && !address.starts_with("//") => &address,
         None => return None,
     };
+    let local = below(path, request, way).map(|local| match absolute {
+        Some(_) => format!("{}://{}{local}", scheme(request), request.host),
+        None => local,
+    });
+    // What is relative to the upstream would be relative to the gate.
+    let outside = || absolute.is_none().then(|| format!("{}{address}", way.origin));
+    local.or_else(outside)?.chars().map(|c| u8::try_from(c).ok()).collect()
+}
+
+fn below(path: &str, request: &Request, way: &Way) -> Option<String> {
     let rest = path.strip_prefix(way.base)?;
     let ends_a_segment = rest.is_empty() || rest.starts_with(['/', '?', '#']);
     let plain_path =
@@ -366,11 +377,7 @@ fn mapped(address: &[u8], request: &Request, way: &Way) -> Option<Vec<u8>> {
     let climbs = plain_path.split('/').any(|segment| segment == "." || segment == "..");
     let local = format!("{}{rest}", request.prefix(way));
     let local = if local.starts_with('/') { local } else { format!("/{local}") };
-    let local = match absolute {
-        Some(_) => format!("{}://{}{local}", scheme(request), request.host),
-        None => local,
-    };
-    (ends_a_segment && !climbs && !local.starts_with("//")).then(|| local.into_bytes())
+    (ends_a_segment && !climbs && !local.starts_with("//")).then_some(local)
 }
 
 /// Each target of a `Link`, which stands between angle brackets. The generator writes none within quotes.

@@ -167,7 +167,7 @@ fn a_redirect_below_the_base_comes_back_through_the_route_and_others_pass() {
             (format!("{base}/x?y=1"), format!("http://{}/many@a/x?y=1", w.proxy)),
             ("/generic/api/z".to_owned(), "/many@a/z".to_owned()),
             ("https://elsewhere.test/x".to_owned(), "https://elsewhere.test/x".to_owned()),
-            ("/generic/other".to_owned(), "/generic/other".to_owned()),
+            ("/generic/other".to_owned(), format!("http://{}/generic/other", w.sim_address)),
         ] {
             let query: String =
                 url::form_urlencoded::Serializer::new(String::new()).append_pair("to", &to).finish();

@@ -41,8 +41,8 @@ const ADVICE: &[Advice] = &[
     Advice {
         codes: &[],
         contains: &["tls_client_auth", "client certificate", "mutual tls", "mtls"],
-        advice: "the server wants a client certificate (RFC 8705): which Marketgate cannot show: have the client \
-                 registered with a secret",
+        advice: "the server wants a client certificate (RFC 8705): write client_certificate = { cert = \"…\", key = \"…\" } for the \
+                 app; beside it the client needs a secret",
     },
     Advice {
         codes: &[],

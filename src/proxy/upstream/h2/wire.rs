@@ -167,9 +167,11 @@ impl Wire {
                 return Poll::Ready(Ok(()));
             }
             if self.connection.borrow().is_none() {
-                let refused = self.why.take().filter(|why| is_refused_certificate(why));
-                return Poll::Ready(Err(match refused {
-                    Some(reason) => Cause::Tls { fault: TlsFault::ClientCertificate, reason },
+                return Poll::Ready(Err(match self.why.take() {
+                    Some(reason) if is_refused_certificate(&reason) => {
+                        Cause::Tls { fault: TlsFault::ClientCertificate, reason }
+                    }
+                    Some(why) => Cause::Protocol { reason: format!("no HTTP/2 SETTINGS came: {why}") },
                     None => Cause::Protocol { reason: "no HTTP/2 SETTINGS came".to_owned() },
                 }));
             }
