@@ -1,4 +1,4 @@
-//! What stands below the help of each command: how it is used, by example. A test runs the checks that it can.
+//! What stands below the help of each command: how it is used, by example. A test reads every example as the program would.
 
 /// Below the list of commands.
 pub(super) const MAIN: &str = "\

@@ -39,11 +39,10 @@ fn client_certificate(app: &Section<'_>) -> Option<ClientCertificate> {
             let hint = "write both: client_certificate = { cert = \"client.pem\", key = \"client.key\" }";
             section.absence(Misfit::mended_by(format!("`client_certificate` has no `{key}`"), hint));
         }
-        section.text(key).map(|text| (section.reading.path(&text.value), text))
+        section.text(key).map(|text| section.reading.path(&text.value))
     };
     let (cert, key) = (file("cert"), file("key"));
-    let ((cert, _), (key, _)) = (cert?, key?);
-    let certificate = ClientCertificate { cert, key };
+    let certificate = ClientCertificate { cert: cert?, key: key? };
     usable(&certificate).map_err(|misfit| app.mistake_at("client_certificate", misfit)).ok()?;
     Some(certificate)
 }

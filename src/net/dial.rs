@@ -4,12 +4,7 @@
 //! With a forward proxy every destination is reached through `CONNECT`, except loopback, which is on this machine and
 //! which the proxy could not reach. Nothing is ever sent in absolute form: `http://` goes through `CONNECT` as well.
 
-use std::{
-    fmt, io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Uri, uri::Authority};
 use rustls_pki_types::ServerName;
@@ -29,7 +24,7 @@ use super::{
     tunnel, unsent,
 };
 use crate::{
-    provider::{ForwardProxy, HttpUrl, Transport, WayOut},
+    provider::{ForwardProxy, HttpUrl, Transport, WayOut, http_url::is_loopback},
     tls::{Client, Offer, TlsError},
 };
 
@@ -111,8 +106,7 @@ impl Destination {
     }
 
     fn is_loopback(&self) -> bool {
-        self.host.eq_ignore_ascii_case("localhost")
-            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        is_loopback(&self.host)
     }
 }
 

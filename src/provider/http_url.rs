@@ -51,8 +51,9 @@ impl HttpUrl {
         if url.query().is_some() || url.fragment().is_some() || text.contains(['?', '#']) {
             return Err(format!("`{text}` must end with its path: no query, no fragment"));
         }
-        let host = url.host().ok_or_else(|| format!("`{text}` names no host"))?;
-        if !tls && !plaintext && !is_loopback(&host) {
+        let host = url.host_str().ok_or_else(|| format!("`{text}` names no host"))?;
+        let bare_host = host.trim_matches(['[', ']']).to_owned();
+        if !tls && !plaintext && !is_loopback(&bare_host) {
             return Err(format!(
                 "`{text}`: http:// is for loopback only, or tokens cross the network in the clear: write https://, or \
                  plaintext = true where nobody else can listen, as within one pod"
@@ -60,7 +61,6 @@ impl HttpUrl {
         }
         let authority_text = &url[url::Position::BeforeHost..url::Position::AfterPort];
         let authority = authority_text.parse().map_err(|_| format!("`{text}` names no host"))?;
-        let bare_host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or(if tls { 443 } else { 80 });
         let transport = Arc::default();
         Ok(Self { tls, host: bare_host, port, authority, path: written_path(text), transport })
@@ -89,12 +89,10 @@ fn written_path(text: &str) -> String {
     after_scheme.find('/').map_or(String::new(), |slash| after_scheme[slash..].to_owned())
 }
 
-fn is_loopback(host: &url::Host<&str>) -> bool {
-    match host {
-        url::Host::Ipv4(ip) => ip.is_loopback(),
-        url::Host::Ipv6(ip) => ip.is_loopback(),
-        url::Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
-    }
+/// Whether a host, a name or an address without brackets, is this machine.
+pub fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl HttpUrl {
@@ -106,8 +104,7 @@ impl HttpUrl {
 
     /// Whether it is on this machine.
     pub fn is_loopback(&self) -> bool {
-        self.host.eq_ignore_ascii_case("localhost")
-            || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        is_loopback(&self.host)
     }
 
     /// `scheme://authority`.

@@ -110,7 +110,8 @@ impl Worker {
         let outgoing = Outgoing::new(head, route, &way, &explanation)?;
         let mut response =
             self.forward(&outgoing, body, credential).await.map_err(|p| about(p, &way.live))?;
-        WayBack::of(head, route.app.api(), route.prefix, route.rest).map_all(response.headers_mut());
+        let way_back = || WayBack::of(head, route.app.api(), route.prefix, route.rest);
+        WayBack::map_all(response.headers_mut(), way_back);
         explanation.write(way.live.id(), response.headers_mut());
         name_dropped(&head.headers, response.headers_mut());
         Ok((Some(way.live), response))

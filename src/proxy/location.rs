@@ -41,13 +41,13 @@ impl<'a> WayBack<'a> {
         Self { api, prefix, rest, scheme: if behind_tls { "https" } else { "http" }, host: text(&HOST) }
     }
 
-    /// Maps every address in the head of a reply.
-    pub fn map_all(&self, headers: &mut HeaderMap) {
+    /// Maps every address in the head of a reply. Most hold none, so the way is asked for where there is one.
+    pub fn map_all(headers: &mut HeaderMap, way: impl Fn() -> Self) {
         for (name, value) in headers.iter_mut() {
             let mapped = match *name {
-                LOCATION | CONTENT_LOCATION => self.map_value(value),
-                LINK => self.map_links(value),
-                ref name if OPERATIONS.contains(&name.as_str()) => self.map_value(value),
+                LOCATION | CONTENT_LOCATION => way().map_value(value),
+                LINK => way().map_links(value),
+                ref name if OPERATIONS.contains(&name.as_str()) => way().map_value(value),
                 _ => None,
             };
             if let Some(mapped) = mapped.and_then(|mapped| value_of(&mapped)) {
@@ -275,7 +275,7 @@ mod tests {
         for (name, value, _) in fields {
             headers.append(name, value_of(value).unwrap());
         }
-        way.map_all(&mut headers);
+        WayBack::map_all(&mut headers, || way);
         for name in ["location", "content-location", "operation-location", "x-other", "link"] {
             let found: Vec<_> = headers.get_all(name).iter().map(text_of).collect();
             let expected: Vec<_> =

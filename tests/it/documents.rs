@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use marketgate::cli::Arguments;
 
 use crate::program::{command, ended};
@@ -117,4 +117,26 @@ fn every_command_line_in_the_documents_can_be_typed() {
         }
     }
     assert!(tried.len() >= 30, "{} command lines", tried.len());
+}
+
+#[test]
+fn every_command_has_examples_and_they_can_be_typed() {
+    let mut tried = 0;
+    for command in Arguments::command().get_subcommands() {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let is_shown =
+            help.contains("Example") && help.contains(&format!("marketgate {}", command.get_name()));
+        assert!(is_shown, "{}", command.get_name());
+        for example in help.lines().filter_map(|line| line.strip_prefix("  ")) {
+            if !example.starts_with("marketgate ") {
+                continue;
+            }
+            // What is said about it stands apart.
+            let line = example.split("  ").next().unwrap();
+            let parsed = Arguments::try_parse_from(words(line));
+            assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+            tried += 1;
+        }
+    }
+    assert!(tried > 30, "{tried} examples");
 }
